@@ -1,0 +1,37 @@
+"""The last act of a step: updates are added to parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core import checks
+from gradxform.core.precision import wider
+
+
+def apply_updates(params: Any, updates: Any) -> Any:
+    """params + updates, added in the wider of the two dtypes and kept in the parameters'.
+
+    Args:
+      params: a pytree of arrays.
+      updates: a pytree of the same structure and shapes.
+
+    Returns:
+      The new parameters, in the shapes and dtypes of the old.
+
+    Raises:
+      ValueError, TypeError: a leaf that is missing or does not fit, with its path.
+
+    optax: apply_updates, which broadcasts a leaf that does not fit.
+    """
+    checks.same_structure("updates", updates, params, "the parameters")
+    old = [jnp.asarray(leaf) for leaf in jax.tree.leaves(params)]
+    change = [jnp.asarray(leaf) for leaf in jax.tree.leaves(updates)]
+    checks.same_shapes("updates", updates, change, old, "the parameters")
+    new = []
+    for leaf, update in zip(old, change, strict=True):
+        wide = wider(leaf.dtype, update.dtype)
+        new.append((leaf.astype(wide) + update.astype(wide)).astype(leaf.dtype))
+    return jax.tree.unflatten(jax.tree.structure(params), new)

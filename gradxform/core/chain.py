@@ -1,0 +1,60 @@
+"""Transforms in a row: chain and named_chain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optax
+
+from gradxform.core.guest import Guest
+from gradxform.core.transform import Transform, name_stages
+
+
+def chain(*args: optax.GradientTransformation) -> Transform:
+    """Applies transforms one after the other, the first to the gradients.
+
+    Chains in the chain are flattened: the whole has one step counter, and its state keeps a record for each rule under
+    the rule's name (`state.stages["scale_by_adam"]`, a second one under `"scale_by_adam_2"`). optax's transforms may
+    stand in it; they keep their own states, and the extra arguments of `update` reach those that take them.
+
+    Args:
+      *args: transforms, ours or optax's. None at all gives a transform that changes nothing.
+
+    Returns:
+      A Transform.
+
+    Raises:
+      TypeError: an argument that is no transform, such as a function that was not called.
+
+    optax: chain, whose state is a tuple.
+    """
+    return Transform(name_stages([pair for tx in args for pair in _nodes(tx)]))
+
+
+def named_chain(*args: tuple[str, optax.GradientTransformation]) -> Transform:
+    """Applies named transforms one after the other; the state keeps their records under these names.
+
+    Args:
+      *args: pairs of a name and a transform. The rules of a transform with more than one go under `name.rule`.
+
+    Returns:
+      A Transform.
+
+    Raises:
+      ValueError: two transforms of one name.
+
+    optax: named_chain, whose state is an ordered dict.
+    """
+    names = [name for name, _ in args]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"named_chain: expected names of their own, got more than one {', '.join(repeated)}")
+    nodes: list[tuple[str | None, Any]] = []
+    for name, tx in args:
+        inner = _nodes(tx)
+        nodes += [(name if len(inner) == 1 else f"{name}.{stage}", node) for stage, node in inner]
+    return Transform(name_stages(nodes))
+
+
+def _nodes(tx: Any) -> list[tuple[str, Any]]:
+    stages = tx.stages if isinstance(tx, Transform) else name_stages([(None, Guest(tx))])
+    return [(stage.name, stage.node) for stage in stages]

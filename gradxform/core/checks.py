@@ -1,0 +1,163 @@
+"""Assertions on what comes in, at trace time: each error names the leaf's path, what was expected and what came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform.core.precision import is_complex, is_inexact
+from gradxform.core.record import show
+
+FREEZE = "keep it out of the optimizer, as with optax.partition and set_to_zero, or None in its place"
+
+
+def path_of(tree: Any, index: int) -> str:
+    """Where the index-th leaf of a tree is, as 'dense/kernel'."""
+    path, _ = jax.tree_util.tree_flatten_with_path(tree)[0][index]
+    return repr(jax.tree_util.keystr(path, simple=True, separator="/")) if path else "the root"
+
+
+def arrays(what: str, tree: Any, *, any_dtype: bool, real_only: str | None) -> list[Any]:
+    """The leaves of a tree, as arrays that a rule can compute with.
+
+    Args:
+      what: what the tree is, for the message.
+      tree: the tree.
+      any_dtype: whether integers and the like may pass.
+      real_only: the name of a rule that takes no complex leaves, if there is one.
+
+    Raises:
+      TypeError: a leaf that is not an array, not floating-point, or complex where it may not be.
+    """
+    leaves = []
+    for index, leaf in enumerate(jax.tree.leaves(tree)):
+        if isinstance(leaf, float | complex):
+            leaf = jnp.asarray(leaf)
+        if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
+            raise TypeError(
+                f"{what}: expected an array at {path_of(tree, index)}, got {show(leaf)} of type "
+                f"{type(leaf).__name__}; {FREEZE}"
+            )
+        if not any_dtype and not is_inexact(leaf):
+            raise TypeError(
+                f"{what}: expected a floating-point array at {path_of(tree, index)}, got {leaf.dtype}{list(leaf.shape)}; "
+                f"make it floating-point, or {FREEZE}"
+            )
+        if real_only and is_complex(leaf):
+            raise TypeError(
+                f"{what}: {real_only} takes real arrays, got {leaf.dtype}{list(leaf.shape)} at {path_of(tree, index)}"
+            )
+        leaves.append(leaf)
+    return leaves
+
+
+def same_structure(what: str, tree: Any, reference: Any, reference_name: str) -> None:
+    """Raises ValueError, with the first path that parts, unless two trees have the same structure."""
+    try:
+        chex.assert_trees_all_equal_structs(tree, reference)
+    except AssertionError:
+        mine, theirs = _paths(tree), _paths(reference)
+        if missing := [path for path in theirs if path not in mine]:
+            detail = f"expected a leaf at {missing[0]!r}, where {reference_name} have one, and got none"
+        elif surplus := [path for path in mine if path not in theirs]:
+            detail = f"got a leaf at {surplus[0]!r}, where {reference_name} have none"
+        else:
+            detail = f"expected {jax.tree.structure(reference)}, got {jax.tree.structure(tree)}"
+        raise ValueError(f"{what}: {detail}") from None
+
+
+def same_shapes(what: str, tree: Any, leaves: Sequence[Any], references: Sequence[Any], reference_name: str) -> None:
+    """Raises ValueError or TypeError for the first leaf whose shape or kind (real, complex) is not its reference's."""
+    for index, (leaf, reference) in enumerate(zip(leaves, references, strict=True)):
+        try:
+            chex.assert_shape(leaf, reference.shape)
+        except AssertionError:
+            raise ValueError(
+                f"{what}: expected shape {reference.shape} at {path_of(tree, index)}, as {reference_name} have, "
+                f"got {leaf.shape}"
+            ) from None
+        if jnp.iscomplexobj(leaf) != jnp.iscomplexobj(reference):
+            raise TypeError(
+                f"{what}: expected {_kind(reference)} values at {path_of(tree, index)}, as {reference_name} have, "
+                f"got {leaf.dtype}"
+            )
+
+
+def scalar(what: str, value: jax.Array) -> jax.Array:
+    """A hyperparameter's array, which must be a real number of shape ()."""
+    try:
+        chex.assert_shape(value, ())
+    except AssertionError:
+        raise ValueError(
+            f"{what}: expected a number or an array of shape (), got shape {value.shape}; "
+            "to try many values at once, use jax.vmap over the transform"
+        ) from None
+    return value
+
+
+def mask(rule: str, mask: Any, tree: Any, structure: Any) -> list[bool]:
+    """A rule's mask as one bool a leaf. Raises unless it is a prefix of the tree and its leaves are bools."""
+    try:
+        leaves = structure.flatten_up_to(jax.tree.broadcast(mask, tree))
+    except ValueError as error:
+        raise ValueError(f"{rule}: expected a mask that is a prefix of the updates; {error}") from None
+    for index, leaf in enumerate(leaves):
+        if not isinstance(leaf, bool | np.bool_):
+            raise TypeError(f"{rule}: expected True or False in the mask at {path_of(tree, index)}, got {show(leaf)}")
+    return [bool(leaf) for leaf in leaves]
+
+
+def leaf_result(rule: str, result: Any, grad: jax.Array, state_type: type) -> None:
+    """Raises unless a leaf rule returned an update of the leaf's shape and kind and its own slots."""
+    _pair(rule, "update", result, state_type)
+    try:
+        chex.assert_shape(result[0], grad.shape)
+    except AssertionError:
+        raise ValueError(f"{rule}: expected an update of shape {grad.shape}, got {jnp.shape(result[0])}") from None
+    if jnp.iscomplexobj(result[0]) != jnp.iscomplexobj(grad):
+        raise TypeError(f"{rule}: expected a {_kind(grad)} update, got {result[0].dtype}")
+
+
+def tree_result(rule: str, result: Any, updates: Any, state_type: type) -> None:
+    """Raises unless a tree rule returned updates of the shapes that came and its own slots."""
+    _pair(rule, "updates", result, state_type)
+    same_structure(rule, result[0], updates, "the updates that came")
+    same_shapes(rule, updates, jax.tree.leaves(result[0]), jax.tree.leaves(updates), "the updates that came")
+
+
+def slot_shape(rule: str, name: str, value: Any, kept: jax.Array) -> None:
+    """Raises ValueError unless the new value of a slot has the shape in which it is kept."""
+    try:
+        chex.assert_shape(value, kept.shape)
+    except AssertionError:
+        raise ValueError(f"{rule}: slot {name} is kept with shape {kept.shape}, got {jnp.shape(value)}") from None
+
+
+def state_of(names: Sequence[str], state: Any, state_type: type) -> None:
+    """Raises ValueError unless a state was made by this transform."""
+    if not isinstance(state, state_type):
+        raise ValueError(f"expected the state that init(params) returned, got {type(state).__name__}")
+    stages = getattr(state, "stages")  # noqa: B009: the engine's state has it, which its type does not say here
+    if set(stages) != set(names):
+        raise ValueError(
+            f"the state has stages {sorted(stages)}, the transform has {sorted(names)}; make the state with its init"
+        )
+
+
+def _pair(rule: str, first: str, result: Any, state_type: type) -> None:
+    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], state_type)):
+        raise TypeError(f"{rule}: update must return ({first}, slots), got {show(result)}")
+
+
+def _kind(array: Any) -> str:
+    return "complex" if jnp.iscomplexobj(array) else "real"
+
+
+def _paths(tree: Any) -> list[str]:
+    flat = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in flat]

@@ -1,0 +1,101 @@
+"""What a rule may ask for beside its gradient and its slots: the one door to the outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core import reductions
+from gradxform.core.precision import mixing, real_dtype
+from gradxform.core.record import show
+from gradxform.maths import Axis, norm_along
+
+
+class Context:
+    """What leaf and tree rules share.
+
+    Attributes:
+      step: int32 of shape (): the number of this step, from 1 on.
+      extra: the extra arguments that the rule declares with `Extra()`, by name.
+    """
+
+    def __init__(self, rule: str, step: jax.Array, extra: Mapping[str, Any]) -> None:
+        self._rule, self.step, self.extra = rule, step, extra
+
+    def _no_params(self) -> NoReturn:
+        raise ValueError(f"{self._rule} needs the parameters: call update(updates, state, params)")
+
+
+class Leaf(Context):
+    """The context of a LeafRule: reductions are over the whole leaf, on all devices together."""
+
+    def __init__(self, rule: str, step: jax.Array, extra: Mapping[str, Any], param: jax.Array | None) -> None:
+        super().__init__(rule, step, extra)
+        self._param = param
+
+    @property
+    def param(self) -> jax.Array:
+        """The parameter, in the dtype of computation. ValueError if `update` was called without parameters."""
+        if self._param is None:
+            self._no_params()
+        return self._param
+
+    def norm(self, x: jax.Array, ord: float = 2) -> jax.Array:
+        """The norm of order `ord` of the leaf, of shape ()."""
+        return reductions.norm([x], ord)
+
+    def norm_along(self, x: jax.Array, axis: Axis) -> jax.Array:
+        """The L2 norms over some axes (None: all), which stay with length 1.
+
+        ValueError for a leaf that is spread over devices: its type does not tell along which of its axes.
+        """
+        if axes := reductions.varying_axes(x):
+            raise ValueError(
+                f"{self._rule} takes norms along axes {show(axis)} of a leaf that is spread over mesh axes {axes}, "
+                "and its type does not tell along which of its own axes it is cut; keep such leaves whole"
+            )
+        return norm_along(x, axis)
+
+    def rms(self, x: jax.Array) -> jax.Array:
+        """The root of the mean square of the leaf, of shape (); 0 for an empty leaf."""
+        return self.norm(x) / max(reductions.total_size(x), 1) ** 0.5
+
+    def any(self, x: jax.Array) -> jax.Array:
+        """Whether any element is true, of shape ()."""
+        return reductions.any_true(x)
+
+
+class Tree(Context):
+    """The context of a TreeRule: reductions are over all leaves, on all devices together."""
+
+    def __init__(self, rule: str, step: jax.Array, extra: Mapping[str, Any], params: Any) -> None:
+        super().__init__(rule, step, extra)
+        self._params = params
+
+    @property
+    def params(self) -> Any:
+        """The tree of parameters. ValueError if `update` was called without them."""
+        if self._params is None:
+            self._no_params()
+        return self._params
+
+    def norm(self, tree: Any, ord: float = 2) -> jax.Array:
+        """The norm of order `ord` of all leaves together, of shape ()."""
+        return reductions.norm(jax.tree.leaves(tree), ord)
+
+    def map(self, function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+        """`function` of each leaf and of the leaves of `rest` in its place."""
+        return jax.tree.map(function, tree, *rest)
+
+    def scale(self, tree: Any, factor: jax.Array) -> Any:
+        """Each leaf times one number."""
+        return jax.tree.map(lambda leaf: _scaled(leaf, factor), tree)
+
+
+@jax.jit
+def _scaled(leaf: jax.Array, factor: jax.Array) -> jax.Array:
+    with mixing(leaf):
+        return leaf * jnp.asarray(factor).astype(real_dtype(leaf.dtype))

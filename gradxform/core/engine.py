@@ -1,0 +1,176 @@
+"""The engine: runs rules over trees. Steps, schedules, precision, slots, metrics and masks are handled here, once.
+
+A transform is a row of stages. Consecutive leaf rules form a run, which is applied leaf by leaf inside one inner `jit`
+and so traced once for each distinct shape and dtype, however many leaves there are.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gradxform.core import checks
+from gradxform.core.context import Tree
+from gradxform.core.guest import Guest
+from gradxform.core.leaves import Program, Shared, advance, program, split
+from gradxform.core.record import Mask
+from gradxform.core.precision import fitting, is_inexact, mixing
+from gradxform.core.rule import LeafRule, Rule, TreeRule
+from gradxform.core.slots import as_kept, first_leaf_records, first_tree_record, gather, spread
+
+
+class Stage(NamedTuple):
+    """A rule or a guest, and the name under which the state keeps its record."""
+
+    name: str
+    node: Any
+
+
+Stages = tuple[Stage, ...]
+
+
+class State(NamedTuple):
+    """The state of a transform.
+
+    Attributes:
+      count: int32 of shape (): how many updates were done.
+      stages: what each stage remembers, by its name: slots and metrics, or a guest's own state.
+    """
+
+    count: jax.Array
+    stages: dict[str, Any]
+
+
+class Step(NamedTuple):
+    """What a step brings beside the updates. `number` is `count` and 1."""
+
+    count: jax.Array
+    number: jax.Array
+    params: Any
+    extra: dict[str, Any]
+
+
+def init(stages: Stages, params: Any) -> State:
+    """The state before the first update. Raises for parameters that its rules cannot compute with, naming the path."""
+    params = _admit("parameters", stages, params)
+    return State(jnp.zeros((), jnp.int32), {name: _first_record(node, params) for name, node in stages})
+
+
+def update(stages: Stages, updates: Any, state: State, params: Any = None, **extra: Any) -> tuple[Any, State]:
+    """One step: the updates that leave the last stage, in the dtypes in which they came, and the new state."""
+    checks.state_of([stage.name for stage in stages], state, State)
+    came = updates
+    step = Step(state.count, optax.safe_increment(state.count), params, extra)
+    records: dict[str, Any] = {}
+    unchecked = True
+    for run in _runs(stages):
+        node, old = run[0].node, [state.stages[stage.name] for stage in run]
+        if isinstance(node, Guest):
+            updates, record = node.update(_cast_like(updates, came), old[0], params, extra)
+            new, unchecked = [record], True
+        else:
+            if unchecked:
+                updates, params = _admit("updates", run, updates), _admit("parameters", run, params)
+                _check_fit(updates, params)
+                unchecked = False
+            advance_run = _advance_leaves if isinstance(node, LeafRule) else _advance_tree
+            updates, new = advance_run([stage.node for stage in run], updates, old, step._replace(params=params))
+        records.update(zip((stage.name for stage in run), new, strict=True))
+    return _cast_like(updates, came), State(step.number, records)
+
+
+def _runs(stages: Stages) -> Iterator[Stages]:
+    """Consecutive leaf rules together, every other stage alone."""
+    alone = itertools.count()
+    for _, group in itertools.groupby(stages, lambda s: "leaves" if isinstance(s.node, LeafRule) else next(alone)):
+        yield tuple(group)
+
+
+def _first_record(node: Any, params: Any) -> Any:
+    if isinstance(node, Guest):
+        return node.init(params)
+    return first_tree_record(node, params) if isinstance(node, TreeRule) else first_leaf_records(
+        node, params, _applies(node, params)
+    )
+
+
+def _advance_leaves(
+    rules: Sequence[LeafRule], updates: Any, old: Sequence[Any], step: Step
+) -> tuple[Any, list[Any]]:
+    grads, structure = jax.tree.flatten(updates)
+    params = [None] * len(grads) if step.params is None else jax.tree.leaves(step.params)
+    applies = list(zip(*(_applies(rule, updates) for rule in rules), strict=True))
+    records = list(zip(*(spread(rule, record, updates) for rule, record in zip(rules, old, strict=True)), strict=True))
+    static, hypers = zip(*(split(rule, step.count) for rule in rules), strict=True)
+    shared = Shared(step.number, hypers, tuple(_extras(rule, step.extra) for rule in rules))
+    programs: dict[tuple[bool, ...], Program] = {
+        chosen: program(tuple(rule if applied else None for rule, applied in zip(static, chosen, strict=True)))
+        for chosen in set(applies)
+    }
+    results = [
+        advance(programs[chosen], grad, record, param, shared)
+        for chosen, grad, record, param in zip(applies, grads, records, params, strict=True)
+    ]
+    new = [gather(rule, [kept[i] for _, kept in results], structure) for i, rule in enumerate(rules)]
+    return structure.unflatten([update for update, _ in results]), new
+
+
+def _advance_tree(rules: Sequence[TreeRule], updates: Any, old: Sequence[Any], step: Step) -> tuple[Any, list[Any]]:
+    (rule,), (record,) = rules, old
+    static, hypers = split(rule, step.count)
+    tree = Tree(rule.call_name, step.number, _extras(rule, step.extra), step.params)
+    slots = rule.State(*(jax.tree.map(_widened, value) for value in record))
+    with jax.named_scope(rule.call_name), mixing(*jax.tree.leaves(updates)):
+        result = static.replace(**hypers).update(jax.tree.map(_widened, updates), slots, tree)
+    checks.tree_result(rule.call_name, result, updates, rule.State)
+    return result[0], [as_kept(rule.call_name, result[1], record)]
+
+
+def _applies(rule: LeafRule, tree: Any) -> list[bool]:
+    """For each leaf, whether the rule's mask lets it through to the rule."""
+    leaves, structure = jax.tree.flatten(tree)
+    masks = [getattr(rule, name) for name, role in rule.roles.items() if role is Mask]
+    # Without leaves there is nothing to choose; optax.tree.map_params calls init with such a tree of its own.
+    if not leaves or not masks or masks[0] is None:
+        return [True] * len(leaves)
+    return checks.mask(rule.call_name, masks[0](tree) if callable(masks[0]) else masks[0], tree, structure)
+
+
+def _extras(rule: Rule, extra: dict[str, Any]) -> dict[str, Any]:
+    for name in rule.extras:
+        if name not in extra:
+            raise ValueError(f"{rule.call_name} needs an extra argument: call update(updates, state, params, {name}=...)")
+    return {name: extra[name] for name in rule.extras}
+
+
+def _admit(what: str, stages: Stages, tree: Any) -> Any:
+    """A tree whose leaves are arrays that the rules among the stages can compute with."""
+    rules = [node for _, node in stages if isinstance(node, Rule)]
+    if tree is None or not rules:
+        return tree
+    real_only = next((rule.call_name for rule in rules if rule.real_only), None)
+    leaves = checks.arrays(what, tree, any_dtype=all(rule.any_dtype for rule in rules), real_only=real_only)
+    return jax.tree.unflatten(jax.tree.structure(tree), leaves)
+
+
+def _check_fit(updates: Any, params: Any) -> None:
+    if params is not None:
+        checks.same_structure("updates", updates, params, "the parameters")
+        checks.same_shapes("updates", updates, jax.tree.leaves(updates), jax.tree.leaves(params), "the parameters")
+
+
+def _widened(x: jax.Array) -> jax.Array:
+    """The array in the dtype of computation of a tree rule; integers and bools as they are."""
+    return fitting(x.dtype)(x) if is_inexact(x) else x
+
+
+def _cast_like(updates: Any, came: Any) -> Any:
+    """The updates in the dtypes in which they came, if they still are of one structure."""
+    if updates is came or jax.tree.structure(updates) != jax.tree.structure(came):
+        return updates
+    return jax.tree.map(lambda update, first: update.astype(jnp.result_type(first)), updates, came)

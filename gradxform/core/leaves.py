@@ -1,0 +1,95 @@
+"""A run of leaf rules on one leaf: traced once for each distinct shape and dtype, and the one place that casts."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform.core import checks
+from gradxform.core.context import Leaf
+from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
+from gradxform.core.rule import LeafRule, Rule
+from gradxform.core.slots import as_kept
+
+
+class Shared(NamedTuple):
+    """What all leaves of a run share: computed once a step, outside.
+
+    Attributes:
+      step: int32 of shape (): the number of this step, from 1 on.
+      hypers: for each rule, its hyperparameters that are arrays, by name.
+      extras: for each rule, the extra arguments that it declares, by name.
+    """
+
+    step: jax.Array
+    hypers: tuple[dict[str, jax.Array], ...]
+    extras: tuple[dict[str, Any], ...]
+
+
+class Program:
+    """The static part of a run: its rules, None where a mask leaves the leaf out.
+
+    Hashed by identity; `program` gives equal runs the same object.
+    """
+
+    def __init__(self, rules: tuple[LeafRule | None, ...]) -> None:
+        self.rules = rules
+
+
+def program(rules: tuple[LeafRule | None, ...]) -> Program:
+    """The program of rules whose array hyperparameters were taken out."""
+    # The types belong to the key because 1 == 1.0, and what is traced may depend on which it is.
+    return _program(rules, tuple(type(value) for rule in rules if rule for value in rule.fields().values()))
+
+
+@functools.lru_cache(maxsize=1024)
+def _program(rules: tuple[LeafRule | None, ...], types: tuple[type, ...]) -> Program:
+    del types
+    return Program(rules)
+
+
+def split(rule: Rule, count: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+    """Parts a rule in what is static and the hyperparameters that are arrays, schedules taken at `count`.
+
+    Python's own numbers stay static: XLA folds them, and 1 - b2 is taken in Python's precision.
+    """
+    values = {}
+    for name in rule.numeric:
+        value, what = getattr(rule, name), f"{rule.call_name}: {name}"
+        if callable(value):
+            value, what = jnp.asarray(value(count)), f"{what} at this step"
+        elif not isinstance(value, np.generic | np.ndarray | jax.Array):
+            continue
+        values[name] = checks.scalar(what, jnp.asarray(value))
+    return rule.replace(**dict.fromkeys(values)), values
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def advance(
+    program: Program, grad: jax.Array, records: tuple[Any, ...], param: jax.Array | None, shared: Shared
+) -> tuple[jax.Array, tuple[Any, ...]]:
+    """One step of one leaf through a run of rules.
+
+    Rules compute in the widest of float32 and the dtypes of the gradient, the parameter and the slots, complex where
+    the gradient is. The update leaves in that dtype; each slot keeps the dtype that it has.
+    """
+    dtypes = [x.dtype for x in jax.tree.leaves((grad, records, param)) if is_inexact(x)]
+    fit, real = fitting(*dtypes), real_dtype(*dtypes)
+    update, param = fit(grad), None if param is None else fit(param)
+    kept = []
+    for rule, record, hypers, extra in zip(program.rules, records, shared.hypers, shared.extras, strict=True):
+        if rule is None:
+            kept.append(record)
+            continue
+        bound = rule.replace(**{name: value.astype(real) for name, value in hypers.items()})
+        leaf = Leaf(rule.call_name, shared.step, extra, param)
+        with jax.named_scope(rule.call_name), mixing(grad):
+            result = bound.update(update, rule.State(*map(fit, record)), leaf)
+        checks.leaf_result(rule.call_name, result, grad, rule.State)
+        update = fit(result[0])
+        kept.append(as_kept(rule.call_name, result[1], record))
+    return update, tuple(kept)

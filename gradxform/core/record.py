@@ -1,0 +1,252 @@
+"""Records: frozen values that print as the call that makes them, compare, pickle and are pytrees.
+
+Rules, schedules and guests are records. What a record holds is told by its annotations: a `Hyper` field is a leaf of
+the pytree (a number, an array or a function of the step), every other field is static.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Hashable, Iterable
+from functools import partial
+from types import NoneType
+from typing import Annotated, Any, ClassVar, Generic, ParamSpec, Protocol, TypeVar, cast, dataclass_transform, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+P = ParamSpec("P")
+T = TypeVar("T", covariant=True)
+
+# To a type checker these are `Any`: whoever makes a rule passes a number, an array or a schedule, and the rule itself
+# reads the number that holds at the step. At run time the annotation's name gives the field its role.
+Hyper = Annotated[Any, "a number, an array of shape () or a function of the step"]
+Dtype = Annotated[Any, "a dtype or its name"]
+Mask = Annotated[Any, "a pytree of bools, a prefix of the parameters, or a function of them that returns one"]
+
+_LEAF = jax.tree.structure(0)
+_ROLES = {"Hyper": Hyper, "Dtype": Dtype, "Mask": Mask}
+
+
+def _role(annotation: Any) -> Any:
+    """Which of the roles above an annotation speaks of, also inside `Hyper | None` and in a string."""
+    if isinstance(annotation, str):
+        return next((role for name, role in _ROLES.items() if re.search(rf"\b{name}\b", annotation)), None)
+    return next((role for role in _ROLES.values() if role in (annotation, *get_args(annotation))), None)
+
+
+def _is_optional(annotation: Any) -> bool:
+    return re.search(r"\bNone\b", annotation) is not None if isinstance(annotation, str) else NoneType in get_args(annotation)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+class Record:
+    """A frozen dataclass that is a value: a subclass lists annotated fields and checks them in `check`."""
+
+    call_name: ClassVar[str]
+    numeric: ClassVar[tuple[str, ...]]
+    roles: ClassVar[dict[str, Any]]
+    optional: ClassVar[frozenset[str]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+        cls.call_name = snake_case(cls.__name__)
+        annotations = {field.name: field.type for field in dataclasses.fields(cast(Any, cls))}
+        cls.roles = {name: _role(annotation) for name, annotation in annotations.items()}
+        cls.optional = frozenset(name for name, annotation in annotations.items() if _is_optional(annotation))
+        cls.numeric = tuple(name for name, role in cls.roles.items() if role is Hyper)
+        jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, _unflatten(cls), _flatten)
+
+    def __post_init__(self) -> None:
+        for name, role in self.roles.items():
+            value, where = getattr(self, name), f"{self.call_name}: {name}"
+            if value is None and name in self.optional:
+                continue
+            if role is Hyper:
+                value = jax.tree.map(partial(_number, where), value, is_leaf=_is_record_or_none)
+            elif role is Dtype:
+                value = _canonical_dtype(where, value)
+            object.__setattr__(self, name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Raises ValueError or TypeError for field values that make no sense together or alone."""
+
+    def replace(self, **values: Any) -> Any:
+        """A record with other field values, unchecked, so that any object may stand in a field."""
+        new = object.__new__(type(self))
+        new.__dict__.update(self.__dict__, **values)
+        return new
+
+    def fields(self) -> dict[str, Any]:
+        """The values by field name, in the order of the call."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(cast(Any, self))}
+
+    def __repr__(self) -> str:
+        shown = []
+        for field in dataclasses.fields(cast(Any, self)):
+            value = getattr(self, field.name)
+            if self.roles[field.name] is Hyper or _key(value) != _key(field.default):
+                shown.append(f"{field.name}={show(value)}")
+        return f"{self.call_name}({', '.join(shown)})"
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (type(self) is type(other) and _key(self) == _key(other))
+
+    def __hash__(self) -> int:
+        return hash(_key(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self).__module__, type(self).__qualname__, self.fields())
+
+
+class Factory(Protocol, Generic[P, T]):
+    """The function that users call: the signature and docstring of a record, and what it makes of one."""
+
+    record: type[Any]
+    __name__: str
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+
+def factory(record: Callable[P, Any], make: Callable[[Any], T]) -> Factory[P, T]:
+    """The public function of a record class: `ScaleByAdam` gives `scale_by_adam`, which returns `make(record)`."""
+    cls = cast(type[Record], record)
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return make(record(*args, **kwargs))
+
+    call.__name__ = call.__qualname__ = cls.call_name
+    call.__module__ = cls.__module__
+    call.__doc__ = cls.__doc__
+    call.__signature__ = inspect.signature(cls)  # pyright: ignore[reportFunctionMemberAccess]: functions take attributes
+    call.record = cls  # pyright: ignore[reportFunctionMemberAccess]: as above
+    return cast(Factory[P, T], call)
+
+
+def snake_case(name: str) -> str:
+    """`ScaleByAdam` as `scale_by_adam`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def show(value: Any) -> str:
+    """How a field's value is written in the call that makes its record."""
+    if isinstance(value, jax.core.Tracer):
+        return f"<traced {value.aval.str_short()}>"
+    if isinstance(value, np.dtype):
+        return repr(value.name)
+    if isinstance(value, jax.Array):
+        return show(np.asarray(value))
+    if isinstance(value, np.ndarray):
+        return f"jnp.{value.dtype.name}({value.tolist()!r})"
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return f"({', '.join(map(show, value))}{',' * (len(value) == 1)})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(show, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {show(item)}' for key, item in value.items())}}}"
+    if inspect.isroutine(value):
+        return f"<{value.__module__}.{value.__qualname__}>"
+    return repr(value)
+
+
+def _number(where: str, value: Any) -> Any:
+    """Lets numbers, arrays and functions of the step through, the last as records."""
+    if isinstance(value, Record):
+        return value
+    if callable(value):
+        return Function(value)
+    is_number = isinstance(value, int | float | complex | np.number) and not isinstance(value, bool)
+    is_array = isinstance(value, jax.Array | np.ndarray) and jnp.issubdtype(value.dtype, jnp.number)
+    if is_number or is_array or isinstance(value, jax.ShapeDtypeStruct):
+        return value
+    raise TypeError(f"{where} must be a number, an array or a function of the step; got {show(value)}")
+
+
+def _canonical_dtype(where: str, value: Any) -> np.dtype[Any]:
+    try:
+        dtype = jax.dtypes.canonicalize_dtype(value)
+    except TypeError as error:
+        raise TypeError(f"{where} must be a dtype or its name, such as 'bfloat16'; got {show(value)}") from error
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        raise TypeError(f"{where} must be a floating-point dtype; got {dtype.name}")
+    return np.dtype(dtype)
+
+
+def _is_record_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, Record)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Static:
+    """What is not a leaf, hashable for the compilation caches: two alike compare equal."""
+
+    values: tuple[Any, ...]
+    key: Hashable
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Static) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+def _flatten(record: Record) -> tuple[tuple[Any, ...], _Static]:
+    children = tuple(getattr(record, name) for name in record.numeric)
+    values = tuple(value for name, value in record.fields().items() if name not in record.numeric)
+    return children, _Static(values, tuple(map(_key, values)))
+
+
+def _flatten_with_keys(record: Record) -> tuple[Iterable[tuple[Any, Any]], _Static]:
+    children, static = _flatten(record)
+    return [(jax.tree_util.GetAttrKey(n), c) for n, c in zip(record.numeric, children, strict=True)], static
+
+
+def _unflatten(cls: type[Record]) -> Callable[[_Static, Iterable[Any]], Record]:
+    def unflatten(static: _Static, children: Iterable[Any]) -> Record:
+        record = object.__new__(cls)
+        others = iter(static.values)
+        numbers = iter(children)
+        for name in cls.roles:
+            record.__dict__[name] = next(numbers if name in cls.numeric else others)
+        return record
+
+    return unflatten
+
+
+def _key(value: Any) -> Hashable:
+    """Something hashable that is equal for equal values: arrays by dtype, shape and bytes, pytrees by their leaves."""
+    if isinstance(value, jax.core.Tracer):
+        return "traced", id(value)
+    if isinstance(value, jax.Array | np.ndarray | np.generic):
+        array = np.asarray(value)
+        return array.dtype.name, array.shape, array.tobytes()
+    leaves, structure = jax.tree.flatten(value)
+    if structure == _LEAF:
+        return value
+    return structure, tuple(map(_key, leaves))
+
+
+def _restore(module: str, qualname: str, values: dict[str, Any]) -> Record:
+    """Unpickles a record; where the class's name belongs to its factory, the factory leads to the class."""
+    found: Any = importlib.import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return getattr(found, "record", found)(**values)
+
+
+class Function(Record):
+    """A function of the step that the user wrote: callable like a schedule, static, and compared by identity."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, step: Any) -> Any:
+        return self.function(step)
+
+    def __repr__(self) -> str:
+        return show(self.function)

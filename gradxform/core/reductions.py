@@ -1,0 +1,122 @@
+"""Sums, maxima and norms over leaves that may be spread over devices.
+
+Inside `shard_map` with `check_vma=True` the type of a value tells over which mesh axes it varies. A sum over such a
+leaf is the sum of its local part, then `psum` over just those axes; a leaf that is the same everywhere is not counted
+once per device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gradxform.core.precision import DType, fitting, mixing, real_dtype
+from gradxform.maths import abs_pow, safe_root
+
+Axes = tuple[str, ...]
+
+
+def varying_axes(x: jax.Array) -> Axes:
+    """The mesh axes over which a value differs, as its type tells; none outside `shard_map`."""
+    aval = jax.typeof(x)
+    # JAX 0.10 keeps the set in `vma`, newer releases in `mat.varying`.
+    varying = aval.mat.varying if hasattr(aval, "mat") else aval.vma
+    return tuple(sorted(varying))
+
+
+def norm(leaves: Sequence[jax.Array], ord: float = 2) -> jax.Array:
+    """The vector norm of order `ord` (at least 1, or infinity) of all leaves together, on all devices together.
+
+    No intermediate overflows or underflows where the norm itself does not. For order 2 that takes one pass: only
+    where the plain sum of squares has left the range of the dtype is it taken again, of scaled values. The branch is
+    the rare one; looking for the largest value first would read every gradient twice at every step.
+
+    Returns:
+      A real array of shape (), float32 at least. NaN if a leaf holds NaN, infinity if one holds infinity.
+    """
+    leaves = [leaf for leaf in leaves if leaf.size]
+    if not leaves:
+        return jnp.zeros((), jnp.float32)
+    dtype = real_dtype(*(leaf.dtype for leaf in leaves))
+    if math.isinf(ord):
+        return _largest(leaves, dtype)
+    one = jnp.ones((), dtype)
+    if ord == 2:
+        bits = int(jnp.finfo(dtype).maxexp * 5 / 8)
+        plain = _power_sum(leaves, one, ord, dtype)
+        fits = ~jnp.isinf(plain) & ~(plain < 2.0**-bits)
+        scale = jnp.where(plain > 1, jnp.asarray(2.0**-bits, dtype), jnp.asarray(2.0**bits, dtype))
+        return lax.cond(
+            fits,
+            lambda: safe_root(plain, ord),
+            lambda: safe_root(_power_sum(leaves, scale, ord, dtype), ord) / scale,
+        )
+    largest = _largest(leaves, dtype)
+    usable = (largest > 0) & ~jnp.isinf(largest)
+    scale = jnp.where(usable, 1 / jnp.where(usable, largest, one), one)
+    return safe_root(_power_sum(leaves, scale, ord, dtype), ord) / scale
+
+
+def total_size(x: jax.Array) -> int:
+    """How many elements a leaf has on all devices together."""
+    return x.size * math.prod(lax.axis_size(name) for name in varying_axes(x))
+
+
+def any_true(x: jax.Array) -> jax.Array:
+    """Whether any element of a leaf of bools is true, on any device."""
+    axes = varying_axes(x)
+    found = jnp.any(x)
+    return lax.pmax(found.astype(jnp.int32), axes).astype(bool) if axes else found
+
+
+# Jitted, so that the second use, in the branch that is rarely taken, is not traced again.
+@partial(jax.jit, static_argnames=("ord", "dtype"))
+def _power_sum(leaves: list[jax.Array], scale: jax.Array, ord: float, dtype: DType) -> jax.Array:
+    sums = [_leaf_power_sum(leaf, scale, ord) for leaf in leaves]
+    return _joined(leaves, sums, dtype, lax.add, lax.psum)
+
+
+@partial(jax.jit, static_argnames="dtype")
+def _largest(leaves: list[jax.Array], dtype: DType) -> jax.Array:
+    return _joined(leaves, [_leaf_largest(leaf) for leaf in leaves], dtype, lax.max, lax.pmax)
+
+
+@partial(jax.jit, static_argnames="ord")
+def _leaf_power_sum(leaf: jax.Array, scale: jax.Array, ord: float) -> jax.Array:
+    with mixing(leaf):
+        return jnp.sum(abs_pow(fitting(leaf.dtype)(leaf) * scale.astype(real_dtype(leaf.dtype)), ord))
+
+
+@jax.jit
+def _leaf_largest(leaf: jax.Array) -> jax.Array:
+    return jnp.max(jnp.abs(leaf)).astype(real_dtype(leaf.dtype))
+
+
+def _joined(
+    leaves: list[jax.Array],
+    values: list[jax.Array],
+    dtype: DType,
+    join: Callable[[jax.Array, jax.Array], jax.Array],
+    collective: Callable[[jax.Array, Axes], jax.Array],
+) -> jax.Array:
+    """One value from one a leaf: pairwise, for precision, and one collective for each set of axes."""
+    groups: dict[Axes, list[jax.Array]] = {}
+    for leaf, value in zip(leaves, values, strict=True):
+        groups.setdefault(varying_axes(leaf), []).append(value.astype(dtype))
+    results = []
+    for axes, group in groups.items():
+        value = _pairwise(group, join)
+        results.append(collective(value, axes) if axes else value)
+    return _pairwise(results, join)
+
+
+def _pairwise(values: list[jax.Array], join: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:
+    while len(values) > 1:
+        pairs = [join(a, b) for a, b in zip(values[::2], values[1::2], strict=False)]
+        values = pairs + values[len(pairs) * 2 :]
+    return values[0]

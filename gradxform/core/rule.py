@@ -1,0 +1,114 @@
+"""Rules: what a gradient transformation declares. A rule is maths; the engine does the rest.
+
+A rule's class lists its hyperparameters as annotated fields, what it remembers as slots, what it reports as metrics,
+and has one `update`. Everything else that it may ask for comes through the context, `leaf` or `tree`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import namedtuple
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core.record import Record
+
+if TYPE_CHECKING:
+    from gradxform.core.context import Leaf, Tree
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """An array that a rule keeps from step to step.
+
+    Args:
+      init: the value that fills it at first, or the name of the hyperparameter that holds it.
+      dtype: what it is kept in, or the name of the field that holds it. None: the dtype in which the rule computes,
+        which is the parameter's, but float32 for bfloat16 and float16.
+      shape: None for the parameter's own, one array a leaf. `()` for a scalar: one a leaf in a LeafRule, one for the
+        whole tree in a TreeRule.
+      signed: False promises that no value is negative; such a slot is real for complex parameters.
+    """
+
+    init: float | str = 0.0
+    dtype: Any = None
+    shape: tuple[()] | None = None
+    signed: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A scalar that a rule reports: one a leaf in a LeafRule, one for the whole tree in a TreeRule.
+
+    Args:
+      init: its value before the first step.
+      dtype: float32 unless told.
+    """
+
+    init: float = 0.0
+    dtype: Any = jnp.float32
+
+
+@dataclasses.dataclass(frozen=True)
+class Extra:
+    """An argument of `update(..., name=value)` that a rule reads as `leaf.extra["name"]`, such as the loss's value."""
+
+
+class Rule(Record):
+    """What LeafRule and TreeRule share: the declarations, read from the class body.
+
+    `real_only` refuses complex leaves, `any_dtype` lets integers and the like through.
+    """
+
+    slots: ClassVar[dict[str, Slot]]
+    metrics: ClassVar[dict[str, Metric]]
+    extras: ClassVar[tuple[str, ...]]
+    State: ClassVar[Any]
+    real_only: ClassVar[bool] = False
+    any_dtype: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        declared = {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()}
+        cls.slots = {name: value for name, value in declared.items() if isinstance(value, Slot)}
+        cls.metrics = {name: value for name, value in declared.items() if isinstance(value, Metric)}
+        cls.extras = tuple(name for name, value in declared.items() if isinstance(value, Extra))
+        cls.State = namedtuple(f"{cls.__name__}State", (*cls.slots, *cls.metrics))
+        # Pickle finds a class by its qualified name: here, beside the rule.
+        cls.State.__qualname__, cls.State.__module__ = f"{cls.__qualname__}.State", cls.__module__
+
+
+class LeafRule(Rule):
+    """A rule that treats each leaf alone."""
+
+    def update(self, grad: jax.Array, slots: Any, leaf: Leaf) -> tuple[jax.Array, Any]:
+        """One step of one leaf.
+
+        Args:
+          grad: the incoming update of the leaf, in the dtype of computation.
+          slots: the leaf's slots and metrics as a NamedTuple, floating ones in the dtype of computation.
+          leaf: the context: step, parameter, extra arguments, reductions.
+
+        Returns:
+          The outgoing update, of the same shape, and the new slots.
+        """
+        raise TypeError(f"{type(self).__name__} has no update(self, grad, slots, leaf)")
+
+
+class TreeRule(Rule):
+    """A rule that sees all leaves together."""
+
+    def update(self, updates: Any, slots: Any, tree: Tree) -> tuple[Any, Any]:
+        """One step of the whole tree.
+
+        Args:
+          updates: the incoming updates, a pytree like the parameters, in the dtypes of computation.
+          slots: slots (a tree like the parameters each, or a scalar) and metrics (scalars) as a NamedTuple.
+          tree: the context: step, parameters, extra arguments, reductions.
+
+        Returns:
+          The outgoing updates and the new slots.
+        """
+        raise TypeError(f"{type(self).__name__} has no update(self, updates, slots, tree)")

@@ -1,0 +1,128 @@
+"""Transform: optax's pair of pure functions that is also a value."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any, Self
+
+import jax
+import optax
+
+from gradxform.core import engine
+from gradxform.core.engine import Stage, Stages
+from gradxform.core.record import Factory, P, factory
+from gradxform.core.rule import LeafRule, Rule, TreeRule
+
+
+class Transform(optax.GradientTransformationExtraArgs):
+    """A row of rules as a pair `init(params)`, `update(updates, state, params=None, **extra)`.
+
+    It prints as the call that makes it; two made alike are equal and hash alike; it pickles; and it is a pytree of its
+    numeric hyperparameters, so that it may be an argument of `jax.jit` (a new number does not retrace) and of
+    `jax.vmap` (many values of a hyperparameter at once).
+
+    Attributes:
+      init: params -> state.
+      update: (updates, state, params=None, **extra) -> (updates, state).
+      stages: the rules, each with the name of its record in the state.
+    """
+
+    stages: Stages
+
+    def __new__(cls, stages: Stages) -> Self:
+        self = tuple.__new__(cls, (partial(engine.init, stages), partial(engine.update, stages)))
+        self.stages = stages
+        return self
+
+    def _replace(self, **parts: Any) -> optax.GradientTransformationExtraArgs:  # pyright: ignore[reportIncompatibleMethodOverride]: a pair with another function in it is no row of rules
+        """A plain optax pair with another `init` or `update`."""
+        return optax.GradientTransformationExtraArgs(**{"init": self.init, "update": self.update, **parts})
+
+    def __repr__(self) -> str:
+        default = name_stages([(None, stage.node) for stage in self.stages])
+        if self.stages == default:
+            calls = [repr(stage.node) for stage in self.stages]
+            return calls[0] if len(calls) == 1 else _call("chain", calls)
+        return _call("named_chain", [f"({stage.name!r}, {stage.node!r})" for stage in self.stages])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Transform) and self.stages == other.stages
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.stages)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Transform, (self.stages,)
+
+
+def name_stages(nodes: list[tuple[str | None, Any]]) -> Stages:
+    """Stages with names of their own: the given name, or the rule's; the second of a name becomes name_2."""
+    taken: set[str] = set()
+    stages = []
+    for given, node in nodes:
+        default = _default_name(node)
+        base = name = given or default
+        if re.fullmatch(rf"{default}_\d+", name):
+            # A number from another chain; here the name is numbered anew.
+            base = default
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{base}_{number}"
+        taken.add(name)
+        stages.append(Stage(name, node))
+    return tuple(stages)
+
+
+def transform(rule: Any) -> Any:
+    """The public function of a rule: takes the rule's hyperparameters and returns a Transform.
+
+    Use it on a rule's class, by call or as a decorator. The function has the class's docstring and signature, and its
+    name in snake case; the class itself is its attribute `record`.
+
+        @gx.transform
+        class ScaleByHalf(gx.LeafRule):
+            def update(self, grad, slots, leaf):
+                return grad / 2, slots
+
+    Raises:
+      TypeError: not a subclass of LeafRule or TreeRule, or one without an `update` of its own.
+    """
+    is_rule = isinstance(rule, type) and issubclass(rule, LeafRule | TreeRule)
+    if not is_rule or rule.update in (LeafRule.update, TreeRule.update):
+        raise TypeError(f"transform takes a subclass of LeafRule or TreeRule with an update method; got {rule!r}")
+    made = factory(rule, lambda record: Transform(name_stages([(None, record)])))
+    made.State = rule.State
+    return made
+
+
+def _default_name(node: Any) -> str:
+    return node.call_name if isinstance(node, Rule) else node.name
+
+
+def _call(name: str, arguments: list[str]) -> str:
+    line = f"{name}({', '.join(arguments)})"
+    if len(line) <= 88:
+        return line
+    indented = [argument.replace("\n", "\n    ") for argument in arguments]
+    return f"{name}(\n    " + ",\n    ".join(indented) + ",\n)"
+
+
+def _flatten(tx: Transform) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    return tuple(stage.node for stage in tx.stages), tuple(stage.name for stage in tx.stages)
+
+
+def _flatten_with_keys(tx: Transform) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
+    nodes, names = _flatten(tx)
+    return [(jax.tree_util.DictKey(name), node) for name, node in zip(names, nodes, strict=True)], names
+
+
+def _unflatten(names: tuple[str, ...], nodes: Any) -> Transform:
+    return Transform(tuple(map(Stage, names, nodes)))
+
+
+jax.tree_util.register_pytree_with_keys(Transform, _flatten_with_keys, _unflatten, _flatten)

@@ -1,0 +1,74 @@
+"""Pure functions of arrays, from which the rules are written. They know nothing of trees, steps or devices."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Axis = int | tuple[int, ...] | None
+
+
+def abs_sq(x: jax.Array) -> jax.Array:
+    """|x|^2, elementwise and real."""
+    return jnp.square(x.real) + jnp.square(x.imag) if jnp.iscomplexobj(x) else jnp.square(x)
+
+
+def abs_pow(x: jax.Array, ord: float) -> jax.Array:
+    """|x|^ord, elementwise and real."""
+    if ord == 2:
+        return abs_sq(x)
+    return jnp.abs(x) if ord == 1 else jnp.abs(x) ** ord
+
+
+def safe_root(x: jax.Array, ord: float) -> jax.Array:
+    """x^(1/ord) for x >= 0, with derivative 0 instead of infinity at 0."""
+    positive = jnp.where(x == 0, 1, x)
+    return jnp.where(x == 0, 0, jnp.sqrt(positive) if ord == 2 else positive ** (1 / ord))
+
+
+def ema(mean: jax.Array, value: jax.Array, decay: Any) -> jax.Array:
+    """The running mean decay * mean + (1 - decay) * value."""
+    return decay * mean + (1 - decay) * value
+
+
+def debias(mean: jax.Array, decay: Any, step: jax.Array) -> jax.Array:
+    """mean / (1 - decay^step): a running mean that began at 0, after `step` values, without its pull to 0.
+
+    1 - decay^step is taken as -expm1(step log(decay)), which keeps its digits where decay^step is close to 1: at
+    decay 0.999 and step 1, the plain form in float32 is off by 1e-5.
+    """
+    return mean / -jnp.expm1(step.astype(mean.real.dtype) * _log(decay))
+
+
+def shrink_factor(norm: jax.Array, max_norm: Any) -> jax.Array:
+    """min(1, max_norm / norm), and 1 for norm 0. NaN for a norm of NaN, so that it shows."""
+    over = ~(norm <= max_norm)
+    return jnp.where(over, max_norm / jnp.where(over, norm, 1), 1)
+
+
+def unit_axes(shape: tuple[int, ...]) -> Axis:
+    """The axes over which the units of a weight extend (Brock et al. 2021): all but the outputs, which come last.
+
+    The whole of a vector, axis 0 of a matrix (in, out) or of (in, heads, depth), the spatial axes and the inputs of a
+    convolution (..., in, out).
+    """
+    if sum(size != 1 for size in shape) <= 1:
+        return None
+    return 0 if len(shape) <= 3 else tuple(range(len(shape) - 1))
+
+
+def norm_along(x: jax.Array, axis: Axis) -> jax.Array:
+    """The L2 norm over some axes, which stay with length 1; safe from overflow and underflow."""
+    largest = jnp.max(jnp.abs(x), axis=axis, keepdims=True, initial=0)
+    usable = (largest > 0) & ~jnp.isinf(largest)
+    scale = jnp.where(usable, largest, 1)
+    return safe_root(jnp.sum(abs_sq(x / scale), axis=axis, keepdims=True), 2) * scale
+
+
+def _log(decay: Any) -> Any:
+    if isinstance(decay, int | float):
+        return math.log(decay) if decay > 0 else -math.inf
+    return jnp.log(decay)

@@ -1,0 +1,1 @@
+"""The maths: one family of rules a file."""
