@@ -112,22 +112,27 @@ def mask(rule: str, mask: Any, tree: Any, structure: Any) -> list[bool]:
     return [bool(leaf) for leaf in leaves]
 
 
-def leaf_result(rule: str, result: Any, grad: jax.Array, state_type: type) -> None:
-    """Raises unless a leaf rule returned an update of the leaf's shape and kind and its own slots."""
-    _pair(rule, "update", result, state_type)
+def pair(rule: str, first: str, result: Any, state_type: type) -> tuple[Any, Any]:
+    """What a rule returned. Raises TypeError unless it is a pair of which the second is the rule's slots."""
+    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], state_type)):
+        raise TypeError(f"{rule}: expected the rule to return ({first}, slots), got {show(result)}")
+    return result
+
+
+def leaf_result(rule: str, update: Any, grad: jax.Array) -> None:
+    """Raises unless a leaf rule returned an update of the leaf's shape and kind."""
     try:
-        chex.assert_shape(result[0], grad.shape)
+        chex.assert_shape(update, grad.shape)
     except AssertionError:
-        raise ValueError(f"{rule}: expected an update of shape {grad.shape}, got {jnp.shape(result[0])}") from None
-    if jnp.iscomplexobj(result[0]) != jnp.iscomplexobj(grad):
-        raise TypeError(f"{rule}: expected a {_kind(grad)} update, got {result[0].dtype}")
+        raise ValueError(f"{rule}: expected an update of shape {grad.shape}, got {jnp.shape(update)}") from None
+    if jnp.iscomplexobj(update) != jnp.iscomplexobj(grad):
+        raise TypeError(f"{rule}: expected a {_kind(grad)} update, got {update.dtype}")
 
 
-def tree_result(rule: str, result: Any, updates: Any, state_type: type) -> None:
-    """Raises unless a tree rule returned updates of the shapes that came and its own slots."""
-    _pair(rule, "updates", result, state_type)
-    same_structure(rule, result[0], updates, "the updates that came")
-    same_shapes(rule, updates, jax.tree.leaves(result[0]), jax.tree.leaves(updates), "the updates that came")
+def tree_result(rule: str, updates: Any, came: Any) -> None:
+    """Raises unless a tree rule returned updates of the structure, shapes and kinds that came."""
+    same_structure(rule, updates, came, "the updates that came")
+    same_shapes(rule, updates, jax.tree.leaves(updates), jax.tree.leaves(came), "the updates that came")
 
 
 def slot_shape(rule: str, name: str, value: Any, kept: jax.Array) -> None:
@@ -147,11 +152,6 @@ def state_of(names: Sequence[str], state: Any, state_type: type) -> None:
         raise ValueError(
             f"the state has stages {sorted(stages)}, the transform has {sorted(names)}; make the state with its init"
         )
-
-
-def _pair(rule: str, first: str, result: Any, state_type: type) -> None:
-    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], state_type)):
-        raise TypeError(f"{rule}: update must return ({first}, slots), got {show(result)}")
 
 
 def _kind(array: Any) -> str:

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import jax
-import jax.numpy as jnp
 
 from gradxform.core import reductions
-from gradxform.core.precision import mixing, real_dtype
 from gradxform.core.record import show
 from gradxform.maths import Axis, norm_along
 
@@ -89,13 +87,3 @@ class Tree(Context):
     def map(self, function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
         """`function` of each leaf and of the leaves of `rest` in its place."""
         return jax.tree.map(function, tree, *rest)
-
-    def scale(self, tree: Any, factor: jax.Array) -> Any:
-        """Each leaf times one number."""
-        return jax.tree.map(lambda leaf: _scaled(leaf, factor), tree)
-
-
-@jax.jit
-def _scaled(leaf: jax.Array, factor: jax.Array) -> jax.Array:
-    with mixing(leaf):
-        return leaf * jnp.asarray(factor).astype(real_dtype(leaf.dtype))

@@ -17,10 +17,10 @@ import optax
 from gradxform.core import checks
 from gradxform.core.context import Tree
 from gradxform.core.guest import Guest
-from gradxform.core.leaves import Program, Shared, advance, program, split
+from gradxform.core.leaves import Program, Shared, advance, program, scaled, split
 from gradxform.core.record import Mask
 from gradxform.core.precision import fitting, is_inexact, mixing
-from gradxform.core.rule import LeafRule, Rule, TreeRule
+from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
 from gradxform.core.slots import as_kept, first_leaf_records, first_tree_record, gather, spread
 
 
@@ -67,9 +67,11 @@ def update(stages: Stages, updates: Any, state: State, params: Any = None, **ext
     came = updates
     step = Step(state.count, optax.safe_increment(state.count), params, extra)
     records: dict[str, Any] = {}
-    unchecked = True
+    factor, unchecked = None, True
     for run in _runs(stages):
         node, old = run[0].node, [state.stages[stage.name] for stage in run]
+        if factor is not None and not isinstance(node, LeafRule):
+            updates, factor = _scale(updates, factor), None
         if isinstance(node, Guest):
             updates, record = node.update(_cast_like(updates, came), old[0], params, extra)
             new, unchecked = [record], True
@@ -77,10 +79,15 @@ def update(stages: Stages, updates: Any, state: State, params: Any = None, **ext
             if unchecked:
                 updates, params = _admit("updates", run, updates), _admit("parameters", run, params)
                 _check_fit(updates, params)
-                unchecked = False
-            advance_run = _advance_leaves if isinstance(node, LeafRule) else _advance_tree
-            updates, new = advance_run([stage.node for stage in run], updates, old, step._replace(params=params))
+                step, unchecked = step._replace(params=params), False
+            if isinstance(node, LeafRule):
+                updates, new = _advance_leaves([stage.node for stage in run], updates, old, step, factor)
+                factor = None
+            else:
+                updates, factor, record = _advance_tree(node, updates, old[0], step)
+                new = [record]
         records.update(zip((stage.name for stage in run), new, strict=True))
+    updates = updates if factor is None else _scale(updates, factor)
     return _cast_like(updates, came), State(step.number, records)
 
 
@@ -100,14 +107,14 @@ def _first_record(node: Any, params: Any) -> Any:
 
 
 def _advance_leaves(
-    rules: Sequence[LeafRule], updates: Any, old: Sequence[Any], step: Step
+    rules: Sequence[LeafRule], updates: Any, old: Sequence[Any], step: Step, factor: jax.Array | None
 ) -> tuple[Any, list[Any]]:
     grads, structure = jax.tree.flatten(updates)
     params = [None] * len(grads) if step.params is None else jax.tree.leaves(step.params)
     applies = list(zip(*(_applies(rule, updates) for rule in rules), strict=True))
     records = list(zip(*(spread(rule, record, updates) for rule, record in zip(rules, old, strict=True)), strict=True))
     static, hypers = zip(*(split(rule, step.count) for rule in rules), strict=True)
-    shared = Shared(step.number, hypers, tuple(_extras(rule, step.extra) for rule in rules))
+    shared = Shared(step.number, factor, hypers, tuple(_extras(rule, step.extra) for rule in rules))
     programs: dict[tuple[bool, ...], Program] = {
         chosen: program(tuple(rule if applied else None for rule, applied in zip(static, chosen, strict=True)))
         for chosen in set(applies)
@@ -120,15 +127,23 @@ def _advance_leaves(
     return structure.unflatten([update for update, _ in results]), new
 
 
-def _advance_tree(rules: Sequence[TreeRule], updates: Any, old: Sequence[Any], step: Step) -> tuple[Any, list[Any]]:
-    (rule,), (record,) = rules, old
+def _advance_tree(rule: TreeRule, updates: Any, old: Any, step: Step) -> tuple[Any, jax.Array | None, Any]:
+    """The updates, the number by which they are still to be multiplied, and the rule's new record."""
     static, hypers = split(rule, step.count)
+    bound = static.replace(**hypers)
     tree = Tree(rule.call_name, step.number, _extras(rule, step.extra), step.params)
-    slots = rule.State(*(jax.tree.map(_widened, value) for value in record))
+    updates = jax.tree.map(_widened, updates)
+    slots = rule.State(*(jax.tree.map(_widened, value) for value in old))
+    factor = None
     with jax.named_scope(rule.call_name), mixing(*jax.tree.leaves(updates)):
-        result = static.replace(**hypers).update(jax.tree.map(_widened, updates), slots, tree)
-    checks.tree_result(rule.call_name, result, updates, rule.State)
-    return result[0], [as_kept(rule.call_name, result[1], record)]
+        if isinstance(rule, TreeScaleRule):
+            factor, new = checks.pair(rule.call_name, "factor", bound.factor(updates, slots, tree), rule.State)
+            factor = checks.scalar(f"{rule.call_name}: factor", jnp.asarray(factor))
+        else:
+            came = updates
+            updates, new = checks.pair(rule.call_name, "updates", bound.update(updates, slots, tree), rule.State)
+            checks.tree_result(rule.call_name, updates, came)
+    return updates, factor, as_kept(rule.call_name, new, old)
 
 
 def _applies(rule: LeafRule, tree: Any) -> list[bool]:
@@ -164,6 +179,10 @@ def _check_fit(updates: Any, params: Any) -> None:
         checks.same_shapes("updates", updates, jax.tree.leaves(updates), jax.tree.leaves(params), "the parameters")
 
 
+def _scale(updates: Any, factor: jax.Array) -> Any:
+    return jax.tree.map(lambda update: scaled(update, factor), updates)
+
+
 def _widened(x: jax.Array) -> jax.Array:
     """The array in the dtype of computation of a tree rule; integers and bools as they are."""
     return fitting(x.dtype)(x) if is_inexact(x) else x
@@ -173,4 +192,8 @@ def _cast_like(updates: Any, came: Any) -> Any:
     """The updates in the dtypes in which they came, if they still are of one structure."""
     if updates is came or jax.tree.structure(updates) != jax.tree.structure(came):
         return updates
-    return jax.tree.map(lambda update, first: update.astype(jnp.result_type(first)), updates, came)
+    return jax.tree.map(_cast, updates, jax.tree.map(jnp.result_type, came))
+
+
+def _cast(update: jax.Array, dtype: Any) -> jax.Array:
+    return update if update.dtype == dtype else update.astype(dtype)

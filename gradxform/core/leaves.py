@@ -21,11 +21,13 @@ class Shared(NamedTuple):
 
     Attributes:
       step: int32 of shape (): the number of this step, from 1 on.
+      factor: what a rule before the run multiplies all updates by, of shape (); None for nothing.
       hypers: for each rule, its hyperparameters that are arrays, by name.
       extras: for each rule, the extra arguments that it declares, by name.
     """
 
     step: jax.Array
+    factor: jax.Array | None
     hypers: tuple[dict[str, jax.Array], ...]
     extras: tuple[dict[str, Any], ...]
 
@@ -79,7 +81,7 @@ def advance(
     """
     dtypes = [x.dtype for x in jax.tree.leaves((grad, records, param)) if is_inexact(x)]
     fit, real = fitting(*dtypes), real_dtype(*dtypes)
-    update, param = fit(grad), None if param is None else fit(param)
+    update, param = _times(fit(grad), shared.factor), None if param is None else fit(param)
     kept = []
     for rule, record, hypers, extra in zip(program.rules, records, shared.hypers, shared.extras, strict=True):
         if rule is None:
@@ -89,7 +91,21 @@ def advance(
         leaf = Leaf(rule.call_name, shared.step, extra, param)
         with jax.named_scope(rule.call_name), mixing(grad):
             result = bound.update(update, rule.State(*map(fit, record)), leaf)
-        checks.leaf_result(rule.call_name, result, grad, rule.State)
-        update = fit(result[0])
-        kept.append(as_kept(rule.call_name, result[1], record))
+        update, new = checks.pair(rule.call_name, "update", result, rule.State)
+        checks.leaf_result(rule.call_name, update, grad)
+        update = fit(update)
+        kept.append(as_kept(rule.call_name, new, record))
     return update, tuple(kept)
+
+
+@jax.jit
+def scaled(update: jax.Array, factor: jax.Array) -> jax.Array:
+    """A leaf, in the dtype of computation, times a number."""
+    return _times(fitting(update.dtype)(update), factor)
+
+
+def _times(update: jax.Array, factor: jax.Array | None) -> jax.Array:
+    if factor is None:
+        return update
+    with mixing(update):
+        return update * factor.astype(real_dtype(update.dtype))

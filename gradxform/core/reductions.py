@@ -32,9 +32,7 @@ def varying_axes(x: jax.Array) -> Axes:
 def norm(leaves: Sequence[jax.Array], ord: float = 2) -> jax.Array:
     """The vector norm of order `ord` (at least 1, or infinity) of all leaves together, on all devices together.
 
-    No intermediate overflows or underflows where the norm itself does not. For order 2 that takes one pass: only
-    where the plain sum of squares has left the range of the dtype is it taken again, of scaled values. The branch is
-    the rare one; looking for the largest value first would read every gradient twice at every step.
+    No intermediate overflows or underflows where the norm itself does not.
 
     Returns:
       A real array of shape (), float32 at least. NaN if a leaf holds NaN, infinity if one holds infinity.
@@ -45,20 +43,11 @@ def norm(leaves: Sequence[jax.Array], ord: float = 2) -> jax.Array:
     dtype = real_dtype(*(leaf.dtype for leaf in leaves))
     if math.isinf(ord):
         return _largest(leaves, dtype)
-    one = jnp.ones((), dtype)
     if ord == 2:
-        bits = int(jnp.finfo(dtype).maxexp * 5 / 8)
-        plain = _power_sum(leaves, one, ord, dtype)
-        fits = ~jnp.isinf(plain) & ~(plain < 2.0**-bits)
-        scale = jnp.where(plain > 1, jnp.asarray(2.0**-bits, dtype), jnp.asarray(2.0**bits, dtype))
-        return lax.cond(
-            fits,
-            lambda: safe_root(plain, ord),
-            lambda: safe_root(_power_sum(leaves, scale, ord, dtype), ord) / scale,
-        )
+        return _euclidean(leaves, dtype)
     largest = _largest(leaves, dtype)
     usable = (largest > 0) & ~jnp.isinf(largest)
-    scale = jnp.where(usable, 1 / jnp.where(usable, largest, one), one)
+    scale = jnp.where(usable, 1 / jnp.where(usable, largest, 1), 1)
     return safe_root(_power_sum(leaves, scale, ord, dtype), ord) / scale
 
 
@@ -74,6 +63,23 @@ def any_true(x: jax.Array) -> jax.Array:
     return lax.pmax(found.astype(jnp.int32), axes).astype(bool) if axes else found
 
 
+def _euclidean(leaves: list[jax.Array], dtype: DType) -> jax.Array:
+    """The L2 norm in one pass, and a second one, of scaled values, only if the squares have left the dtype's range.
+
+    Looking for the largest value first would read every gradient twice at every step; a loop over one pass with a
+    scale that is not constant costs a tenth of a step of clip and adamw, and saves compiling the rare pass.
+    """
+    bits = int(jnp.finfo(dtype).maxexp * 5 / 8)
+    down, up = jnp.asarray(2.0**-bits, dtype), jnp.asarray(2.0**bits, dtype)
+    plain = _power_sum(leaves, jnp.ones((), dtype), 2, dtype)
+    scale = jnp.where(plain > 1, down, up)
+    return lax.cond(
+        jnp.isinf(plain) | (plain < down),
+        lambda: safe_root(_power_sum(leaves, scale, 2, dtype), 2) / scale,
+        lambda: safe_root(plain, 2),
+    )
+
+
 # Jitted, so that the second use, in the branch that is rarely taken, is not traced again.
 @partial(jax.jit, static_argnames=("ord", "dtype"))
 def _power_sum(leaves: list[jax.Array], scale: jax.Array, ord: float, dtype: DType) -> jax.Array:
@@ -81,7 +87,6 @@ def _power_sum(leaves: list[jax.Array], scale: jax.Array, ord: float, dtype: DTy
     return _joined(leaves, sums, dtype, lax.add, lax.psum)
 
 
-@partial(jax.jit, static_argnames="dtype")
 def _largest(leaves: list[jax.Array], dtype: DType) -> jax.Array:
     return _joined(leaves, [_leaf_largest(leaf) for leaf in leaves], dtype, lax.max, lax.pmax)
 

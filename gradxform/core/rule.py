@@ -78,6 +78,7 @@ class Rule(Record):
         cls.State = namedtuple(f"{cls.__name__}State", (*cls.slots, *cls.metrics))
         # Pickle finds a class by its qualified name: here, beside the rule.
         cls.State.__qualname__, cls.State.__module__ = f"{cls.__qualname__}.State", cls.__module__
+        cls.State.metrics = tuple(cls.metrics)
 
 
 class LeafRule(Rule):
@@ -112,3 +113,11 @@ class TreeRule(Rule):
           The outgoing updates and the new slots.
         """
         raise TypeError(f"{type(self).__name__} has no update(self, updates, slots, tree)")
+
+
+class TreeScaleRule(TreeRule):
+    """A tree rule that multiplies all updates by one number, which XLA then fuses into the rules that follow."""
+
+    def factor(self, updates: Any, slots: Any, tree: Tree) -> tuple[jax.Array, Any]:
+        """The number, an array of shape (), and the new slots; the arguments are those of `TreeRule.update`."""
+        raise TypeError(f"{type(self).__name__} has no factor(self, updates, slots, tree)")

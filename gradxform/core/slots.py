@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ def first_leaf_records(rule: LeafRule, params: Any, applies: Sequence[bool]) -> 
     leaves, structure = jax.tree.flatten(params)
     records = []
     for index, (leaf, applied) in enumerate(zip(leaves, applies, strict=True)):
-        where = f"{rule.call_name} at {checks.path_of(params, index)}" if rule.slots else ""
+        where = partial(checks.path_of, params, index)
         values = [_filled(rule, slot, leaf, where) if applied else optax.MaskedNode() for slot in rule.slots.values()]
         metrics = [_scalar(metric) if applied else optax.MaskedNode() for metric in rule.metrics.values()]
         records.append(rule.State(*values, *metrics))
@@ -35,9 +35,9 @@ def first_tree_record(rule: TreeRule, params: Any) -> Any:
     values = []
     for slot in rule.slots.values():
         if slot.shape is None:
-            values.append(jax.tree.map(lambda leaf, slot=slot: _filled(rule, slot, leaf, rule.call_name), params))
+            values.append(jax.tree.map(lambda leaf, slot=slot: _filled(rule, slot, leaf), params))
         else:
-            values.append(_filled(rule, slot, jnp.zeros((), jnp.float32), rule.call_name))
+            values.append(_filled(rule, slot, jnp.zeros((), jnp.float32)))
     return rule.State(*values, *map(_scalar, rule.metrics.values()))
 
 
@@ -76,7 +76,9 @@ def as_kept(rule: str, new: Any, old: Any) -> Any:
     return type(old)(*(jax.tree.map(partial(keep, name), value, kept) for name, value, kept in pairs))
 
 
-def _filled(rule: LeafRule | TreeRule, slot: Slot, leaf: Any, where: str) -> jax.Array:
+def _filled(
+    rule: LeafRule | TreeRule, slot: Slot, leaf: Any, where: Callable[[], str] = lambda: "a leaf"
+) -> jax.Array:
     value = getattr(rule, slot.init) if isinstance(slot.init, str) else slot.init
     value = value(0) if callable(value) else value
     dtype = getattr(rule, slot.dtype) if slot.dtype in rule.roles else slot.dtype
@@ -84,7 +86,9 @@ def _filled(rule: LeafRule | TreeRule, slot: Slot, leaf: Any, where: str) -> jax
     if dtype is None:
         dtype = compute_dtype(leaf.dtype) if slot.signed else real_dtype(leaf.dtype)
     elif signed_complex and not jnp.issubdtype(dtype, jnp.complexfloating):
-        raise TypeError(f"{where}: expected a complex dtype for the slots of complex parameters, got {dtype}")
+        raise TypeError(
+            f"{rule.call_name}: expected a complex dtype for the slots at {where()}, where the parameter is complex, got {dtype}"
+        )
     return jnp.full_like(leaf, value, dtype=dtype, shape=slot.shape)
 
 

@@ -12,7 +12,7 @@ import optax
 from gradxform.core import engine
 from gradxform.core.engine import Stage, Stages
 from gradxform.core.record import Factory, P, factory
-from gradxform.core.rule import LeafRule, Rule, TreeRule
+from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
 
 
 class Transform(optax.GradientTransformationExtraArgs):
@@ -92,9 +92,11 @@ def transform(rule: Any) -> Any:
     Raises:
       TypeError: not a subclass of LeafRule or TreeRule, or one without an `update` of its own.
     """
-    is_rule = isinstance(rule, type) and issubclass(rule, LeafRule | TreeRule)
-    if not is_rule or rule.update in (LeafRule.update, TreeRule.update):
-        raise TypeError(f"transform takes a subclass of LeafRule or TreeRule with an update method; got {rule!r}")
+    kinds = {TreeScaleRule: "factor", TreeRule: "update", LeafRule: "update"}
+    kind = next((k for k in kinds if isinstance(rule, type) and issubclass(rule, k)), None)
+    if kind is None or getattr(rule, kinds[kind]) is getattr(kind, kinds[kind]):
+        wanted = f"with a method {kinds[kind]}" if kind else "of LeafRule, TreeRule or TreeScaleRule"
+        raise TypeError(f"transform takes a subclass {wanted}; got {rule!r}")
     made = factory(rule, lambda record: Transform(name_stages([(None, record)])))
     made.State = rule.State
     return made

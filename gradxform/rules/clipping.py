@@ -7,7 +7,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from gradxform.core.record import Hyper
-from gradxform.core.rule import LeafRule, Metric, TreeRule
+from gradxform.core.rule import LeafRule, Metric, TreeScaleRule
 from gradxform.core.transform import transform
 from gradxform.maths import Axis, shrink_factor, unit_axes
 
@@ -61,7 +61,7 @@ class ClipByNorm(LeafRule):
         return grad * shrink_factor(leaf.norm(grad, self.ord), self.max_norm), slots
 
 
-class ClipByGlobalNorm(TreeRule):
+class ClipByGlobalNorm(TreeScaleRule):
     """Shrinks all updates together until their joint norm is at most `max_norm`; the direction is kept.
 
         u = g min(1, max_norm / |g|)   with |g| over all leaves
@@ -87,12 +87,12 @@ class ClipByGlobalNorm(TreeRule):
     def check(self):
         check_order(self)
 
-    def update(self, updates, slots, tree):
+    def factor(self, updates, slots, tree):
         norm = tree.norm(updates, self.ord)
-        return tree.scale(updates, shrink_factor(norm, self.max_norm)), slots._replace(norm=norm)
+        return shrink_factor(norm, self.max_norm), slots._replace(norm=norm)
 
 
-class NormalizeByGlobalNorm(TreeRule):
+class NormalizeByGlobalNorm(TreeScaleRule):
     """Makes the joint norm of all updates `scale_factor`, whatever it was: gradient normalisation.
 
         u = g scale_factor / |g|   with |g| over all leaves;   0 where |g| = 0
@@ -115,10 +115,10 @@ class NormalizeByGlobalNorm(TreeRule):
     def check(self):
         check_order(self)
 
-    def update(self, updates, slots, tree):
+    def factor(self, updates, slots, tree):
         norm = tree.norm(updates, self.ord)
         factor = jnp.where(norm == 0, 0, self.scale_factor / jnp.where(norm == 0, 1, norm))
-        return tree.scale(updates, factor), slots._replace(norm=norm)
+        return factor, slots._replace(norm=norm)
 
 
 class ClipByBlockRms(LeafRule):

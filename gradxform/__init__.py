@@ -1,0 +1,69 @@
+"""gradxform: gradient transformations for JAX that are values."""
+
+from gradxform.core.apply import apply_updates as apply_updates
+from gradxform.core.chain import chain as chain, named_chain as named_chain
+from gradxform.core.transform import Transform as Transform, transform as transform
+
+# What a rule of your own is made of.
+from gradxform.core.record import Dtype as Dtype, Hyper as Hyper, Mask as Mask
+from gradxform.core.rule import (
+    Extra as Extra,
+    LeafRule as LeafRule,
+    Metric as Metric,
+    Slot as Slot,
+    TreeRule as TreeRule,
+    TreeScaleRule as TreeScaleRule,
+)
+
+# Optimizers.
+from gradxform.optimizers import (
+    adagrad as adagrad,
+    adam as adam,
+    adamw as adamw,
+    nadam as nadam,
+    nadamw as nadamw,
+    rmsprop as rmsprop,
+    sgd as sgd,
+)
+
+# Momentum.
+from gradxform.rules.momentum import ema as ema, trace as trace, velocity as velocity
+
+# Adaptive scaling.
+from gradxform.rules.adaptive import (
+    scale_by_adam as scale_by_adam,
+    scale_by_nadam as scale_by_nadam,
+    scale_by_rms as scale_by_rms,
+    scale_by_rss as scale_by_rss,
+    scale_by_stddev as scale_by_stddev,
+)
+from gradxform.rules.sign import scale_by_sign as scale_by_sign
+
+# Scaling by a number.
+from gradxform.rules.scaling import (
+    identity as identity,
+    scale as scale,
+    scale_by_learning_rate as scale_by_learning_rate,
+    scale_by_schedule as scale_by_schedule,
+    set_to_zero as set_to_zero,
+)
+
+# Weight decay.
+from gradxform.rules.decay import add_decayed_weights as add_decayed_weights
+
+# Clipping.
+from gradxform.rules.clipping import (
+    adaptive_grad_clip as adaptive_grad_clip,
+    clip as clip,
+    clip_by_block_rms as clip_by_block_rms,
+    clip_by_global_norm as clip_by_global_norm,
+    clip_by_norm as clip_by_norm,
+    normalize_by_global_norm as normalize_by_global_norm,
+    zero_nans as zero_nans,
+)
+
+# Reading a transform and its state.
+from gradxform.reading.hyperparameters import hyperparams as hyperparams
+from gradxform.reading.metrics import metrics as metrics
+
+__version__ = "0.1.0"

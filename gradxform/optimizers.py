@@ -1,0 +1,178 @@
+"""Optimizers: chains of rules that end with the learning rate, under the names and arguments of optax."""
+
+from __future__ import annotations
+
+from gradxform.core.chain import chain
+from gradxform.core.record import Dtype, Hyper, Mask
+from gradxform.core.transform import Transform
+from gradxform.rules.adaptive import scale_by_adam, scale_by_nadam, scale_by_rms, scale_by_rss, scale_by_stddev
+from gradxform.rules.decay import add_decayed_weights
+from gradxform.rules.momentum import trace
+from gradxform.rules.scaling import scale_by_learning_rate
+
+
+def sgd(
+    learning_rate: Hyper, momentum: Hyper | None = None, nesterov: bool = False, accumulator_dtype: Dtype | None = None
+) -> Transform:
+    """Stochastic gradient descent, with momentum if asked.
+
+        v <- momentum v + g,   p <- p - learning_rate v,   with nesterov p <- p - learning_rate (g + momentum v)
+
+    Args:
+      learning_rate: the step size; a number or a schedule.
+      momentum: how much of v stays, in [0, 1). None: no momentum, and no state for it.
+      nesterov: look ahead by one step.
+      accumulator_dtype: what v is kept in. None: the parameter's dtype, float32 at least.
+
+    Polyak 1964; Sutskever et al. 2013. optax: sgd. torch: torch.optim.SGD; its dampening is an argument of `trace`.
+    """
+    descend = scale_by_learning_rate(learning_rate)
+    return descend if momentum is None else chain(trace(momentum, nesterov, accumulator_dtype), descend)
+
+
+def adam(
+    learning_rate: Hyper,
+    b1: Hyper = 0.9,
+    b2: Hyper = 0.999,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None,
+    *,
+    nesterov: bool = False,
+) -> Transform:
+    """Adam: the running mean of the gradient over the root of its running mean square, both bias-corrected.
+
+    Args:
+      learning_rate: the step size; a number or a schedule.
+      b1, b2, eps, eps_root, mu_dtype, nesterov: as in `scale_by_adam`.
+
+    Kingma & Ba 2015, arXiv:1412.6980, algorithm 1. optax: adam. torch: torch.optim.Adam.
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def adamw(
+    learning_rate: Hyper,
+    b1: Hyper = 0.9,
+    b2: Hyper = 0.999,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None,
+    weight_decay: Hyper = 1e-4,
+    mask: Mask | None = None,
+    *,
+    nesterov: bool = False,
+) -> Transform:
+    """Adam with decoupled weight decay: p <- p - learning_rate (adam(g) + weight_decay p).
+
+    Args:
+      learning_rate: the step size; a number or a schedule.
+      b1, b2, eps, eps_root, mu_dtype, nesterov: as in `scale_by_adam`.
+      weight_decay, mask: as in `add_decayed_weights`; the decay is times the learning rate.
+
+    Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2. optax: adamw. torch: torch.optim.AdamW, which decays by
+    1e-2 unless told.
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def nadam(
+    learning_rate: Hyper,
+    b1: Hyper = 0.9,
+    b2: Hyper = 0.999,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None,
+    *,
+    momentum_decay: Hyper | None = None,
+) -> Transform:
+    """Adam with Nesterov's look-ahead.
+
+    Args:
+      learning_rate: the step size; a number or a schedule.
+      b1, b2, eps, eps_root, mu_dtype: as in `scale_by_adam`.
+      momentum_decay: how fast the decay of the mean warms up, as in `scale_by_nadam`, which takes neither eps_root nor
+        mu_dtype. None: it is b1 from the start.
+
+    Raises:
+      ValueError: momentum_decay together with eps_root or mu_dtype.
+
+    Dozat 2016, "Incorporating Nesterov momentum into Adam". optax: nadam, which has no momentum_decay. torch:
+    torch.optim.NAdam, with momentum_decay 4e-3 and learning rate 2e-3.
+    """
+    if momentum_decay is None:
+        return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=True)
+    if mu_dtype is not None or not (isinstance(eps_root, int | float) and eps_root == 0):
+        raise ValueError("nadam: momentum_decay goes with neither eps_root nor mu_dtype")
+    return chain(scale_by_nadam(b1, b2, eps, momentum_decay), scale_by_learning_rate(learning_rate))
+
+
+def nadamw(
+    learning_rate: Hyper,
+    b1: Hyper = 0.9,
+    b2: Hyper = 0.999,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None,
+    weight_decay: Hyper = 1e-4,
+    mask: Mask | None = None,
+) -> Transform:
+    """`adamw` with Nesterov's look-ahead; the arguments are those of `adamw`.
+
+    Dozat 2016; Loshchilov & Hutter 2019, arXiv:1711.05101. optax: nadamw. torch: torch.optim.NAdam with
+    decoupled_weight_decay, but for its momentum_decay.
+    """
+    return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=True)
+
+
+def rmsprop(
+    learning_rate: Hyper,
+    decay: Hyper = 0.9,
+    eps: Hyper = 1e-8,
+    initial_scale: Hyper = 0.0,
+    eps_in_sqrt: bool = True,
+    centered: bool = False,
+    momentum: Hyper | None = None,
+    nesterov: bool = False,
+    bias_correction: bool = False,
+) -> Transform:
+    """RMSprop: the gradient over the root of its running mean square, then momentum if asked.
+
+    Args:
+      learning_rate: the step size; a number or a schedule.
+      decay, eps, initial_scale, eps_in_sqrt, bias_correction: as in `scale_by_rms`.
+      centered: divide by the standard deviation instead, as in `scale_by_stddev`.
+      momentum, nesterov: as `decay` and `nesterov` in `trace`, after the learning rate. None: no momentum.
+
+    Tieleman & Hinton 2012, lecture 6.5. optax: rmsprop. torch: torch.optim.RMSprop, with decay (its alpha) 0.99, eps
+    outside the root, and the rate after the momentum.
+    """
+    scale_by = scale_by_stddev if centered else scale_by_rms
+    tail = [] if momentum is None else [trace(momentum, nesterov)]
+    return chain(
+        scale_by(decay, eps, initial_scale, eps_in_sqrt, bias_correction), scale_by_learning_rate(learning_rate), *tail
+    )
+
+
+def adagrad(
+    learning_rate: Hyper, initial_accumulator_value: Hyper = 0.1, eps: Hyper = 1e-7, *, eps_in_sqrt: bool = True
+) -> Transform:
+    """AdaGrad: the gradient over the root of the sum of all its squares.
+
+    Args:
+      learning_rate: the step size; a number or a schedule.
+      initial_accumulator_value, eps, eps_in_sqrt: as in `scale_by_rss`.
+
+    Duchi, Hazan & Singer 2011, figure 1 (diagonal). optax: adagrad. torch: torch.optim.Adagrad, which begins at 0 and
+    has eps 1e-10 outside the root.
+    """
+    return chain(
+        scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt=eps_in_sqrt), scale_by_learning_rate(learning_rate)
+    )

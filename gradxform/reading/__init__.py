@@ -1,0 +1,1 @@
+"""What a transform and its state have to tell: metrics, hyperparameters."""
