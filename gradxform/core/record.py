@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 from types import NoneType
@@ -93,7 +94,9 @@ class Record:
             value = getattr(self, field.name)
             if self.roles[field.name] is Hyper or _key(value) != _key(field.default):
                 shown.append(f"{field.name}={show(value)}")
-        return f"{self.call_name}({', '.join(shown)})"
+        # A rule that is named by its decorator is called by the class's own name.
+        is_called = hasattr(sys.modules.get(type(self).__module__), self.call_name)
+        return f"{self.call_name if is_called else type(self).__name__}({', '.join(shown)})"
 
     def __eq__(self, other: object) -> bool:
         return self is other or (type(self) is type(other) and _key(self) == _key(other))
@@ -114,7 +117,7 @@ class Factory(Protocol, Generic[P, T]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T: ...
 
 
-def factory(record: Callable[P, Any], make: Callable[[Any], T]) -> Factory[P, T]:
+def factory(record: Callable[P, Any], make: Callable[[Any], T], returns: type[Any]) -> Factory[P, T]:
     """The public function of a record class: `ScaleByAdam` gives `scale_by_adam`, which returns `make(record)`."""
     cls = cast(type[Record], record)
 
@@ -124,7 +127,7 @@ def factory(record: Callable[P, Any], make: Callable[[Any], T]) -> Factory[P, T]
     call.__name__ = call.__qualname__ = cls.call_name
     call.__module__ = cls.__module__
     call.__doc__ = cls.__doc__
-    call.__signature__ = inspect.signature(cls)  # pyright: ignore[reportFunctionMemberAccess]: functions take attributes
+    call.__signature__ = inspect.signature(cls).replace(return_annotation=returns)  # pyright: ignore[reportFunctionMemberAccess]: functions take attributes
     call.record = cls  # pyright: ignore[reportFunctionMemberAccess]: as above
     return cast(Factory[P, T], call)
 

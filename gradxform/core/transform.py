@@ -97,7 +97,7 @@ def transform(rule: Any) -> Any:
     if kind is None or getattr(rule, kinds[kind]) is getattr(kind, kinds[kind]):
         wanted = f"with a method {kinds[kind]}" if kind else "of LeafRule, TreeRule or TreeScaleRule"
         raise TypeError(f"transform takes a subclass {wanted}; got {rule!r}")
-    made = factory(rule, lambda record: Transform(name_stages([(None, record)])))
+    made = factory(rule, lambda record: Transform(name_stages([(None, record)])), Transform)
     made.State = rule.State
     return made
 
