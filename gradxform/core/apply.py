@@ -30,6 +30,7 @@ def apply_updates(params: Any, updates: Any) -> Any:
     old = [jnp.asarray(leaf) for leaf in jax.tree.leaves(params)]
     change = [jnp.asarray(leaf) for leaf in jax.tree.leaves(updates)]
     checks.same_shapes("updates", updates, change, old, "the parameters")
+    checks.same_kinds("updates", updates, change, old, "the parameters")
     new = []
     for leaf, update in zip(old, change, strict=True):
         wide = wider(leaf.dtype, update.dtype)

@@ -72,7 +72,7 @@ def same_structure(what: str, tree: Any, reference: Any, reference_name: str) ->
 
 
 def same_shapes(what: str, tree: Any, leaves: Sequence[Any], references: Sequence[Any], reference_name: str) -> None:
-    """Raises ValueError or TypeError for the first leaf whose shape or kind (real, complex) is not its reference's."""
+    """Raises ValueError for the first leaf whose shape is not its reference's."""
     for index, (leaf, reference) in enumerate(zip(leaves, references, strict=True)):
         try:
             chex.assert_shape(leaf, reference.shape)
@@ -81,7 +81,12 @@ def same_shapes(what: str, tree: Any, leaves: Sequence[Any], references: Sequenc
                 f"{what}: expected shape {reference.shape} at {path_of(tree, index)}, as {reference_name} have, "
                 f"got {leaf.shape}"
             ) from None
-        if jnp.iscomplexobj(leaf) != jnp.iscomplexobj(reference):
+
+
+def same_kinds(what: str, tree: Any, leaves: Sequence[Any], references: Sequence[Any], reference_name: str) -> None:
+    """Raises TypeError for the first leaf that is complex where its reference is real, or real where it is complex."""
+    for index, (leaf, reference) in enumerate(zip(leaves, references, strict=True)):
+        if is_complex(leaf) != is_complex(reference):
             raise TypeError(
                 f"{what}: expected {_kind(reference)} values at {path_of(tree, index)}, as {reference_name} have, "
                 f"got {leaf.dtype}"
@@ -125,14 +130,16 @@ def leaf_result(rule: str, update: Any, grad: jax.Array) -> None:
         chex.assert_shape(update, grad.shape)
     except AssertionError:
         raise ValueError(f"{rule}: expected an update of shape {grad.shape}, got {jnp.shape(update)}") from None
-    if jnp.iscomplexobj(update) != jnp.iscomplexobj(grad):
+    if is_complex(update) != is_complex(grad):
         raise TypeError(f"{rule}: expected a {_kind(grad)} update, got {update.dtype}")
 
 
 def tree_result(rule: str, updates: Any, came: Any) -> None:
     """Raises unless a tree rule returned updates of the structure, shapes and kinds that came."""
     same_structure(rule, updates, came, "the updates that came")
-    same_shapes(rule, updates, jax.tree.leaves(updates), jax.tree.leaves(came), "the updates that came")
+    leaves, references = jax.tree.leaves(updates), jax.tree.leaves(came)
+    same_shapes(rule, updates, leaves, references, "the updates that came")
+    same_kinds(rule, updates, leaves, references, "the updates that came")
 
 
 def slot_shape(rule: str, name: str, value: Any, kept: jax.Array) -> None:
@@ -155,7 +162,7 @@ def state_of(names: Sequence[str], state: Any, state_type: type) -> None:
 
 
 def _kind(array: Any) -> str:
-    return "complex" if jnp.iscomplexobj(array) else "real"
+    return "complex" if is_complex(array) else "real"
 
 
 def _paths(tree: Any) -> list[str]:

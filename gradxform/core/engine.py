@@ -176,7 +176,9 @@ def _admit(what: str, stages: Stages, tree: Any) -> Any:
 def _check_fit(updates: Any, params: Any) -> None:
     if params is not None:
         checks.same_structure("updates", updates, params, "the parameters")
-        checks.same_shapes("updates", updates, jax.tree.leaves(updates), jax.tree.leaves(params), "the parameters")
+        leaves, references = jax.tree.leaves(updates), jax.tree.leaves(params)
+        checks.same_shapes("updates", updates, leaves, references, "the parameters")
+        checks.same_kinds("updates", updates, leaves, references, "the parameters")
 
 
 def _scale(updates: Any, factor: jax.Array) -> Any:

@@ -153,7 +153,7 @@ def show(value: Any) -> str:
         return f"[{', '.join(map(show, value))}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key!r}: {show(item)}' for key, item in value.items())}}}"
-    if inspect.isroutine(value):
+    if callable(value) and hasattr(value, "__qualname__") and not isinstance(value, type):
         return f"<{value.__module__}.{value.__qualname__}>"
     return repr(value)
 
@@ -249,7 +249,9 @@ class Function(Record):
     function: Callable[..., Any]
 
     def __call__(self, step: Any) -> Any:
-        return self.function(step)
+        # optax's schedules mix integer steps with floats, which must not fail where promotion is strict.
+        with jax.numpy_dtype_promotion("standard"):
+            return self.function(step)
 
     def __repr__(self) -> str:
         return show(self.function)

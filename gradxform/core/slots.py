@@ -56,6 +56,8 @@ def spread(rule: LeafRule, record: Any, updates: Any) -> list[Any]:
             masked = optax.MaskedNode
             kept = [leaf if isinstance(k, masked) else k for leaf, k in zip(leaves, column, strict=True)]
             checks.same_shapes("updates", updates, leaves, kept, kept_by)
+            if rule.slots[name].signed:
+                checks.same_kinds("updates", updates, leaves, kept, kept_by)
         columns.append(column)
     return [rule.State(*values) for values in zip(*columns, strict=True)] if columns else [rule.State()] * len(leaves)
 

@@ -1,0 +1,53 @@
+"""Derivatives through five steps, of the loss with respect to the rate and the first parameters, equal optax's."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gradxform as gx
+from tests.contract.cases import CASES, params
+
+SMOOTH = [case for case in CASES if case.optax and case.smooth]
+CURVATURES = {"dense": {"kernel": 1.0, "bias": 3.0}, "scale": 0.5}
+
+
+def loss(tree):
+    """A quadratic with another curvature in each leaf, away from its minimum."""
+    parts = jax.tree.map(lambda leaf, c: c * jnp.sum(jnp.square(leaf - 3)), tree, CURVATURES)
+    return sum(jax.tree.leaves(parts))
+
+
+def loss_after_five_steps(chain, tx, rate, first):
+    tx = chain(tx, (gx if chain is gx.chain else optax).scale_by_learning_rate(rate))
+    state = tx.init(first)
+    for _ in range(5):
+        updates, state = tx.update(jax.grad(loss)(first), state, first)
+        first = jax.tree.map(jnp.add, first, updates)
+    return loss(first)
+
+
+@pytest.mark.parametrize("case", SMOOTH, ids=lambda case: case.name)
+def test_equal_optax(case):
+    with jax.enable_x64(True):
+        first, rate = params(np.float64), jnp.asarray(0.01)
+        ours = jax.jit(jax.grad(lambda r, p: loss_after_five_steps(gx.chain, case.make(), r, p), (0, 1)))(rate, first)
+        with jax.numpy_dtype_promotion("standard"):
+            theirs = jax.jit(
+                jax.grad(lambda r, p: loss_after_five_steps(optax.chain, case.optax(), r, p), (0, 1))
+            )(rate, first)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        # Five steps of rounding in float64, second derivatives included.
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("clip", [gx.clip_by_global_norm(1.0), gx.clip_by_norm(1.0), gx.clip_by_block_rms(1.0)])
+def test_are_finite_at_zero(clip):
+    def squares(tree):
+        updates, _ = clip.update(tree, clip.init(tree))
+        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(updates))
+
+    gradient = jax.grad(squares)({"a": jnp.zeros(3), "b": jnp.zeros((2, 2))})
+    for leaf in jax.tree.leaves(gradient):
+        np.testing.assert_array_equal(leaf, 1.0)

@@ -1,0 +1,109 @@
+"""Wrong input fails where it is, at trace time, in words that name the path, what was expected and what came."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import gradxform as gx
+from tests.contract.cases import CASES, at, gradients, params
+
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+NEED_PARAMS = {"add_decayed_weights", "adaptive_grad_clip", "adamw", "nadamw", "chain"}
+
+
+def replaced(tree, leaf):
+    """The tree with another bias."""
+    return {**tree, "dense": {**tree["dense"], "bias": leaf}}
+
+
+def fails(error, match, case, updates, with_params=True):
+    """Asserts the error in eager execution and at trace time."""
+    tx, first = case.make(), params()
+    state = tx.init(first)
+    given = first if with_params else None
+    for update in (tx.update, lambda *args: jax.eval_shape(tx.update, *args)):
+        with pytest.raises(error, match=match):
+            update(updates, state, given)
+
+
+@every_case
+def test_missing_leaf(case):
+    grad = at(0, gradients(1))
+    fails(ValueError, r"expected a leaf at 'dense/bias', .*got none", case, {**grad, "dense": {"kernel": grad["dense"]["kernel"]}})
+
+
+@every_case
+def test_leaf_too_many(case):
+    grad = at(0, gradients(1))
+    fails(ValueError, r"got a leaf at 'other', where the parameters have none", case, {**grad, "other": jnp.ones(2)})
+
+
+@every_case
+def test_other_structure_with_the_same_leaves(case):
+    grad = at(0, gradients(1))
+    fails(ValueError, "expected", case, replaced(grad, [grad["dense"]["bias"]]))
+
+
+@every_case
+def test_shape_that_would_broadcast(case):
+    fails(ValueError, r"expected shape \(3,\) at 'dense/bias', .*got \(1,\)", case, replaced(at(0, gradients(1)), jnp.ones(1)))
+
+
+@every_case
+def test_complex_update_of_a_real_parameter(case):
+    wrong = replaced(at(0, gradients(1)), jnp.ones(3, jnp.complex64))
+    fails(TypeError, r"(expected real values at|takes real arrays).*'?dense/bias", case, wrong)
+
+
+@every_case
+def test_integer_update(case):
+    if all(stage.node.any_dtype for stage in case.make().stages):
+        return
+    wrong = replaced(at(0, gradients(1)), jnp.ones(3, jnp.int32))
+    fails(TypeError, r"expected a floating-point array at 'dense/bias', got int32\[3\]", case, wrong)
+
+
+@every_case
+def test_missing_parameters(case):
+    tx, first, grad = case.make(), params(), at(0, gradients(1))
+    state = tx.init(first)
+    if case.public_name in NEED_PARAMS:
+        with pytest.raises(ValueError, match=r"needs the parameters: call update\(updates, state, params\)"):
+            tx.update(grad, state)
+    else:
+        updates, _ = tx.update(grad, state)
+        assert jax.tree.structure(updates) == jax.tree.structure(grad)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "match"),
+    [
+        (jnp.ones(3, jnp.int32), r"expected a floating-point array at 'dense/bias', got int32\[3\]; .*set_to_zero"),
+        (jnp.ones(3, bool), r"expected a floating-point array at 'dense/bias', got bool\[3\]"),
+        (jax.random.key(0), r"expected a floating-point array at 'dense/bias', got key<fry>\[\]"),
+        (3, r"expected an array at 'dense/bias', got 3 of type int"),
+        ("relu", r"expected an array at 'dense/bias', got 'relu' of type str"),
+        (jax.nn.relu, r"expected an array at 'dense/bias', got <jax.*relu> .*set_to_zero"),
+    ],
+    ids=["integers", "bools", "a key", "an int", "a string", "a function"],
+)
+@every_case
+def test_parameter_that_is_no_floating_point_array(case, leaf, match):
+    tx = case.make()
+    if all(stage.node.any_dtype for stage in tx.stages):
+        match = match if "expected an array" in match else None
+    if match is None:
+        assert tx.init(replaced(params(), leaf)).count == 0
+    else:
+        with pytest.raises(TypeError, match=match):
+            tx.init(replaced(params(), leaf))
+
+
+@every_case
+def test_state_of_another_transform(case):
+    first, grad = params(), at(0, gradients(1))
+    other = gx.chain(gx.scale(1.0), gx.scale(2.0), gx.scale(3.0))
+    with pytest.raises(ValueError, match=r"the state has stages \['scale', 'scale_2', 'scale_3'\]"):
+        case.make().update(grad, other.init(first), first)
+    with pytest.raises(ValueError, match="expected the state that init"):
+        case.make().update(grad, (), first)

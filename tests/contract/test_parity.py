@@ -1,0 +1,80 @@
+"""Every transform computes what optax computes, or where optax has it not, what the paper's formula gives."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradxform as gx
+from tests.contract.cases import CASES, at, gradients, params
+
+STEPS = 100
+WITH_OPTAX = [case for case in CASES if case.optax]
+WITH_FORMULA = [case for case in CASES if case.reference]
+
+
+def run(tx, params, grads):
+    """The updates and the parameters of each step, in one compiled scan."""
+
+    def step(carry, grad):
+        params, state = carry
+        updates, state = tx.update(grad, state, params)
+        params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), params, updates)
+        return (params, state), (updates, params)
+
+    _, trajectory = jax.jit(lambda p, g: jax.lax.scan(step, (p, tx.init(p)), g))(params, grads)
+    return trajectory
+
+
+def assert_close(ours, theirs, rtol, atol):
+    ours, theirs = jax.tree.leaves(ours), jax.tree.leaves(theirs)
+    assert len(ours) == len(theirs) > 0
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("case", WITH_OPTAX, ids=lambda case: case.name)
+def test_equals_optax_over_100_steps_in_float64(case):
+    with jax.enable_x64(True):
+        first, grads = params(np.float64), gradients(STEPS, np.float64)
+        with jax.numpy_dtype_promotion("standard"):
+            theirs = run(case.optax(), first, grads)
+        # 100 steps of rounding in float64, with what an eps of 1e-8 in a root makes of it.
+        assert_close(run(case.make(), first, grads), theirs, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", WITH_OPTAX, ids=lambda case: case.name)
+def test_equals_optax_over_100_steps_in_float32(case):
+    first, grads = params(), gradients(STEPS)
+    with jax.numpy_dtype_promotion("standard"):
+        theirs = run(case.optax(), first, grads)
+    # optax takes 1 - b2^t in float32, which at b2 = 0.999 and small t is off by 3e-5; the parameters inherit it.
+    assert_close(run(case.make(), first, grads), theirs, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("case", WITH_FORMULA, ids=lambda case: case.name)
+def test_equals_the_formula_over_100_steps(case):
+    with jax.enable_x64(True):
+        grads = gradients(STEPS, np.float64)
+        steps = [[np.asarray(leaf) for leaf in jax.tree.leaves(at(i, grads))] for i in range(STEPS)]
+        updates, _ = run(case.make(), params(np.float64), grads)
+        # The same operations in another order, in float64.
+        for i, expected in enumerate(case.reference(steps)):
+            assert_close(at(i, updates), expected, rtol=1e-10, atol=1e-13)
+
+
+def test_every_public_transform_is_in_the_list_with_something_to_be_held_against():
+    public = {name for name, value in vars(gx).items() if callable(value) and _makes_a_transform(value)}
+    assert public == {case.public_name for case in CASES}
+    assert all((case.optax is None) != (case.reference is None) for case in CASES)
+
+
+def _makes_a_transform(value):
+    signature = getattr(value, "__signature__", None)
+    returns = signature.return_annotation if signature else getattr(value, "__annotations__", {}).get("return")
+    return returns in (gx.Transform, "Transform")
+
+
+def test_the_list_has_gradients_of_many_sizes():
+    sizes = jnp.stack([jnp.linalg.norm(leaf.reshape(STEPS, -1), axis=1) for leaf in jax.tree.leaves(gradients(STEPS))])
+    assert sizes.min() < 0.2 < 2 < sizes.max()
