@@ -44,9 +44,22 @@ def debias(mean: jax.Array, decay: Any, step: jax.Array) -> jax.Array:
 
 
 def shrink_factor(norm: jax.Array, max_norm: Any) -> jax.Array:
-    """min(1, max_norm / norm), and 1 for norm 0. NaN for a norm of NaN, so that it shows."""
+    """min(1, max_norm / norm), and 1 for norm 0. NaN for a norm of NaN, so that it shows.
+
+    A factor below the smallest normal number (1e-38 in float32) may be flushed to 0.
+    """
     over = ~(norm <= max_norm)
     return jnp.where(over, max_norm / jnp.where(over, norm, 1), 1)
+
+
+def unit_scale(largest: jax.Array) -> jax.Array:
+    """A number that brings values of at most `largest` to about 1, so that their powers stay in range.
+
+    1 / largest, but a normal number, as that of a number above 1e38 is not; 1 for 0, infinity and NaN.
+    """
+    tiny = float(jnp.finfo(largest.dtype).tiny)
+    usable = (largest > 0) & ~jnp.isinf(largest)
+    return jnp.where(usable, jnp.clip(1 / jnp.where(usable, largest, 1), tiny, 1 / tiny), 1)
 
 
 def unit_axes(shape: tuple[int, ...]) -> Axis:
@@ -62,10 +75,8 @@ def unit_axes(shape: tuple[int, ...]) -> Axis:
 
 def norm_along(x: jax.Array, axis: Axis) -> jax.Array:
     """The L2 norm over some axes, which stay with length 1; safe from overflow and underflow."""
-    largest = jnp.max(jnp.abs(x), axis=axis, keepdims=True, initial=0)
-    usable = (largest > 0) & ~jnp.isinf(largest)
-    scale = jnp.where(usable, largest, 1)
-    return safe_root(jnp.sum(abs_sq(x / scale), axis=axis, keepdims=True), 2) * scale
+    scale = unit_scale(jnp.max(jnp.abs(x), axis=axis, keepdims=True, initial=0))
+    return safe_root(jnp.sum(abs_sq(x * scale), axis=axis, keepdims=True), 2) / scale
 
 
 def _log(decay: Any) -> Any:

@@ -107,11 +107,10 @@ def nadam(
     Dozat 2016, "Incorporating Nesterov momentum into Adam". optax: nadam, which has no momentum_decay. torch:
     torch.optim.NAdam, with momentum_decay 4e-3 and learning rate 2e-3.
     """
-    if momentum_decay is None:
-        return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=True)
-    if mu_dtype is not None or not (isinstance(eps_root, int | float) and eps_root == 0):
-        raise ValueError("nadam: momentum_decay goes with neither eps_root nor mu_dtype")
-    return chain(scale_by_nadam(b1, b2, eps, momentum_decay), scale_by_learning_rate(learning_rate))
+    return chain(
+        _nesterov_adam("nadam", b1, b2, eps, eps_root, mu_dtype, momentum_decay),
+        scale_by_learning_rate(learning_rate),
+    )
 
 
 def nadamw(
@@ -123,13 +122,27 @@ def nadamw(
     mu_dtype: Dtype | None = None,
     weight_decay: Hyper = 1e-4,
     mask: Mask | None = None,
+    *,
+    momentum_decay: Hyper | None = None,
 ) -> Transform:
-    """`adamw` with Nesterov's look-ahead; the arguments are those of `adamw`.
+    """`nadam` with decoupled weight decay: p <- p - learning_rate (nadam(g) + weight_decay p).
 
-    Dozat 2016; Loshchilov & Hutter 2019, arXiv:1711.05101. optax: nadamw. torch: torch.optim.NAdam with
-    decoupled_weight_decay, but for its momentum_decay.
+    Args:
+      learning_rate: the step size; a number or a schedule.
+      b1, b2, eps, eps_root, mu_dtype, momentum_decay: as in `nadam`.
+      weight_decay, mask: as in `add_decayed_weights`; the decay is times the learning rate.
+
+    Raises:
+      ValueError: momentum_decay together with eps_root or mu_dtype.
+
+    Dozat 2016; Loshchilov & Hutter 2019, arXiv:1711.05101. optax: nadamw, which has no momentum_decay. torch:
+    torch.optim.NAdam(decoupled_weight_decay=True), with momentum_decay 4e-3.
     """
-    return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=True)
+    return chain(
+        _nesterov_adam("nadamw", b1, b2, eps, eps_root, mu_dtype, momentum_decay),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )
 
 
 def rmsprop(
@@ -176,3 +189,13 @@ def adagrad(
     return chain(
         scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt=eps_in_sqrt), scale_by_learning_rate(learning_rate)
     )
+
+
+def _nesterov_adam(
+    name: str, b1: Hyper, b2: Hyper, eps: Hyper, eps_root: Hyper, mu_dtype: Dtype | None, momentum_decay: Hyper | None
+) -> Transform:
+    if momentum_decay is None:
+        return scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=True)
+    if mu_dtype is not None or not (isinstance(eps_root, int | float) and eps_root == 0):
+        raise ValueError(f"{name}: momentum_decay goes with neither eps_root nor mu_dtype")
+    return scale_by_nadam(b1, b2, eps, momentum_decay)

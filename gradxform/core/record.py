@@ -71,7 +71,7 @@ class Record:
             if role is Hyper:
                 value = jax.tree.map(partial(_number, where), value, is_leaf=_is_record_or_none)
             elif role is Dtype:
-                value = _canonical_dtype(where, value)
+                value = _float_dtype(where, value)
             object.__setattr__(self, name, value)
         self.check()
 
@@ -171,14 +171,14 @@ def _number(where: str, value: Any) -> Any:
     raise TypeError(f"{where} must be a number, an array or a function of the step; got {show(value)}")
 
 
-def _canonical_dtype(where: str, value: Any) -> np.dtype[Any]:
+def _float_dtype(where: str, value: Any) -> np.dtype[Any]:
     try:
-        dtype = jax.dtypes.canonicalize_dtype(value)
+        dtype = np.dtype(jnp.dtype(value))
     except TypeError as error:
         raise TypeError(f"{where} must be a dtype or its name, such as 'bfloat16'; got {show(value)}") from error
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise TypeError(f"{where} must be a floating-point dtype; got {dtype.name}")
-    return np.dtype(dtype)
+    return dtype
 
 
 def _is_record_or_none(value: Any) -> bool:

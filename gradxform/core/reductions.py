@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gradxform.core.precision import DType, fitting, mixing, real_dtype
-from gradxform.maths import abs_pow, safe_root
+from gradxform.maths import abs_pow, safe_root, unit_scale
 
 Axes = tuple[str, ...]
 
@@ -45,9 +45,7 @@ def norm(leaves: Sequence[jax.Array], ord: float = 2) -> jax.Array:
         return _largest(leaves, dtype)
     if ord == 2:
         return _euclidean(leaves, dtype)
-    largest = _largest(leaves, dtype)
-    usable = (largest > 0) & ~jnp.isinf(largest)
-    scale = jnp.where(usable, 1 / jnp.where(usable, largest, 1), 1)
+    scale = unit_scale(_largest(leaves, dtype))
     return safe_root(_power_sum(leaves, scale, ord, dtype), ord) / scale
 
 

@@ -11,9 +11,8 @@ from collections import namedtuple
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 
-from gradxform.core.record import Record
+from gradxform.core.record import Mask, Record
 
 if TYPE_CHECKING:
     from gradxform.core.context import Leaf, Tree
@@ -44,11 +43,12 @@ class Metric:
 
     Args:
       init: its value before the first step.
-      dtype: float32 unless told.
+      dtype: what it is reported in. None: the dtype in which the rule computes norms, which is float32 unless the
+        parameters are float64.
     """
 
     init: float = 0.0
-    dtype: Any = jnp.float32
+    dtype: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +71,8 @@ class Rule(Record):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if Mask in cls.roles.values() and not issubclass(cls, LeafRule):
+            raise TypeError(f"{cls.__name__}: only a LeafRule takes a mask")
         declared = {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()}
         cls.slots = {name: value for name, value in declared.items() if isinstance(value, Slot)}
         cls.metrics = {name: value for name, value in declared.items() if isinstance(value, Metric)}

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from gradxform.core import checks
-from gradxform.core.precision import compute_dtype, is_complex, real_dtype
+from gradxform.core.precision import compute_dtype, is_complex, is_inexact, real_dtype
 from gradxform.core.rule import LeafRule, Metric, Slot, TreeRule
 
 
@@ -25,7 +25,7 @@ def first_leaf_records(rule: LeafRule, params: Any, applies: Sequence[bool]) -> 
     for index, (leaf, applied) in enumerate(zip(leaves, applies, strict=True)):
         where = partial(checks.path_of, params, index)
         values = [_filled(rule, slot, leaf, where) if applied else optax.MaskedNode() for slot in rule.slots.values()]
-        metrics = [_scalar(metric) if applied else optax.MaskedNode() for metric in rule.metrics.values()]
+        metrics = [_scalar(metric, leaf) if applied else optax.MaskedNode() for metric in rule.metrics.values()]
         records.append(rule.State(*values, *metrics))
     return gather(rule, records, structure)
 
@@ -38,7 +38,8 @@ def first_tree_record(rule: TreeRule, params: Any) -> Any:
             values.append(jax.tree.map(lambda leaf, slot=slot: _filled(rule, slot, leaf), params))
         else:
             values.append(_filled(rule, slot, jnp.zeros((), jnp.float32)))
-    return rule.State(*values, *map(_scalar, rule.metrics.values()))
+    leaves = jax.tree.leaves(params)
+    return rule.State(*values, *(_scalar(metric, *leaves) for metric in rule.metrics.values()))
 
 
 def spread(rule: LeafRule, record: Any, updates: Any) -> list[Any]:
@@ -91,8 +92,10 @@ def _filled(
         raise TypeError(
             f"{rule.call_name}: expected a complex dtype for the slots at {where()}, where the parameter is complex, got {dtype}"
         )
-    return jnp.full_like(leaf, value, dtype=dtype, shape=slot.shape)
+    # float64 that was asked for is float32 where JAX has no 64 bits, as everywhere in JAX.
+    return jnp.full_like(leaf, value, dtype=jax.dtypes.canonicalize_dtype(dtype), shape=slot.shape)
 
 
-def _scalar(metric: Metric) -> jax.Array:
-    return jnp.full((), metric.init, metric.dtype)
+def _scalar(metric: Metric, *leaves: Any) -> jax.Array:
+    dtype = real_dtype(*(leaf.dtype for leaf in leaves if is_inexact(leaf))) if metric.dtype is None else metric.dtype
+    return jnp.full((), metric.init, dtype)

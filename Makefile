@@ -1,0 +1,43 @@
+# Every target works on a fresh machine that has python3 and make: it makes .venv if there is none.
+
+PYTHON ?= python3
+VENV ?= .venv
+EXTRAS ?= tests,lint
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint types format bench check clean
+
+help:  ## say what there is
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/'
+
+$(READY): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing gradxform and what it needs in $(VENV): a minute or two, once" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@touch $@
+
+demo: $(READY)  ## train a network on eight devices; more with ARGS="--help"
+	@$(BIN)/python examples/digits.py $(ARGS)
+
+test: $(READY)  ## run the tests; some of them with ARGS="tests/core -x"
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+lint: $(READY)  ## look for faults and style
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(READY)  ## check the types
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(READY)  ## put the code in shape
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(READY)  ## measure against optax; less with ARGS="--quick"
+	@$(BIN)/python benchmarks/against_optax.py $(ARGS)
+
+check: lint types test  ## all that must hold before a change lands
+
+clean:  ## remove what was made
+	@rm -rf .venv .venvs out build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,136 @@
+"""Training on many devices at once, under `jax.pmap` or under `jax.jit` with `jax.shard_map`."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from digits_model import Images, Params, batch, init, loss
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from tqdm import tqdm
+
+import gradxform as gx
+
+SHOW_EVERY = 10
+SAVE_EVERY = 50
+
+
+class Report(NamedTuple):
+    """What a step has to tell; or, of all steps, the curves."""
+
+    loss: Any
+    learning_rate: Any
+    gradient_norm: Any
+
+
+class Run(NamedTuple):
+    """What goes from step to step, and so what a checkpoint holds; a step that is to come has NaN in the curves."""
+
+    params: Params
+    state: Any
+    curves: Report
+
+
+Gradients = Callable[[Params, jax.Array, jax.Array], tuple[jax.Array, Params]]
+Step = Callable[[Params, Any, Any, Any], tuple[Params, Any, Report]]
+
+
+def make_step(tx: gx.Transform, mean_gradients: Gradients) -> Step:
+    """The step that each device does; only how the devices come to a mean differs between `pmap` and `shard_map`."""
+
+    def step(params: Params, state: Any, pixels: jax.Array, labels: jax.Array) -> tuple[Params, Any, Report]:
+        rate = gx.hyperparams(tx, state)["scale_by_learning_rate.learning_rate"]
+        mean_loss, grads = mean_gradients(params, pixels, labels)
+        updates, state = tx.update(grads, state, params)
+        params = gx.apply_updates(params, updates)
+        report = Report(mean_loss, rate, gx.metrics(state)["clip_by_global_norm.norm"])
+        # XLA writes the new params and state over the old, which are donated, if they come back in the same order.
+        return params, state, report
+
+    return step
+
+
+def under_pmap(tx: gx.Transform, mesh: Mesh) -> Step:
+    """A step under `jax.pmap`, which gives each device one row of the batch's first axis."""
+
+    def mean_gradients(params: Params, pixels: jax.Array, labels: jax.Array) -> tuple[jax.Array, Params]:
+        # Each device has the gradient of its own images, until all take the mean.
+        return lax.pmean(jax.value_and_grad(loss)(params, pixels, labels), "devices")
+
+    parallel = jax.pmap(
+        make_step(tx, mean_gradients),
+        axis_name="devices",
+        devices=list(mesh.devices),
+        in_axes=(None, None, 0, 0),
+        out_axes=None,
+        donate_argnums=(0, 1),
+    )
+
+    def step(params: Params, state: Any, pixels: np.ndarray, labels: np.ndarray) -> tuple[Params, Any, Report]:
+        rows = [array.reshape(mesh.size, -1, *array.shape[1:]) for array in (pixels, labels)]
+        return parallel(params, state, *rows)
+
+    return step
+
+
+def under_shard_map(tx: gx.Transform, mesh: Mesh) -> Step:
+    """A step under `jax.jit` and `jax.shard_map`, which checks that all devices come to the same parameters."""
+
+    def mean_gradients(params: Params, pixels: jax.Array, labels: jax.Array) -> tuple[jax.Array, Params]:
+        # The types say that params are the same on all devices, so their gradients are summed over the devices when
+        # they are taken. For the gradient of the mean, the mean has to be inside of what is differentiated.
+        return jax.value_and_grad(lambda params: lax.pmean(loss(params, pixels, labels), "devices"))(params)
+
+    whole, split = PartitionSpec(), PartitionSpec("devices")
+    parallel = jax.shard_map(
+        make_step(tx, mean_gradients),
+        mesh=mesh,
+        in_specs=(whole, whole, split, split),
+        out_specs=whole,
+        check_vma=True,
+    )
+    return jax.jit(parallel, donate_argnums=(0, 1))
+
+
+WAYS = {"pmap": under_pmap, "shard_map": under_shard_map}
+
+
+def start(tx: gx.Transform, mesh: Mesh, steps: int) -> Run:
+    """A run before its first step, with parameters and state on every device."""
+    params = init()
+    params, state = jax.device_put((params, tx.init(params)), NamedSharding(mesh, PartitionSpec()))
+    return Run(params, state, Report(*np.full((3, steps), np.nan, np.float32)))
+
+
+def train(name: str, step: Step, run: Run, images: Images, saved: ocp.CheckpointManager) -> Run:
+    """Trains to the end of the curves, from the last checkpoint if there is one, and saves on the way.
+
+    Raises:
+      FloatingPointError: the loss is no longer a finite number.
+    """
+    done, steps = saved.latest_step() or 0, len(run.curves.loss)
+    checkpoint: Any = saved.restore(done, args=ocp.args.StandardRestore(run)) if done else run
+    params, state, curves = checkpoint
+    bar = tqdm(desc=name, initial=done, total=steps, bar_format="{desc:9} {bar} {n}/{total} [{elapsed}{postfix}]")
+    with bar:
+        while done < steps:
+            reports = []
+            for index in range(done, min(done + SHOW_EVERY, steps)):
+                params, state, report = step(params, state, *batch(images, index))
+                reports.append(report)
+            # Whoever reads a number waits for the devices, which run ahead of Python: so not at every step.
+            for curve, values in zip(curves, zip(*jax.device_get(reports), strict=True), strict=True):
+                curve[done : done + len(values)] = values
+            done += len(reports)
+            last = Report(*(curve[done - 1] for curve in curves))
+            if not np.isfinite(last.loss):
+                raise FloatingPointError(f"the loss is {last.loss} after {done} steps")
+            bar.set_postfix_str(
+                f"loss {last.loss:.4f}, rate {last.learning_rate:.1e}, norm {last.gradient_norm:.2f}", refresh=False
+            )
+            bar.update(len(reports))
+            if done % SAVE_EVERY == 0 or done == steps:
+                saved.save(done, args=ocp.args.StandardSave(Run(params, state, curves)))
+    return Run(params, state, curves)

@@ -1,0 +1,113 @@
+"""What optax gets wrong and must be right here: the rows of the design that these rules touch, each by its name."""
+
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import PartitionSpec
+
+import gradxform as gx
+
+
+def final(tx, params, grads, steps):
+    """The state after steps of one gradient."""
+
+    def step(state, _):
+        return tx.update(grads, state, params)[1], None
+
+    return jax.lax.scan(step, tx.init(params), length=steps)[0]
+
+
+def test_adam_on_bfloat16_parameters_does_not_stick():
+    ones = jnp.ones(3, jnp.bfloat16)
+    nu = final(gx.adam(1e-3), ones, ones, 3000).stages["scale_by_adam"].nu
+    # 1 - 0.999^3000, with 3000 roundings of float32.
+    np.testing.assert_allclose(nu, 1 - 0.999**3000, rtol=1e-4)
+
+
+@pytest.mark.parametrize("tx", [gx.adam(1e-3), gx.sgd(1e-3, 0.9), gx.scale_by_sign()], ids=repr)
+def test_state_dtype_of_bfloat16_parameters_with_float32_gradients_stays(tx):
+    params, grads = {"a": jnp.ones(3, jnp.bfloat16)}, {"a": jnp.ones(3)}
+    state = final(tx, params, grads, 5)
+    assert jax.tree.map(jax.typeof, state) == jax.tree.map(jax.typeof, tx.init(params))
+
+
+def test_global_norm_of_many_bfloat16_leaves():
+    grads = [jnp.ones(1000, jnp.bfloat16)] * 1000
+    assert _norm(grads) == 1000
+
+
+@pytest.mark.parametrize(("value", "dtype", "norm"), [(1e20, jnp.float32, 4e20), (1e3, jnp.float16, 4e3)])
+def test_global_norm_of_large_values_does_not_overflow(value, dtype, norm):
+    grads = jnp.full(16, value, dtype)
+    np.testing.assert_allclose(_norm(grads), norm, rtol=1e-6)
+    clipped, _ = _clip(grads, 2.0)
+    assert clipped.dtype == dtype
+    # Half a unit in the last place of float16.
+    np.testing.assert_allclose(clipped, 0.5, rtol=5e-4)
+
+
+def test_global_norm_of_small_values_does_not_underflow():
+    np.testing.assert_allclose(_norm(jnp.full(16, 1e-30)), 4e-30, rtol=1e-6)
+
+
+def test_clip_by_global_norm_of_zeros_to_zero():
+    clipped, _ = _clip(jnp.zeros(3), 0.0)
+    np.testing.assert_array_equal(clipped, 0)
+
+
+def test_clip_by_global_norm_in_shard_map_over_sharded_gradients():
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharded, replicated = PartitionSpec("data"), PartitionSpec()
+    grads = {"cut": jnp.full((16, 3), 2.0), "whole": jnp.full(5, 2.0)}
+    tx = gx.clip_by_global_norm(1.0)
+    state = tx.init(grads)
+    specs = {"cut": sharded, "whole": replicated}
+    update = jax.shard_map(tx.update, mesh=mesh, in_specs=(specs, replicated), out_specs=(specs, replicated))
+    clipped, state = jax.jit(update)(grads, state)
+    np.testing.assert_allclose(optax.tree.norm(clipped), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(gx.metrics(state)["clip_by_global_norm.norm"], 2 * 53**0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("clip", [gx.clip_by_norm(1.0), gx.clip_by_block_rms(0.1), gx.zero_nans()], ids=repr)
+def test_clipping_of_a_leaf_in_shard_map_sees_the_whole_leaf(clip):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    cut, whole = PartitionSpec("data"), PartitionSpec()
+    grads = jnp.arange(16.0).at[3].set(jnp.nan if clip == gx.zero_nans() else 3.0)
+    update = jax.shard_map(clip.update, mesh=mesh, in_specs=(cut, whole), out_specs=(cut, whole))
+    expected = clip.update(grads, clip.init(grads))
+    got = jax.jit(update)(grads, clip.init(grads))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), got, expected)
+
+
+def test_gradient_of_shape_one_does_not_broadcast():
+    tx = gx.adam(0.1)
+    state = tx.init({"w": jnp.ones(3)})
+    with pytest.raises(ValueError, match=r"expected shape \(3,\) at 'w'.*got \(1,\)"):
+        tx.update({"w": jnp.ones(1)}, state)
+
+
+@pytest.mark.parametrize(("leaf", "words"), [(jnp.ones(3, int), "floating-point"), (jnp.sin, "expected an array")])
+def test_an_integer_or_a_function_among_the_parameters(leaf, words):
+    with pytest.raises(TypeError, match=rf"{words}.* at 'layer/odd'.*keep it out of the optimizer"):
+        gx.adam(0.1).init({"layer": {"w": jnp.ones(3), "odd": leaf}})
+
+
+def test_repr_equality_pickle():
+    one, other = (gx.adamw(gx.cosine_decay_schedule(1e-3, 10)) for _ in range(2))
+    assert repr(one) == repr(other)
+    assert "0x" not in repr(one)
+    assert one == other
+    assert pickle.loads(pickle.dumps(one)) == other
+
+
+def _clip(grads, max_norm):
+    tx = gx.clip_by_global_norm(max_norm)
+    return tx.update(grads, tx.init(grads))
+
+
+def _norm(grads):
+    return gx.metrics(_clip(grads, 1.0)[1])["clip_by_global_norm.norm"]
