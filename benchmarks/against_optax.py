@@ -14,6 +14,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -74,6 +75,11 @@ def seconds(function: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - begin, result
 
 
+def run(step: Callable[..., Any], *args: Any) -> Any:
+    """Calls a step and waits until it is done."""
+    return jax.block_until_ready(step(*args))
+
+
 def build_times(pair: Pair, shapes: list[tuple[int, ...]], repeats: int, compile: bool) -> list[dict[str, float]]:
     """Median seconds to trace, lower and compile the step, ours and theirs, with empty caches."""
     params = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
@@ -84,10 +90,10 @@ def build_times(pair: Pair, shapes: list[tuple[int, ...]], repeats: int, compile
             jax.clear_caches()
             jitted = jax.jit(step_of(tx), donate_argnums=(0, 1))
             times = {}
-            times["trace"], traced = seconds(lambda: jitted.trace(params, state, params))
-            times["lower"], lowered = seconds(lambda: traced.lower())
+            times["trace"], traced = seconds(partial(jitted.trace, params, state, params))
+            times["lower"], lowered = seconds(traced.lower)
             if compile:
-                times["compile"], _ = seconds(lambda: lowered.compile())
+                times["compile"], _ = seconds(lowered.compile)
             taken[i].append(times)
     return [{key: statistics.median(times[key] for times in runs) for key in runs[0]} for runs in taken]
 
@@ -103,12 +109,13 @@ def step_times(pair: Pair, shapes: list[tuple[int, ...]], repeats: int) -> tuple
         compiled = jax.jit(step_of(tx), donate_argnums=(0, 1)).lower(params, state, grads).compile()
         steps.append(compiled)
         carries.append((params, state))
-        temporaries.append(compiled.memory_analysis().temp_size_in_bytes)
+        memory = compiled.memory_analysis()
+        temporaries.append(memory.temp_size_in_bytes if memory else -1)
     taken: list[list[float]] = [[], []]
     warm_up = 3
     for repeat in range(warm_up + repeats):
         for i, step in enumerate(steps):
-            duration, carries[i] = seconds(lambda: jax.block_until_ready(step(*carries[i], grads)))
+            duration, carries[i] = seconds(partial(run, step, *carries[i], grads))
             if repeat >= warm_up:
                 taken[i].append(duration)
     return [statistics.median(times) for times in taken], temporaries

@@ -16,13 +16,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from digits_model import BATCH, Params, accuracy, load
-from digits_training import WAYS, Run, start, train
+from digits_model import BATCH, accuracy, load
+from digits_training import EARLY, WAYS, Report, Run, start, train
 from jax.sharding import Mesh
 from matplotlib.figure import Figure
 
@@ -31,7 +31,9 @@ from gradxform.schedules import warmup_cosine_decay_schedule
 
 DEVICES = 8
 MAX_NORM = 1.0
-TOLERANCE = 1e-2
+# Training magnifies rounding: of the last bit of the first parameters it makes up to 2e-3 in ten steps and 0.7 in a
+# thousand. A gradient that is no mean over the devices makes 0.4 or more in ten.
+TOLERANCE = 0.03
 
 
 class Optimizer(NamedTuple):
@@ -45,9 +47,9 @@ OPTIMIZERS = {
     "adamw": Optimizer(partial(gx.adamw, weight_decay=1e-2), 3e-3),
     "adam": Optimizer(gx.adam, 3e-3),
     "nadam": Optimizer(gx.nadam, 3e-3),
-    "rmsprop": Optimizer(gx.rmsprop, 1e-3),
-    "adagrad": Optimizer(gx.adagrad, 3e-2),
-    "sgd": Optimizer(gx.sgd, 0.3),
+    "rmsprop": Optimizer(gx.rmsprop, 2e-3),
+    "adagrad": Optimizer(gx.adagrad, 0.1),
+    "sgd": Optimizer(gx.sgd, 0.5),
     "momentum": Optimizer(partial(gx.sgd, momentum=0.9), 0.1),
     "nesterov": Optimizer(partial(gx.sgd, momentum=0.9, nesterov=True), 0.1),
 }
@@ -76,19 +78,27 @@ def main() -> None:
         rows.append(f"{name:11}{share:13.2%}  {last:14.8e}   {seconds:7.1f}")
     print("", *rows, "", sep="\n")
 
-    difference = largest_difference(*(run.params for run in runs.values()))
-    if not difference <= TOLERANCE:
+    early, late = compare(*runs.values())
+    first = min(EARLY, steps)
+    if not early <= TOLERANCE:
         sys.exit(
-            f"digits.py: the runs do not agree: parameters differ by {difference:.1e}, relative to the largest of their "
-            f"array. Rounding makes less than {TOLERANCE:.0e} of it; a gradient that is no mean over devices, about 1."
+            f"digits.py: the runs do not agree: they differ by {early:.1e} after {first} steps; {TOLERANCE} is tolerated, as "
+            "rounding makes 0.002 at most, and a gradient that is no mean over the devices 0.4 or more"
         )
-    print(f"The runs agree: parameters differ by {difference:.1e} at most, relative to the largest of their array.")
+    print(f"The runs agree: their parameters differ by {early:.1e} after {first} steps, and by {late:.1e} at the end")
+    print(f"(the largest difference, relative to the largest of its array; tolerance {TOLERANCE} after {first} steps).")
     draw(runs, options.out / "digits.png")
     print(f"Loss, learning rate and gradient norm: {options.out / 'digits.png'}")
 
 
-def largest_difference(one: Params, other: Params) -> float:
-    """The largest difference of two parameters, relative to the largest parameter of their array."""
+def compare(one: Run, other: Run) -> tuple[float, float]:
+    """How far the runs are apart after the first steps, in parameters and curves, and at the end, in parameters."""
+    first = [(run.early, Report(*(curve[:EARLY] for curve in run.curves))) for run in (one, other)]
+    return largest_difference(*first), largest_difference(one.params, other.params)
+
+
+def largest_difference(one: Any, other: Any) -> float:
+    """The largest difference between two trees of arrays, relative to the largest number of its array."""
     differences = jax.tree.map(lambda a, b: np.abs(a - b).max() / np.abs(a).max(), *jax.device_get((one, other)))
     return float(np.max(jax.tree.leaves(differences)))
 
@@ -96,7 +106,7 @@ def largest_difference(one: Params, other: Params) -> float:
 def draw(runs: dict[str, Run], path: Path) -> None:
     """Draws the curves of all runs against the step; a broad line shows beside the narrow one that covers it."""
     # From the palette of Okabe and Ito, which the colour-blind tell apart.
-    looks = [{"color": "#E69F00", "linewidth": 5}, {"color": "#0072B2", "linewidth": 1.5}]
+    looks = [{"color": "#E69F00", "linewidth": 5}, {"color": "#0072B2", "linewidth": 1}]
     figure = Figure(figsize=(8, 9), layout="constrained")
     loss, rate, norm = figure.subplots(3, sharex=True)
     for (name, run), look in zip(runs.items(), looks, strict=True):
@@ -142,7 +152,7 @@ def read_options() -> argparse.Namespace:
     parser = Parser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="adamw", help="default: adamw")
     parser.add_argument("--learning-rate", type=above_zero(float), metavar="RATE", help="the rate after the warm-up")
-    parser.add_argument("--steps", type=above_zero(int), default=600, help="default: 600")
+    parser.add_argument("--steps", type=above_zero(int), default=1000, help="default: 1000")
     parser.add_argument("--devices", type=above_zero(int), metavar="COUNT", help="default: 8, or those that are there")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, with the same options")
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help="default: out")

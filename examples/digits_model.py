@@ -78,8 +78,8 @@ def connect(layer: dict[str, jax.Array], x: jax.Array) -> jax.Array:
     return x @ layer["kernel"] + layer["bias"]
 
 
-def loss(params: Params, pixels: jax.Array, labels: jax.Array) -> jax.Array:
-    """The mean cross-entropy in nats: minus the logarithm of the probability that the right digit is given."""
+def cross_entropy(params: Params, pixels: jax.Array, labels: jax.Array) -> jax.Array:
+    """The loss in nats: the mean of minus the logarithm of the probability that the right digit is given."""
     log_probabilities = jax.nn.log_softmax(logits(params, pixels))
     return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1).mean()
 

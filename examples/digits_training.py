@@ -6,15 +6,16 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from digits_model import Images, Params, batch, init, loss
+from digits_model import Images, Params, batch, cross_entropy, init
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 import gradxform as gx
 
-SHOW_EVERY = 10
+EARLY = SHOW_EVERY = 10
 SAVE_EVERY = 50
+BAR = "{desc:9} {bar} {n}/{total} [{elapsed}{postfix}]"
 
 
 class Report(NamedTuple):
@@ -26,11 +27,18 @@ class Report(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What goes from step to step, and so what a checkpoint holds; a step that is to come has NaN in the curves."""
+    """All that there is to a run, and so to a checkpoint of it.
+
+    Attributes:
+      params, state: those after the last step.
+      curves: what every step told; NaN for steps to come.
+      early: the parameters after the first ten steps.
+    """
 
     params: Params
     state: Any
     curves: Report
+    early: Params
 
 
 Gradients = Callable[[Params, jax.Array, jax.Array], tuple[jax.Array, Params]]
@@ -42,10 +50,10 @@ def make_step(tx: gx.Transform, mean_gradients: Gradients) -> Step:
 
     def step(params: Params, state: Any, pixels: jax.Array, labels: jax.Array) -> tuple[Params, Any, Report]:
         rate = gx.hyperparams(tx, state)["scale_by_learning_rate.learning_rate"]
-        mean_loss, grads = mean_gradients(params, pixels, labels)
+        loss, grads = mean_gradients(params, pixels, labels)
         updates, state = tx.update(grads, state, params)
         params = gx.apply_updates(params, updates)
-        report = Report(mean_loss, rate, gx.metrics(state)["clip_by_global_norm.norm"])
+        report = Report(loss, rate, gx.metrics(state)["clip_by_global_norm.norm"])
         # XLA writes the new params and state over the old, which are donated, if they come back in the same order.
         return params, state, report
 
@@ -57,7 +65,7 @@ def under_pmap(tx: gx.Transform, mesh: Mesh) -> Step:
 
     def mean_gradients(params: Params, pixels: jax.Array, labels: jax.Array) -> tuple[jax.Array, Params]:
         # Each device has the gradient of its own images, until all take the mean.
-        return lax.pmean(jax.value_and_grad(loss)(params, pixels, labels), "devices")
+        return lax.pmean(jax.value_and_grad(cross_entropy)(params, pixels, labels), "devices")
 
     parallel = jax.pmap(
         make_step(tx, mean_gradients),
@@ -81,7 +89,7 @@ def under_shard_map(tx: gx.Transform, mesh: Mesh) -> Step:
     def mean_gradients(params: Params, pixels: jax.Array, labels: jax.Array) -> tuple[jax.Array, Params]:
         # The types say that params are the same on all devices, so their gradients are summed over the devices when
         # they are taken. For the gradient of the mean, the mean has to be inside of what is differentiated.
-        return jax.value_and_grad(lambda params: lax.pmean(loss(params, pixels, labels), "devices"))(params)
+        return jax.value_and_grad(lambda params: lax.pmean(cross_entropy(params, pixels, labels), "devices"))(params)
 
     whole, split = PartitionSpec(), PartitionSpec("devices")
     parallel = jax.shard_map(
@@ -101,7 +109,7 @@ def start(tx: gx.Transform, mesh: Mesh, steps: int) -> Run:
     """A run before its first step, with parameters and state on every device."""
     params = init()
     params, state = jax.device_put((params, tx.init(params)), NamedSharding(mesh, PartitionSpec()))
-    return Run(params, state, Report(*np.full((3, steps), np.nan, np.float32)))
+    return Run(params, state, Report(*np.full((3, steps), np.nan, np.float32)), jax.device_get(params))
 
 
 def train(name: str, step: Step, run: Run, images: Images, saved: ocp.CheckpointManager) -> Run:
@@ -112,25 +120,25 @@ def train(name: str, step: Step, run: Run, images: Images, saved: ocp.Checkpoint
     """
     done, steps = saved.latest_step() or 0, len(run.curves.loss)
     checkpoint: Any = saved.restore(done, args=ocp.args.StandardRestore(run)) if done else run
-    params, state, curves = checkpoint
-    bar = tqdm(desc=name, initial=done, total=steps, bar_format="{desc:9} {bar} {n}/{total} [{elapsed}{postfix}]")
-    with bar:
+    params, state, curves, early = checkpoint
+    with tqdm(desc=name, initial=done, total=steps, bar_format=BAR) as bar:
         while done < steps:
             reports = []
             for index in range(done, min(done + SHOW_EVERY, steps)):
                 params, state, report = step(params, state, *batch(images, index))
                 reports.append(report)
             # Whoever reads a number waits for the devices, which run ahead of Python: so not at every step.
-            for curve, values in zip(curves, zip(*jax.device_get(reports), strict=True), strict=True):
-                curve[done : done + len(values)] = values
+            reports = jax.device_get(reports)
+            for curve, values in zip(curves, zip(*reports, strict=True), strict=True):
+                curve[done : done + len(reports)] = values
             done += len(reports)
-            last = Report(*(curve[done - 1] for curve in curves))
-            if not np.isfinite(last.loss):
-                raise FloatingPointError(f"the loss is {last.loss} after {done} steps")
-            bar.set_postfix_str(
-                f"loss {last.loss:.4f}, rate {last.learning_rate:.1e}, norm {last.gradient_norm:.2f}", refresh=False
-            )
+            loss, rate, norm = reports[-1]
+            bar.set_postfix_str(f"loss {loss:.4f}, rate {rate:.1e}, norm {norm:.2f}", refresh=False)
             bar.update(len(reports))
+            if not np.isfinite(loss):
+                raise FloatingPointError(f"the loss is {loss} after {done} steps")
+            if done <= EARLY:
+                early = jax.device_get(params)
             if done % SAVE_EVERY == 0 or done == steps:
-                saved.save(done, args=ocp.args.StandardSave(Run(params, state, curves)))
-    return Run(params, state, curves)
+                saved.save(done, args=ocp.args.StandardSave(Run(params, state, curves, early)))
+    return Run(params, state, curves, early)

@@ -392,7 +392,7 @@ class JoinSchedules(Schedule):
         value = jnp.asarray(self.schedules[0](step), jnp.result_type(float))
         for boundary, schedule in zip(self.boundaries, self.schedules[1:], strict=True):
             with jax.numpy_dtype_promotion("standard"):
-                begun, since = step >= boundary, step - boundary
+                begun, since = step >= boundary, jnp.maximum(step, boundary) - boundary
             value = jnp.where(begun, jnp.asarray(schedule(since), value.dtype), value)
         return value
 

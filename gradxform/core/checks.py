@@ -45,8 +45,8 @@ def arrays(what: str, tree: Any, *, any_dtype: bool, real_only: str | None) -> l
             )
         if not any_dtype and not is_inexact(leaf):
             raise TypeError(
-                f"{what}: expected a floating-point array at {path_of(tree, index)}, got {leaf.dtype}{list(leaf.shape)}; "
-                f"make it floating-point, or {FREEZE}"
+                f"{what}: expected a floating-point array at {path_of(tree, index)}, "
+                f"got {leaf.dtype}{list(leaf.shape)}; make it floating-point, or {FREEZE}"
             )
         if real_only and is_complex(leaf):
             raise TypeError(
@@ -154,10 +154,9 @@ def state_of(names: Sequence[str], state: Any, state_type: type) -> None:
     """Raises ValueError unless a state was made by this transform."""
     if not isinstance(state, state_type):
         raise ValueError(f"expected the state that init(params) returned, got {type(state).__name__}")
-    stages = getattr(state, "stages")  # noqa: B009: the engine's state has it, which its type does not say here
-    if set(stages) != set(names):
+    if set(state.stages) != set(names):
         raise ValueError(
-            f"the state has stages {sorted(stages)}, the transform has {sorted(names)}; make the state with its init"
+            f"the state has stages {sorted(state.stages)}, the transform has {sorted(names)}; make it with its init"
         )
 
 

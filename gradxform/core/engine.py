@@ -18,8 +18,8 @@ from gradxform.core import checks
 from gradxform.core.context import Tree
 from gradxform.core.guest import Guest
 from gradxform.core.leaves import Program, Shared, advance, program, scaled, split
-from gradxform.core.record import Mask
 from gradxform.core.precision import fitting, is_inexact, mixing
+from gradxform.core.record import Mask
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
 from gradxform.core.slots import as_kept, first_leaf_records, first_tree_record, gather, spread
 
@@ -42,14 +42,14 @@ class State(NamedTuple):
       stages: what each stage remembers, by its name: slots and metrics, or a guest's own state.
     """
 
-    count: jax.Array
+    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]: optax's name; nobody counts in a state
     stages: dict[str, Any]
 
 
 class Step(NamedTuple):
-    """What a step brings beside the updates. `number` is `count` and 1."""
+    """What a step brings beside the updates: `done` updates were before it, and it is number `number`."""
 
-    count: jax.Array
+    done: jax.Array
     number: jax.Array
     params: Any
     extra: dict[str, Any]
@@ -65,7 +65,7 @@ def update(stages: Stages, updates: Any, state: State, params: Any = None, **ext
     """One step: the updates that leave the last stage, in the dtypes in which they came, and the new state."""
     checks.state_of([stage.name for stage in stages], state, State)
     came = updates
-    step = Step(state.count, optax.safe_increment(state.count), params, extra)
+    step = Step(state.count, jnp.asarray(optax.safe_increment(state.count)), params, extra)
     records: dict[str, Any] = {}
     factor, unchecked = None, True
     for run in _runs(stages):
@@ -101,9 +101,9 @@ def _runs(stages: Stages) -> Iterator[Stages]:
 def _first_record(node: Any, params: Any) -> Any:
     if isinstance(node, Guest):
         return node.init(params)
-    return first_tree_record(node, params) if isinstance(node, TreeRule) else first_leaf_records(
-        node, params, _applies(node, params)
-    )
+    if isinstance(node, TreeRule):
+        return first_tree_record(node, params)
+    return first_leaf_records(node, params, _applies(node, params))
 
 
 def _advance_leaves(
@@ -113,7 +113,7 @@ def _advance_leaves(
     params = [None] * len(grads) if step.params is None else jax.tree.leaves(step.params)
     applies = list(zip(*(_applies(rule, updates) for rule in rules), strict=True))
     records = list(zip(*(spread(rule, record, updates) for rule, record in zip(rules, old, strict=True)), strict=True))
-    static, hypers = zip(*(split(rule, step.count) for rule in rules), strict=True)
+    static, hypers = zip(*(split(rule, step.done) for rule in rules), strict=True)
     shared = Shared(step.number, factor, hypers, tuple(_extras(rule, step.extra) for rule in rules))
     programs: dict[tuple[bool, ...], Program] = {
         chosen: program(tuple(rule if applied else None for rule, applied in zip(static, chosen, strict=True)))
@@ -129,7 +129,7 @@ def _advance_leaves(
 
 def _advance_tree(rule: TreeRule, updates: Any, old: Any, step: Step) -> tuple[Any, jax.Array | None, Any]:
     """The updates, the number by which they are still to be multiplied, and the rule's new record."""
-    static, hypers = split(rule, step.count)
+    static, hypers = split(rule, step.done)
     bound = static.replace(**hypers)
     tree = Tree(rule.call_name, step.number, _extras(rule, step.extra), step.params)
     updates = jax.tree.map(_widened, updates)
@@ -159,7 +159,8 @@ def _applies(rule: LeafRule, tree: Any) -> list[bool]:
 def _extras(rule: Rule, extra: dict[str, Any]) -> dict[str, Any]:
     for name in rule.extras:
         if name not in extra:
-            raise ValueError(f"{rule.call_name} needs an extra argument: call update(updates, state, params, {name}=...)")
+            call = f"update(updates, state, params, {name}=...)"
+            raise ValueError(f"{rule.call_name} needs an extra argument: call {call}")
     return {name: extra[name] for name in rule.extras}
 
 

@@ -15,6 +15,7 @@ class Guest(Record):
     pair: optax.GradientTransformation
 
     def check(self) -> None:
+        """Raises TypeError for what is no transform."""
         if not isinstance(self.pair, optax.GradientTransformation):
             got = type(self.pair).__name__
             hint = "; call it to make the transform" if callable(self.pair) else ""
@@ -27,9 +28,11 @@ class Guest(Record):
         return made_by if made_by.isidentifier() else "guest"
 
     def init(self, params: Any) -> Any:
+        """The guest's own state."""
         return self.pair.init(params)
 
     def update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+        """The guest's own step."""
         return optax.with_extra_args_support(self.pair).update(updates, state, params, **extra)
 
     def __repr__(self) -> str:

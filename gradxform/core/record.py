@@ -14,11 +14,23 @@ import sys
 from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 from types import NoneType
-from typing import Annotated, Any, ClassVar, Generic, ParamSpec, Protocol, TypeVar, cast, dataclass_transform, get_args
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    dataclass_transform,
+    get_args,
+)
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 P = ParamSpec("P")
 T = TypeVar("T", covariant=True)
@@ -41,7 +53,9 @@ def _role(annotation: Any) -> Any:
 
 
 def _is_optional(annotation: Any) -> bool:
-    return re.search(r"\bNone\b", annotation) is not None if isinstance(annotation, str) else NoneType in get_args(annotation)
+    if isinstance(annotation, str):
+        return re.search(r"\bNone\b", annotation) is not None
+    return NoneType in get_args(annotation)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
@@ -96,7 +110,7 @@ class Record:
                 shown.append(f"{field.name}={show(value)}")
         # A rule that is named by its decorator is called by the class's own name.
         is_called = hasattr(sys.modules.get(type(self).__module__), self.call_name)
-        return f"{self.call_name if is_called else type(self).__name__}({', '.join(shown)})"
+        return written_call(self.call_name if is_called else type(self).__name__, shown)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (type(self) is type(other) and _key(self) == _key(other))
@@ -112,9 +126,13 @@ class Factory(Protocol, Generic[P, T]):
     """The function that users call: the signature and docstring of a record, and what it makes of one."""
 
     record: type[Any]
+    State: Any
     __name__: str
+    __signature__: inspect.Signature
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the record's fields make."""
+        ...
 
 
 def factory(record: Callable[P, Any], make: Callable[[Any], T], returns: type[Any]) -> Factory[P, T]:
@@ -127,9 +145,20 @@ def factory(record: Callable[P, Any], make: Callable[[Any], T], returns: type[An
     call.__name__ = call.__qualname__ = cls.call_name
     call.__module__ = cls.__module__
     call.__doc__ = cls.__doc__
-    call.__signature__ = inspect.signature(cls).replace(return_annotation=returns)  # pyright: ignore[reportFunctionMemberAccess]: functions take attributes
-    call.record = cls  # pyright: ignore[reportFunctionMemberAccess]: as above
-    return cast(Factory[P, T], call)
+    made = cast(Factory[P, T], call)
+    made.__signature__ = inspect.signature(cls).replace(return_annotation=returns)
+    # Where a decorator gave the class's name to this function, pickle looks here for the class and for its state's.
+    made.record, made.State = cls, getattr(cls, "State", None)
+    return made
+
+
+def written_call(name: str, arguments: list[str]) -> str:
+    """A call as text: in one line if that is short, else an argument a line."""
+    line = f"{name}({', '.join(arguments)})"
+    if len(line) <= 88 and "\n" not in line:
+        return line
+    indented = [argument.replace("\n", "\n    ") for argument in arguments]
+    return f"{name}(\n    " + ",\n    ".join(indented) + ",\n)"
 
 
 def snake_case(name: str) -> str:
@@ -139,7 +168,7 @@ def snake_case(name: str) -> str:
 
 def show(value: Any) -> str:
     """How a field's value is written in the call that makes its record."""
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return f"<traced {value.aval.str_short()}>"
     if isinstance(value, np.dtype):
         return repr(value.name)
@@ -224,7 +253,7 @@ def _unflatten(cls: type[Record]) -> Callable[[_Static, Iterable[Any]], Record]:
 
 def _key(value: Any) -> Hashable:
     """Something hashable that is equal for equal values: arrays by dtype, shape and bytes, pytrees by their leaves."""
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return "traced", id(value)
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         array = np.asarray(value)
@@ -249,6 +278,7 @@ class Function(Record):
     function: Callable[..., Any]
 
     def __call__(self, step: Any) -> Any:
+        """The value at a step."""
         # optax's schedules mix integer steps with floats, which must not fail where promotion is strict.
         with jax.numpy_dtype_promotion("standard"):
             return self.function(step)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import namedtuple
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import jax
 
@@ -77,7 +77,7 @@ class Rule(Record):
         cls.slots = {name: value for name, value in declared.items() if isinstance(value, Slot)}
         cls.metrics = {name: value for name, value in declared.items() if isinstance(value, Metric)}
         cls.extras = tuple(name for name, value in declared.items() if isinstance(value, Extra))
-        cls.State = namedtuple(f"{cls.__name__}State", (*cls.slots, *cls.metrics))
+        cls.State = cast(Any, namedtuple(f"{cls.__name__}State", (*cls.slots, *cls.metrics)))
         # Pickle finds a class by its qualified name: here, beside the rule.
         cls.State.__qualname__, cls.State.__module__ = f"{cls.__qualname__}.State", cls.__module__
         cls.State.metrics = tuple(cls.metrics)
@@ -85,6 +85,10 @@ class Rule(Record):
 
 class LeafRule(Rule):
     """A rule that treats each leaf alone."""
+
+    if TYPE_CHECKING:
+        # What a decorator sees of a subclass, before the type checker has made the dataclass's own __init__.
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
     def update(self, grad: jax.Array, slots: Any, leaf: Leaf) -> tuple[jax.Array, Any]:
         """One step of one leaf.
@@ -103,6 +107,10 @@ class LeafRule(Rule):
 class TreeRule(Rule):
     """A rule that sees all leaves together."""
 
+    if TYPE_CHECKING:
+        # What a decorator sees of a subclass, before the type checker has made the dataclass's own __init__.
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
     def update(self, updates: Any, slots: Any, tree: Tree) -> tuple[Any, Any]:
         """One step of the whole tree.
 
@@ -119,6 +127,10 @@ class TreeRule(Rule):
 
 class TreeScaleRule(TreeRule):
     """A tree rule that multiplies all updates by one number, which XLA then fuses into the rules that follow."""
+
+    if TYPE_CHECKING:
+        # What a decorator sees of a subclass, before the type checker has made the dataclass's own __init__.
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
     def factor(self, updates: Any, slots: Any, tree: Tree) -> tuple[jax.Array, Any]:
         """The number, an array of shape (), and the new slots; the arguments are those of `TreeRule.update`."""

@@ -31,7 +31,7 @@ def first_leaf_records(rule: LeafRule, params: Any, applies: Sequence[bool]) -> 
 
 
 def first_tree_record(rule: TreeRule, params: Any) -> Any:
-    """A tree rule's record before the first step: its slots trees like the parameters or scalars, its metrics scalars."""
+    """A tree rule's record before the first step: slots like the parameters or scalars, and metrics."""
     values = []
     for slot in rule.slots.values():
         if slot.shape is None:
@@ -79,9 +79,7 @@ def as_kept(rule: str, new: Any, old: Any) -> Any:
     return type(old)(*(jax.tree.map(partial(keep, name), value, kept) for name, value, kept in pairs))
 
 
-def _filled(
-    rule: LeafRule | TreeRule, slot: Slot, leaf: Any, where: Callable[[], str] = lambda: "a leaf"
-) -> jax.Array:
+def _filled(rule: LeafRule | TreeRule, slot: Slot, leaf: Any, where: Callable[[], str] = lambda: "a leaf") -> jax.Array:
     value = getattr(rule, slot.init) if isinstance(slot.init, str) else slot.init
     value = value(0) if callable(value) else value
     dtype = getattr(rule, slot.dtype) if slot.dtype in rule.roles else slot.dtype
@@ -90,7 +88,7 @@ def _filled(
         dtype = compute_dtype(leaf.dtype) if slot.signed else real_dtype(leaf.dtype)
     elif signed_complex and not jnp.issubdtype(dtype, jnp.complexfloating):
         raise TypeError(
-            f"{rule.call_name}: expected a complex dtype for the slots at {where()}, where the parameter is complex, got {dtype}"
+            f"{rule.call_name}: expected a complex dtype for the slots at {where()}, as of the parameter, got {dtype}"
         )
     # float64 that was asked for is float32 where JAX has no 64 bits, as everywhere in JAX.
     return jnp.full_like(leaf, value, dtype=jax.dtypes.canonicalize_dtype(dtype), shape=slot.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ import optax
 
 from gradxform.core import engine
 from gradxform.core.engine import Stage, Stages
-from gradxform.core.record import Factory, P, factory
+from gradxform.core.record import Factory, P, factory, written_call
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
 
 
@@ -31,11 +32,13 @@ class Transform(optax.GradientTransformationExtraArgs):
     stages: Stages
 
     def __new__(cls, stages: Stages) -> Self:
+        """The transform of a row of stages."""
         self = tuple.__new__(cls, (partial(engine.init, stages), partial(engine.update, stages)))
         self.stages = stages
         return self
 
-    def _replace(self, **parts: Any) -> optax.GradientTransformationExtraArgs:  # pyright: ignore[reportIncompatibleMethodOverride]: a pair with another function in it is no row of rules
+    # A pair with another function in it is no row of rules any more, so it may not stay a Transform.
+    def _replace(self, **parts: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]: as said above
         """A plain optax pair with another `init` or `update`."""
         return optax.GradientTransformationExtraArgs(**{"init": self.init, "update": self.update, **parts})
 
@@ -43,8 +46,8 @@ class Transform(optax.GradientTransformationExtraArgs):
         default = name_stages([(None, stage.node) for stage in self.stages])
         if self.stages == default:
             calls = [repr(stage.node) for stage in self.stages]
-            return calls[0] if len(calls) == 1 else _call("chain", calls)
-        return _call("named_chain", [f"({stage.name!r}, {stage.node!r})" for stage in self.stages])
+            return calls[0] if len(calls) == 1 else written_call("chain", calls)
+        return written_call("named_chain", [f"({stage.name!r}, {stage.node!r})" for stage in self.stages])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Transform) and self.stages == other.stages
@@ -78,7 +81,7 @@ def name_stages(nodes: list[tuple[str | None, Any]]) -> Stages:
     return tuple(stages)
 
 
-def transform(rule: Any) -> Any:
+def transform(rule: Callable[P, Rule]) -> Factory[P, Transform]:
     """The public function of a rule: takes the rule's hyperparameters and returns a Transform.
 
     Use it on a rule's class, by call or as a decorator. The function has the class's docstring and signature, and its
@@ -92,26 +95,17 @@ def transform(rule: Any) -> Any:
     Raises:
       TypeError: not a subclass of LeafRule or TreeRule, or one without an `update` of its own.
     """
-    kinds = {TreeScaleRule: "factor", TreeRule: "update", LeafRule: "update"}
-    kind = next((k for k in kinds if isinstance(rule, type) and issubclass(rule, k)), None)
-    if kind is None or getattr(rule, kinds[kind]) is getattr(kind, kinds[kind]):
+    kinds: dict[type[Rule], str] = {TreeScaleRule: "factor", TreeRule: "update", LeafRule: "update"}
+    given: Any = rule
+    kind = next((kind for kind in kinds if isinstance(given, type) and issubclass(given, kind)), None)
+    if kind is None or getattr(given, kinds[kind]) is getattr(kind, kinds[kind]):
         wanted = f"with a method {kinds[kind]}" if kind else "of LeafRule, TreeRule or TreeScaleRule"
         raise TypeError(f"transform takes a subclass {wanted}; got {rule!r}")
-    made = factory(rule, lambda record: Transform(name_stages([(None, record)])), Transform)
-    made.State = rule.State
-    return made
+    return factory(rule, lambda record: Transform(name_stages([(None, record)])), Transform)
 
 
 def _default_name(node: Any) -> str:
     return node.call_name if isinstance(node, Rule) else node.name
-
-
-def _call(name: str, arguments: list[str]) -> str:
-    line = f"{name}({', '.join(arguments)})"
-    if len(line) <= 88:
-        return line
-    indented = [argument.replace("\n", "\n    ") for argument in arguments]
-    return f"{name}(\n    " + ",\n    ".join(indented) + ",\n)"
 
 
 def _flatten(tx: Transform) -> tuple[tuple[Any, ...], tuple[str, ...]]:

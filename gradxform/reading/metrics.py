@@ -28,5 +28,6 @@ def metrics(state: State) -> dict[str, jax.Array]:
     for stage, record in state.stages.items():
         for name in getattr(record, "metrics", ()):
             for path, value in jax.tree_util.tree_flatten_with_path(getattr(record, name))[0]:
-                found["/".join([f"{stage}.{name}", *(jax.tree_util.keystr((key,), simple=True) for key in path)])] = value
+                leaf = jax.tree_util.keystr(path, simple=True, separator="/")
+                found[f"{stage}.{name}/{leaf}" if path else f"{stage}.{name}"] = value
     return found

@@ -94,7 +94,11 @@ CASES = [
     same("set_to_zero"),
     same("clip", 0.5, real_only=True),
     Case("clip_by_norm", lambda: gx.clip_by_norm(0.5), reference=references.clip_by_leaf_norm(0.5)),
-    Case("clip_by_norm:max", lambda: gx.clip_by_norm(0.5, ord=np.inf), reference=references.clip_by_leaf_norm(0.5, np.inf)),
+    Case(
+        "clip_by_norm:max",
+        lambda: gx.clip_by_norm(0.5, ord=np.inf),
+        reference=references.clip_by_leaf_norm(0.5, np.inf),
+    ),
     same("clip_by_global_norm", 0.5),
     *(
         Case(

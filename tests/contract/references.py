@@ -18,7 +18,7 @@ def per_leaf(rule):
 
 
 def velocity(learning_rate, decay, nesterov=False):
-    """Sutskever et al. 2013, equations 1 and 2, and in the form of Bengio et al. 2013 (arXiv:1212.0901) for nesterov."""
+    """Sutskever et al. 2013, equations 1 and 2; with nesterov as in Bengio et al. 2013, arXiv:1212.0901."""
 
     def rule(grads):
         v, out = 0.0, []

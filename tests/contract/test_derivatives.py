@@ -34,9 +34,9 @@ def test_equal_optax(case):
         first, rate = params(np.float64), jnp.asarray(0.01)
         ours = jax.jit(jax.grad(lambda r, p: loss_after_five_steps(gx.chain, case.make(), r, p), (0, 1)))(rate, first)
         with jax.numpy_dtype_promotion("standard"):
-            theirs = jax.jit(
-                jax.grad(lambda r, p: loss_after_five_steps(optax.chain, case.optax(), r, p), (0, 1))
-            )(rate, first)
+            theirs = jax.jit(jax.grad(lambda r, p: loss_after_five_steps(optax.chain, case.optax(), r, p), (0, 1)))(
+                rate, first
+            )
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         # Five steps of rounding in float64, second derivatives included.
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)

@@ -89,6 +89,4 @@ def test_many_hyperparameters_at_once_equal_one_after_the_other(case):
     update = jax.jit(lambda tx: tx.update(grad, tx.init(first), first)[0])
     results = jax.vmap(update)(both)
     for i, alone in enumerate((one, other)):
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), at(i, results), update(alone)
-        )
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), at(i, results), update(alone))

@@ -100,7 +100,7 @@ def test_a_hyperparameter_that_is_no_scalar_is_an_error():
 
 @pytest.mark.parametrize("wrong", ["fast", None, True, [0.1, "x"], jnp.ones(3, bool)], ids=repr)
 def test_a_hyperparameter_that_is_no_number_is_an_error_at_construction(wrong):
-    with pytest.raises(TypeError, match="scale: step_size must be a number, an array or a function of the step; got"):
+    with pytest.raises(TypeError, match=r"scale: step_size must be a number, .* or a function of the step; got"):
         gx.scale(wrong)
 
 
@@ -122,7 +122,7 @@ def test_slots_are_kept_in_the_dtype_that_was_asked_and_computed_in_float32():
 
 
 def test_a_real_slot_for_complex_parameters_is_an_error_with_the_path():
-    with pytest.raises(TypeError, match="trace: expected a complex dtype for the slots at 'w', .* got bfloat16"):
+    with pytest.raises(TypeError, match=r"trace: expected a complex dtype for the slots at 'w', .* got bfloat16"):
         gx.trace(0.9, accumulator_dtype="bfloat16").init({"w": jnp.ones(2, jnp.complex64)})
 
 

@@ -1,0 +1,43 @@
+"""The README does what it says: its Python runs, in order, and what it prints is what it shows."""
+
+import pathlib
+import re
+
+import jax
+
+import gradxform as gx
+
+ROOT = pathlib.Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_python_of_the_readme_runs(capsys):
+    names = {"__name__": __name__}
+    # As a stranger has JAX, not as the tests set it.
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        for language, block in BLOCKS:
+            if language == "python":
+                exec(block, names)
+    out = capsys.readouterr().out
+    assert "clip_by_global_norm.norm" in out
+    assert names["tx"] == gx.chain(names["ScaleByLion"](b2=0.98), gx.scale_by_learning_rate(1e-4))
+
+
+def test_the_chain_prints_as_shown(capsys):
+    (_, first), (_, shown), *_ = BLOCKS
+    exec(first, {})
+    assert capsys.readouterr().out == shown
+
+
+def test_the_targets_of_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"make (\w+)", README))
+    assert {"demo", "test"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_files_of_the_readme_exist():
+    for name in re.findall(r"`([\w/]+\.(?:py|md))`", README + (ROOT / "CONTRIBUTING.md").read_text()):
+        assert list(ROOT.rglob(name)), name
