@@ -12,6 +12,7 @@ import numpy as np
 from gradxform.core import checks
 from gradxform.core.context import Leaf
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
+from gradxform.core.record import Mask
 from gradxform.core.rule import LeafRule, Rule
 from gradxform.core.slots import as_kept
 
@@ -67,7 +68,9 @@ def split(rule: Rule, count: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
         elif not isinstance(value, np.generic | np.ndarray | jax.Array):
             continue
         values[name] = checks.scalar(what, jnp.asarray(value))
-    return rule.replace(**dict.fromkeys(values)), values
+    # The mask is no part of what is traced: two that choose the same leaves share a trace.
+    masks = [name for name, role in rule.roles.items() if role is Mask]
+    return rule.replace(**dict.fromkeys([*values, *masks])), values
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import numbers
 import re
 import sys
 from collections.abc import Callable, Hashable, Iterable
@@ -37,7 +38,7 @@ T = TypeVar("T", covariant=True)
 
 # To a type checker these are `Any`: whoever makes a rule passes a number, an array or a schedule, and the rule itself
 # reads the number that holds at the step. At run time the annotation's name gives the field its role.
-Hyper = Annotated[Any, "a number, an array of shape () or a function of the step"]
+Hyper = Annotated[Any, "a real number, an array of shape () or a function of the step"]
 Dtype = Annotated[Any, "a dtype or its name"]
 Mask = Annotated[Any, "a pytree of bools, a prefix of the parameters, or a function of them that returns one"]
 
@@ -193,11 +194,11 @@ def _number(where: str, value: Any) -> Any:
         return value
     if callable(value):
         return Function(value)
-    is_number = isinstance(value, int | float | complex | np.number) and not isinstance(value, bool)
-    is_array = isinstance(value, jax.Array | np.ndarray) and jnp.issubdtype(value.dtype, jnp.number)
-    if is_number or is_array or isinstance(value, jax.ShapeDtypeStruct):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    is_array = isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
+    if is_number or (is_array and any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer))):
         return value
-    raise TypeError(f"{where} must be a number, an array or a function of the step; got {show(value)}")
+    raise TypeError(f"{where} must be a real number, an array or a function of the step; got {show(value)}")
 
 
 def _float_dtype(where: str, value: Any) -> np.dtype[Any]:

@@ -98,9 +98,9 @@ def test_a_hyperparameter_that_is_no_scalar_is_an_error():
         tx.update(jnp.ones(3), tx.init(jnp.ones(3)))
 
 
-@pytest.mark.parametrize("wrong", ["fast", None, True, [0.1, "x"], jnp.ones(3, bool)], ids=repr)
+@pytest.mark.parametrize("wrong", ["fast", None, True, [0.1, "x"], jnp.ones(3, bool), 1j], ids=repr)
 def test_a_hyperparameter_that_is_no_number_is_an_error_at_construction(wrong):
-    with pytest.raises(TypeError, match=r"scale: step_size must be a number, .* or a function of the step; got"):
+    with pytest.raises(TypeError, match=r"scale: step_size must be a real number, .* or a function of the step; got"):
         gx.scale(wrong)
 
 
