@@ -23,7 +23,7 @@ class ScaleByLearningRate(LeafRule):
     optax: scale_by_learning_rate. torch: `lr` of every optimizer.
     """
 
-    learning_rate: Hyper | None
+    learning_rate: Hyper | None = None
     flip_sign: bool = dataclasses.field(default=True, kw_only=True)
 
     def update(self, grad, slots, leaf):
