@@ -2,8 +2,7 @@
 
 A schedule is made with its numbers and called with the step, from 0 on. It computes in the default real dtype: float32
 unless x64 is on, which counts steps exactly up to 2^24. Its numbers may be arrays of shape () as well, or traced; those
-that are known when it is made raise ValueError unless they are as `Args` says. Lengths and boundaries are in steps.
-What torch calls them is in torch.optim.lr_scheduler.
+that are known must be as `Args` says, or raise ValueError. Lengths are in steps. torch: in torch.optim.lr_scheduler.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core import checks
-from gradxform.core.record import Factory, Hyper, P, Record, factory
+from gradxform.core.record import Factory, Hyper, P, Record, factory, show
 from gradxform.maths import safe_root
 
 
@@ -49,8 +48,10 @@ class Schedule(Record):
         for requirement, names in {"numbers": list(self.numeric), **self.required}.items():
             expected, holds = _REQUIREMENTS[requirement]
             for group in [names] if isinstance(names, tuple) else zip(names, strict=True):
-                if not holds(*(getattr(self, name) for name in group)):
-                    raise ValueError(f"{self.call_name}: {' and '.join(group)} must be {expected}; got {self}")
+                values = [getattr(self, name) for name in group]
+                if not holds(*values):
+                    got = " and ".join(map(show, values))
+                    raise ValueError(f"{self.call_name}: {' and '.join(group)} must be {expected}; got {got}")
 
 
 def _schedule(**required: Sequence[str]) -> Callable[[Callable[Concatenate[Any, P], Any]], Factory[P, Schedule]]:
@@ -125,7 +126,7 @@ def _through(step: Any, shape: str, init_value: Any, knots: Iterable[tuple[Any, 
     """The curve from `init_value` at step 0 through knots (step, value), constant after the last."""
     begin, value, curve = 0, init_value, jnp.full_like(step, init_value)
     for end, next_value in knots:
-        left = _left(shape, step - begin, 0, jnp.maximum(end - begin, 1))
+        left = _left(shape, step - begin, 0, end - begin)
         curve = jnp.where(step >= begin, _between(value, next_value, left), curve)
         begin, value = end, next_value
     return jnp.where(step >= begin, value, curve)
@@ -384,7 +385,6 @@ class JoinSchedules(Schedule):
 
     schedules: Sequence[Hyper]
     boundaries: Sequence[Hyper]
-
     required: ClassVar = {"numbers": ["boundaries"], "functions": ["schedules"], "joined": ("schedules", "boundaries")}
 
     def __call__(self, step: Any) -> jax.Array:
