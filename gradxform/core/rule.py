@@ -73,6 +73,8 @@ class Rule(Record):
         super().__init_subclass__(**kwargs)
         if Mask in cls.roles.values() and not issubclass(cls, LeafRule):
             raise TypeError(f"{cls.__name__}: only a LeafRule takes a mask")
+        if taken := [name for name in cls.roles if hasattr(Rule, name) or name in Rule.__annotations__]:
+            raise TypeError(f"{cls.__name__}: {', '.join(taken)} has a meaning of its own in every rule")
         declared = {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()}
         cls.slots = {name: value for name, value in declared.items() if isinstance(value, Slot)}
         cls.metrics = {name: value for name, value in declared.items() if isinstance(value, Metric)}

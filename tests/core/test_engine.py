@@ -286,6 +286,11 @@ def test_transform_takes_rules_with_maths(wrong):
         gx.transform(wrong)
 
 
+def test_a_hyperparameter_with_a_name_that_is_taken_is_an_error():
+    with pytest.raises(TypeError, match="Taken: metrics has a meaning of its own in every rule"):
+        type("Taken", (gx.LeafRule,), {"__annotations__": {"metrics": gx.Hyper}, "metrics": 1.0})
+
+
 def test_a_mask_on_a_rule_of_the_whole_tree_is_an_error():
     with pytest.raises(TypeError, match="Whole: only a LeafRule takes a mask"):
         type("Whole", (gx.TreeRule,), {"__annotations__": {"mask": gx.Mask}, "mask": None})
