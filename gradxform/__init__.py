@@ -5,9 +5,18 @@ from gradxform.core.chain import chain as chain, named_chain as named_chain
 from gradxform.core.transform import Transform as Transform, transform as transform
 
 # What a rule of your own is made of.
-from gradxform.core.record import Dtype as Dtype, Hyper as Hyper, Mask as Mask
+from gradxform.core.record import (
+    Decay as Decay,
+    Dtype as Dtype,
+    Hyper as Hyper,
+    Mask as Mask,
+    NonNegative as NonNegative,
+    Positive as Positive,
+    Seed as Seed,
+)
 from gradxform.core.rule import (
     Extra as Extra,
+    Key as Key,
     LeafRule as LeafRule,
     Metric as Metric,
     Slot as Slot,

@@ -21,7 +21,15 @@ from gradxform.core.leaves import Program, Shared, advance, program, scaled, spl
 from gradxform.core.precision import fitting, is_inexact, mixing
 from gradxform.core.record import Mask
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
-from gradxform.core.slots import as_kept, first_leaf_records, first_tree_record, gather, spread
+from gradxform.core.slots import (
+    as_kept,
+    first_leaf_records,
+    first_tree_record,
+    gather,
+    spread,
+    with_next_keys,
+    with_step_keys,
+)
 
 
 class Stage(NamedTuple):
@@ -123,7 +131,10 @@ def _advance_leaves(
         advance(programs[chosen], grad, record, param, shared)
         for chosen, grad, record, param in zip(applies, grads, records, params, strict=True)
     ]
-    new = [gather(rule, [kept[i] for _, kept in results], structure) for i, rule in enumerate(rules)]
+    new = [
+        gather(rule, [kept[i] for _, kept in results], structure, record)
+        for i, (rule, record) in enumerate(zip(rules, old, strict=True))
+    ]
     return structure.unflatten([update for update, _ in results]), new
 
 
@@ -133,7 +144,7 @@ def _advance_tree(rule: TreeRule, updates: Any, old: Any, step: Step) -> tuple[A
     bound = static.replace(**hypers)
     tree = Tree(rule.call_name, step.number, _extras(rule, step.extra), step.params)
     updates = jax.tree.map(_widened, updates)
-    slots = rule.State(*(jax.tree.map(_widened, value) for value in old))
+    slots = with_step_keys(rule, jax.tree.map(_widened, old))
     factor = None
     with jax.named_scope(rule.call_name), mixing(*jax.tree.leaves(updates)):
         if isinstance(rule, TreeScaleRule):
@@ -143,7 +154,7 @@ def _advance_tree(rule: TreeRule, updates: Any, old: Any, step: Step) -> tuple[A
             came = updates
             updates, new = checks.pair(rule.call_name, "updates", bound.update(updates, slots, tree), rule.State)
             checks.tree_result(rule.call_name, updates, came)
-    return updates, factor, as_kept(rule.call_name, new, old)
+    return updates, factor, with_next_keys(rule, as_kept(rule, new, old), old)
 
 
 def _applies(rule: LeafRule, tree: Any) -> list[bool]:

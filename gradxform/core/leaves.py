@@ -93,11 +93,11 @@ def advance(
         bound = rule.replace(**{name: value.astype(real) for name, value in hypers.items()})
         leaf = Leaf(rule.call_name, shared.step, extra, param)
         with jax.named_scope(rule.call_name), mixing(grad):
-            result = bound.update(update, rule.State(*map(fit, record)), leaf)
+            result = bound.update(update, jax.tree.map(fit, record), leaf)
         update, new = checks.pair(rule.call_name, "update", result, rule.State)
         checks.leaf_result(rule.call_name, update, grad)
         update = fit(update)
-        kept.append(as_kept(rule.call_name, new, record))
+        kept.append(as_kept(rule, new, record))
     return update, tuple(kept)
 
 

@@ -36,14 +36,29 @@ from jax.core import Tracer
 P = ParamSpec("P")
 T = TypeVar("T", covariant=True)
 
-# To a type checker these are `Any`: whoever makes a rule passes a number, an array or a schedule, and the rule itself
-# reads the number that holds at the step. At run time the annotation's name gives the field its role.
-Hyper = Annotated[Any, "a real number, an array of shape () or a function of the step"]
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Which numbers a hyperparameter may be."""
+
+    words: str = "a real number"
+    holds: Callable[[Any], Any] = lambda value: True
+
+
+# To a type checker these are `Any`: whoever makes a rule passes a number, an array of shape () or a function of the
+# step, and the rule itself reads the number that holds at the step. At run time the annotation's name gives the field
+# its role. Numbers that are known when the rule is made must be in the range; schedules are not asked.
+Hyper = Annotated[Any, Range()]
+NonNegative = Annotated[Any, Range("at least 0", lambda value: value >= 0)]
+Positive = Annotated[Any, Range("more than 0", lambda value: value > 0)]
+Decay = Annotated[Any, Range("at least 0 and less than 1", lambda value: (value >= 0) & (value < 1))]
 Dtype = Annotated[Any, "a dtype or its name"]
 Mask = Annotated[Any, "a pytree of bools, a prefix of the parameters, or a function of them that returns one"]
+Seed = Annotated[Any, "an integer, or a key of jax.random"]
 
 _LEAF = jax.tree.structure(0)
-_ROLES = {"Hyper": Hyper, "Dtype": Dtype, "Mask": Mask}
+_NUMERIC = {"Hyper": Hyper, "NonNegative": NonNegative, "Positive": Positive, "Decay": Decay}
+_ROLES = {**_NUMERIC, "Dtype": Dtype, "Mask": Mask, "Seed": Seed}
 
 
 def _role(annotation: Any) -> Any:
@@ -75,7 +90,7 @@ class Record:
         annotations = {field.name: field.type for field in dataclasses.fields(cast(Any, cls))}
         cls.roles = {name: _role(annotation) for name, annotation in annotations.items()}
         cls.optional = frozenset(name for name, annotation in annotations.items() if _is_optional(annotation))
-        cls.numeric = tuple(name for name, role in cls.roles.items() if role is Hyper)
+        cls.numeric = tuple(name for name, role in cls.roles.items() if role in _NUMERIC.values())
         jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, _unflatten(cls), _flatten)
 
     def __post_init__(self) -> None:
@@ -83,10 +98,12 @@ class Record:
             value, where = getattr(self, name), f"{self.call_name}: {name}"
             if value is None and name in self.optional:
                 continue
-            if role is Hyper:
-                value = jax.tree.map(partial(_number, where), value, is_leaf=_is_record_or_none)
+            if name in self.numeric:
+                value = jax.tree.map(partial(_number, where, _range(role)), value, is_leaf=_is_record_or_none)
             elif role is Dtype:
                 value = _float_dtype(where, value)
+            elif role is Seed:
+                _check_seed(where, value)
             object.__setattr__(self, name, value)
         self.check()
 
@@ -107,7 +124,7 @@ class Record:
         shown = []
         for field in dataclasses.fields(cast(Any, self)):
             value = getattr(self, field.name)
-            if self.roles[field.name] is Hyper or _key(value) != _key(field.default):
+            if field.name in self.numeric or _key(value) != _key(field.default):
                 shown.append(f"{field.name}={show(value)}")
         # A rule that is named by its decorator is called by the class's own name.
         is_called = hasattr(sys.modules.get(type(self).__module__), self.call_name)
@@ -173,6 +190,8 @@ def show(value: Any) -> str:
         return f"<traced {value.aval.str_short()}>"
     if isinstance(value, np.dtype):
         return repr(value.name)
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return f"jax.random.wrap_key_data({show(jax.random.key_data(value))})"
     if isinstance(value, jax.Array):
         return show(np.asarray(value))
     if isinstance(value, np.ndarray):
@@ -188,17 +207,25 @@ def show(value: Any) -> str:
     return repr(value)
 
 
-def _number(where: str, value: Any) -> Any:
-    """Lets numbers, arrays and functions of the step through, the last as records."""
+def _range(role: Any) -> Range:
+    return role.__metadata__[0]
+
+
+def _number(where: str, within: Range, value: Any) -> Any:
+    """Lets numbers in a range, arrays and functions of the step through, the last as records."""
     if isinstance(value, Record):
         return value
     if callable(value):
         return Function(value)
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    is_array = isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct)
-    if is_number or (is_array and any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer))):
-        return value
-    raise TypeError(f"{where} must be a real number, an array or a function of the step; got {show(value)}")
+    dtype = getattr(value, "dtype", None) if isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct) else None
+    is_array = dtype is not None and any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer))
+    if not is_number and not is_array:
+        raise TypeError(f"{where} must be a real number, an array or a function of the step; got {show(value)}")
+    is_known = not isinstance(value, Tracer | jax.ShapeDtypeStruct)
+    if is_known and not np.all(within.holds(np.asarray(value, np.float64))):
+        raise ValueError(f"{where} must be {within.words}; got {show(value)}")
+    return value
 
 
 def _float_dtype(where: str, value: Any) -> np.dtype[Any]:
@@ -209,6 +236,12 @@ def _float_dtype(where: str, value: Any) -> np.dtype[Any]:
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise TypeError(f"{where} must be a floating-point dtype; got {dtype.name}")
     return dtype
+
+
+def _check_seed(where: str, value: Any) -> None:
+    is_key = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+    if not is_key and (isinstance(value, bool) or not isinstance(value, int)):
+        raise TypeError(f"{where} must be an integer, or a key of jax.random; got {show(value)}")
 
 
 def _is_record_or_none(value: Any) -> bool:
@@ -256,6 +289,8 @@ def _key(value: Any) -> Hashable:
     """Something hashable that is equal for equal values: arrays by dtype, shape and bytes, pytrees by their leaves."""
     if isinstance(value, Tracer):
         return "traced", id(value)
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return str(jax.random.key_impl(value)), _key(jax.random.key_data(value))
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         array = np.asarray(value)
         return array.dtype.name, array.shape, array.tobytes()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import namedtuple
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import jax
@@ -26,15 +27,23 @@ class Slot:
       init: the value that fills it at first, or the name of the hyperparameter that holds it.
       dtype: what it is kept in, or the name of the field that holds it. None: the dtype in which the rule computes,
         which is the parameter's, but float32 for bfloat16 and float16.
-      shape: None for the parameter's own, one array a leaf. `()` for a scalar: one a leaf in a LeafRule, one for the
-        whole tree in a TreeRule.
+      axes: which axes of the parameter it keeps. None: all, so that it is like the parameter. `()`: none, a scalar; one
+        a leaf in a LeafRule, one for the whole tree in a TreeRule. Or a function (rule, shape) -> axes, -> None where
+        the leaf has no such slot (in its place is optax.MaskedNode), or -> a list of axes, for a tuple of arrays.
       signed: False promises that no value is negative; such a slot is real for complex parameters.
+      copy: whether it begins as a copy of the parameter, in place of `init`.
     """
 
     init: float | str = 0.0
     dtype: Any = None
-    shape: tuple[()] | None = None
+    axes: tuple[()] | Callable[[Any, tuple[int, ...]], Any] | None = None
     signed: bool = True
+    copy: bool = False
+
+    @property
+    def is_like_param(self) -> bool:
+        """Whether it has the parameter's shape for every leaf."""
+        return self.axes is None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +61,19 @@ class Metric:
 
 
 @dataclasses.dataclass(frozen=True)
+class Key:
+    """A random key: in `update` a new one at each step, and in a LeafRule another for each leaf.
+
+    The state keeps its data, uint32, once for the whole rule.
+
+    Args:
+      seed: the name of the field that holds the seed.
+    """
+
+    seed: str = "key"
+
+
+@dataclasses.dataclass(frozen=True)
 class Extra:
     """An argument of `update(..., name=value)` that a rule reads as `leaf.extra["name"]`, such as the loss's value."""
 
@@ -64,6 +86,7 @@ class Rule(Record):
 
     slots: ClassVar[dict[str, Slot]]
     metrics: ClassVar[dict[str, Metric]]
+    keys: ClassVar[dict[str, Key]]
     extras: ClassVar[tuple[str, ...]]
     State: ClassVar[Any]
     real_only: ClassVar[bool] = False
@@ -78,8 +101,9 @@ class Rule(Record):
         declared = {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()}
         cls.slots = {name: value for name, value in declared.items() if isinstance(value, Slot)}
         cls.metrics = {name: value for name, value in declared.items() if isinstance(value, Metric)}
+        cls.keys = {name: value for name, value in declared.items() if isinstance(value, Key)}
         cls.extras = tuple(name for name, value in declared.items() if isinstance(value, Extra))
-        cls.State = cast(Any, namedtuple(f"{cls.__name__}State", (*cls.slots, *cls.metrics)))
+        cls.State = cast(Any, namedtuple(f"{cls.__name__}State", (*cls.slots, *cls.keys, *cls.metrics)))
         # Pickle finds a class by its qualified name: here, beside the rule.
         cls.State.__qualname__, cls.State.__module__ = f"{cls.__qualname__}.State", cls.__module__
         cls.State.metrics = tuple(cls.metrics)

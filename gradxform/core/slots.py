@@ -1,4 +1,4 @@
-"""Slots and metrics as they lie in a state: how they begin, and how they go to the leaves and come back."""
+"""Slots, keys and metrics as they lie in a state: how they begin, and how they go to the leaves and come back."""
 
 from __future__ import annotations
 
@@ -9,37 +9,43 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from gradxform.core import checks
 from gradxform.core.precision import compute_dtype, is_complex, is_inexact, real_dtype
-from gradxform.core.rule import LeafRule, Metric, Slot, TreeRule
+from gradxform.core.reductions import varying_axes
+from gradxform.core.rule import LeafRule, Metric, Rule, Slot, TreeRule
 
 
 def first_leaf_records(rule: LeafRule, params: Any, applies: Sequence[bool]) -> Any:
-    """A leaf rule's record before the first step: each slot a tree like the parameters.
+    """A leaf rule's record before the first step: each slot a tree like the parameters, keys alone.
 
-    Where a mask leaves a leaf out, its place holds optax.MaskedNode, which is no leaf.
+    Where a mask leaves a leaf out, or the leaf has no such slot, its place holds optax.MaskedNode, which is no leaf.
     """
     leaves, structure = jax.tree.flatten(params)
-    records = []
+    columns: dict[str, list[Any]] = {name: [] for name in (*rule.slots, *rule.metrics)}
     for index, (leaf, applied) in enumerate(zip(leaves, applies, strict=True)):
         where = partial(checks.path_of, params, index)
-        values = [_filled(rule, slot, leaf, where) if applied else optax.MaskedNode() for slot in rule.slots.values()]
-        metrics = [_scalar(metric, leaf) if applied else optax.MaskedNode() for metric in rule.metrics.values()]
-        records.append(rule.State(*values, *metrics))
-    return gather(rule, records, structure)
+        for name, slot in rule.slots.items():
+            columns[name].append(_first(rule, slot, leaf, where) if applied else optax.MaskedNode())
+        for name, metric in rule.metrics.items():
+            columns[name].append(_scalar(metric, leaf) if applied else optax.MaskedNode())
+    trees = {name: structure.unflatten(column) for name, column in columns.items()}
+    return rule.State(**trees, **_first_keys(rule))
 
 
 def first_tree_record(rule: TreeRule, params: Any) -> Any:
-    """A tree rule's record before the first step: slots like the parameters or scalars, and metrics."""
-    values = []
-    for slot in rule.slots.values():
-        if slot.shape is None:
-            values.append(jax.tree.map(lambda leaf, slot=slot: _filled(rule, slot, leaf), params))
+    """A tree rule's record before the first step: slots like the parameters or scalars, keys and metrics."""
+    leaves, structure = jax.tree.flatten(params)
+    values = {}
+    for name, slot in rule.slots.items():
+        if slot.axes == ():
+            values[name] = _first(rule, slot, jnp.zeros((), real_dtype(*(leaf.dtype for leaf in leaves))))
         else:
-            values.append(_filled(rule, slot, jnp.zeros((), jnp.float32)))
-    leaves = jax.tree.leaves(params)
-    return rule.State(*values, *(_scalar(metric, *leaves) for metric in rule.metrics.values()))
+            firsts = [_first(rule, slot, leaf, partial(checks.path_of, params, i)) for i, leaf in enumerate(leaves)]
+            values[name] = structure.unflatten(firsts)
+    metrics = {name: _scalar(metric, *leaves) for name, metric in rule.metrics.items()}
+    return rule.State(**values, **_first_keys(rule), **metrics)
 
 
 def spread(rule: LeafRule, record: Any, updates: Any) -> list[Any]:
@@ -47,13 +53,16 @@ def spread(rule: LeafRule, record: Any, updates: Any) -> list[Any]:
     leaves, structure = jax.tree.flatten(updates)
     columns = []
     for name, tree in zip(record._fields, record, strict=True):
+        if name in rule.keys:
+            columns.append([_leaf_key(rule, name, tree, index, leaf) for index, leaf in enumerate(leaves)])
+            continue
         kept_by = f"the slots {name} of {rule.call_name}"
         try:
             column = structure.flatten_up_to(tree)
         except ValueError:
             checks.same_structure("updates", updates, tree, kept_by)
             raise
-        if name in rule.slots and rule.slots[name].shape is None:
+        if name in rule.slots and rule.slots[name].is_like_param:
             masked = optax.MaskedNode
             kept = [leaf if isinstance(k, masked) else k for leaf, k in zip(leaves, column, strict=True)]
             checks.same_shapes("updates", updates, leaves, kept, kept_by)
@@ -63,23 +72,56 @@ def spread(rule: LeafRule, record: Any, updates: Any) -> list[Any]:
     return [rule.State(*values) for values in zip(*columns, strict=True)] if columns else [rule.State()] * len(leaves)
 
 
-def gather(rule: LeafRule, records: Sequence[Any], structure: Any) -> Any:
-    """Records of leaves as one record of trees."""
-    return rule.State(*(structure.unflatten([getattr(r, name) for r in records]) for name in rule.State._fields))
+def gather(rule: LeafRule, records: Sequence[Any], structure: Any, old: Any) -> Any:
+    """Records of leaves as one record of trees, with the keys of the next step."""
+    values = {}
+    for name in rule.State._fields:
+        if name in rule.keys:
+            values[name] = _next_key(rule, name, getattr(old, name))
+        else:
+            values[name] = structure.unflatten([getattr(record, name) for record in records])
+    return rule.State(**values)
 
 
-def as_kept(rule: str, new: Any, old: Any) -> Any:
-    """A record of new values, arrays or trees, in the shapes and dtypes of the old ones."""
+def with_step_keys(rule: TreeRule, record: Any) -> Any:
+    """A tree rule's record with the keys of this step in the place of their data."""
+    return record._replace(**{name: _step_key(rule, name, getattr(record, name)) for name in rule.keys})
+
+
+def with_next_keys(rule: TreeRule, new: Any, old: Any) -> Any:
+    """A tree rule's new record with the keys of the next step."""
+    return new._replace(**{name: _next_key(rule, name, getattr(old, name)) for name in rule.keys})
+
+
+def as_kept(rule: Rule, new: Any, old: Any) -> Any:
+    """A record of new values, arrays or trees, in the shapes and dtypes of the old ones; keys as they were."""
 
     def keep(name: str, value: Any, kept: jax.Array) -> jax.Array:
-        checks.slot_shape(rule, name, value, kept)
-        return jax.lax.convert_element_type(value, kept.dtype)
+        checks.slot_shape(rule.call_name, name, value, kept)
+        return lax.convert_element_type(value, kept.dtype)
 
-    pairs = zip(old._fields, new, old, strict=True)
-    return type(old)(*(jax.tree.map(partial(keep, name), value, kept) for name, value, kept in pairs))
+    values = {
+        name: kept if name in rule.keys else jax.tree.map(partial(keep, name), value, kept)
+        for name, value, kept in zip(old._fields, new, old, strict=True)
+    }
+    return type(old)(**values)
 
 
-def _filled(rule: LeafRule | TreeRule, slot: Slot, leaf: Any, where: Callable[[], str] = lambda: "a leaf") -> jax.Array:
+def _first(rule: Rule, slot: Slot, leaf: Any, where: Callable[[], str] = lambda: "the root") -> Any:
+    """What a slot begins with: an array, a tuple of arrays, or MaskedNode."""
+    axes = slot.axes(rule, leaf.shape) if callable(slot.axes) else slot.axes
+    if axes is None:
+        return _filled(rule, slot, leaf, leaf.shape, where) if slot.is_like_param else optax.MaskedNode()
+    if isinstance(axes, list):
+        return tuple(_filled(rule, slot, leaf, _shape(leaf, each), where) for each in axes)
+    return _filled(rule, slot, leaf, _shape(leaf, axes), where)
+
+
+def _shape(leaf: Any, axes: Sequence[int]) -> tuple[int, ...]:
+    return tuple(leaf.shape[axis] for axis in axes)
+
+
+def _filled(rule: Rule, slot: Slot, leaf: Any, shape: tuple[int, ...], where: Callable[[], str]) -> jax.Array:
     value = getattr(rule, slot.init) if isinstance(slot.init, str) else slot.init
     value = value(0) if callable(value) else value
     dtype = getattr(rule, slot.dtype) if slot.dtype in rule.roles else slot.dtype
@@ -91,9 +133,43 @@ def _filled(rule: LeafRule | TreeRule, slot: Slot, leaf: Any, where: Callable[[]
             f"{rule.call_name}: expected a complex dtype for the slots at {where()}, as of the parameter, got {dtype}"
         )
     # float64 that was asked for is float32 where JAX has no 64 bits, as everywhere in JAX.
-    return jnp.full_like(leaf, value, dtype=jax.dtypes.canonicalize_dtype(dtype), shape=slot.shape)
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    if slot.copy:
+        # A copy indeed: the first step may donate both the parameter and the slot.
+        return jnp.array(leaf, dtype, copy=True)
+    return jnp.full_like(leaf, value, dtype=dtype, shape=None if shape == leaf.shape else shape)
 
 
 def _scalar(metric: Metric, *leaves: Any) -> jax.Array:
     dtype = real_dtype(*(leaf.dtype for leaf in leaves if is_inexact(leaf))) if metric.dtype is None else metric.dtype
     return jnp.full((), metric.init, dtype)
+
+
+def _seed(rule: Rule, name: str) -> jax.Array:
+    """The typed key of a rule's seed."""
+    seed = getattr(rule, rule.keys[name].seed)
+    return seed if isinstance(seed, jax.Array) else jax.random.key(seed)
+
+
+def _first_keys(rule: Rule) -> dict[str, jax.Array]:
+    return {name: jnp.array(jax.random.key_data(_seed(rule, name)), copy=True) for name in rule.keys}
+
+
+def _key_of(rule: Rule, name: str, data: jax.Array) -> jax.Array:
+    return jax.random.wrap_key_data(data, impl=str(jax.random.key_impl(_seed(rule, name))))
+
+
+def _step_key(rule: Rule, name: str, data: jax.Array) -> jax.Array:
+    return jax.random.fold_in(_key_of(rule, name, data), 0)
+
+
+def _next_key(rule: Rule, name: str, data: jax.Array) -> jax.Array:
+    return jax.random.key_data(jax.random.fold_in(_key_of(rule, name, data), 1))
+
+
+def _leaf_key(rule: Rule, name: str, data: jax.Array, index: int, leaf: jax.Array) -> jax.Array:
+    key = jax.random.fold_in(_step_key(rule, name, data), index)
+    # Of a leaf that is spread over devices, each device draws for its own part.
+    for axis in varying_axes(leaf):
+        key = jax.random.fold_in(key, lax.axis_index(axis))
+    return key

@@ -7,7 +7,7 @@ import dataclasses
 import jax.numpy as jnp
 from jax import lax
 
-from gradxform.core.record import Dtype, Hyper
+from gradxform.core.record import Decay, Dtype, NonNegative
 from gradxform.core.rule import LeafRule, Slot
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, debias, ema
@@ -33,10 +33,10 @@ class ScaleByAdam(LeafRule):
     optax: scale_by_adam. torch: torch.optim.Adam, without eps_root and nesterov.
     """
 
-    b1: Hyper = 0.9
-    b2: Hyper = 0.999
-    eps: Hyper = 1e-8
-    eps_root: Hyper = 0.0
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: NonNegative = 1e-8
+    eps_root: NonNegative = 0.0
     mu_dtype: Dtype | None = None
     nesterov: bool = dataclasses.field(default=False, kw_only=True)
 
@@ -73,14 +73,14 @@ class ScaleByNadam(LeafRule):
     which keeps c_t at b1. torch: torch.optim.NAdam.
     """
 
-    b1: Hyper = 0.9
-    b2: Hyper = 0.999
-    eps: Hyper = 1e-8
-    momentum_decay: Hyper = 4e-3
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    eps: NonNegative = 1e-8
+    momentum_decay: NonNegative = 4e-3
 
     mu = Slot()
     nu = Slot(signed=False)
-    product = Slot(init=1.0, shape=(), signed=False)
+    product = Slot(init=1.0, axes=(), signed=False)
 
     def update(self, grad, slots, leaf):
         step = leaf.step.astype(slots.product.dtype)
@@ -111,9 +111,9 @@ class ScaleByRms(LeafRule):
     0.99 and eps outside the root.
     """
 
-    decay: Hyper = 0.9
-    eps: Hyper = 1e-8
-    initial_scale: Hyper = 0.0
+    decay: Decay = 0.9
+    eps: NonNegative = 1e-8
+    initial_scale: NonNegative = 0.0
     eps_in_sqrt: bool = True
     bias_correction: bool = False
 
@@ -146,9 +146,9 @@ class ScaleByStddev(LeafRule):
     torch.optim.RMSprop(centered=True), which has decay 0.99 and eps outside the root.
     """
 
-    decay: Hyper = 0.9
-    eps: Hyper = 1e-8
-    initial_scale: Hyper = 0.0
+    decay: Decay = 0.9
+    eps: NonNegative = 1e-8
+    initial_scale: NonNegative = 0.0
     eps_in_sqrt: bool = True
     bias_correction: bool = False
 
@@ -180,8 +180,8 @@ class ScaleByRss(LeafRule):
     and has eps 1e-10 outside the root.
     """
 
-    initial_accumulator_value: Hyper = 0.1
-    eps: Hyper = 1e-7
+    initial_accumulator_value: NonNegative = 0.1
+    eps: NonNegative = 1e-7
     eps_in_sqrt: bool = dataclasses.field(default=True, kw_only=True)
 
     sum_of_squares = Slot(init="initial_accumulator_value", signed=False)

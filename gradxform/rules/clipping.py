@@ -6,7 +6,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from gradxform.core.record import Hyper
+from gradxform.core.record import NonNegative
 from gradxform.core.rule import LeafRule, Metric, TreeScaleRule
 from gradxform.core.transform import transform
 from gradxform.maths import Axis, shrink_factor, unit_axes
@@ -28,7 +28,7 @@ class Clip(LeafRule):
     optax: clip. torch: torch.nn.utils.clip_grad_value_.
     """
 
-    max_delta: Hyper
+    max_delta: NonNegative
 
     real_only = True
 
@@ -51,7 +51,7 @@ class ClipByNorm(LeafRule):
     torch.nn.utils.clip_grad_norm_ of one tensor, which adds 1e-6 to the norm.
     """
 
-    max_norm: Hyper
+    max_norm: NonNegative
     ord: float = dataclasses.field(default=2, kw_only=True)
 
     def check(self):
@@ -79,7 +79,7 @@ class ClipByGlobalNorm(TreeScaleRule):
     torch.nn.utils.clip_grad_norm_, which adds 1e-6 to the norm.
     """
 
-    max_norm: Hyper
+    max_norm: NonNegative
     ord: float = dataclasses.field(default=2, kw_only=True)
 
     norm = Metric()
@@ -107,7 +107,7 @@ class NormalizeByGlobalNorm(TreeScaleRule):
     to the norm. torch: none.
     """
 
-    scale_factor: Hyper = 1.0
+    scale_factor: NonNegative = 1.0
     ord: float = dataclasses.field(default=2, kw_only=True)
 
     norm = Metric()
@@ -132,7 +132,7 @@ class ClipByBlockRms(LeafRule):
     Shazeer & Stern 2018, arXiv:1804.04235, algorithm 5. optax: clip_by_block_rms. torch: inside torch.optim.Adafactor.
     """
 
-    threshold: Hyper
+    threshold: NonNegative
 
     def update(self, grad, slots, leaf):
         return grad * shrink_factor(leaf.rms(grad), self.threshold), slots
@@ -157,8 +157,8 @@ class AdaptiveGradClip(LeafRule):
     Brock et al. 2021, arXiv:2102.06171, equation 3. optax: adaptive_grad_clip, which takes at most 5 axes. torch: none.
     """
 
-    clipping: Hyper
-    eps: Hyper = 1e-3
+    clipping: NonNegative
+    eps: NonNegative = 1e-3
     axis: Axis = None
 
     def update(self, grad, slots, leaf):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform.core.record import Hyper, Mask
+from gradxform.core.record import Mask, NonNegative
 from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
 
@@ -27,7 +27,7 @@ class AddDecayedWeights(LeafRule):
     torch.optim.AdamW (decoupled) and of torch.optim.SGD and Adam (L2).
     """
 
-    weight_decay: Hyper = 0.0
+    weight_decay: NonNegative = 0.0
     mask: Mask | None = None
 
     def update(self, grad, slots, leaf):

@@ -6,7 +6,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from gradxform.core.record import Dtype, Hyper
+from gradxform.core.record import Decay, Dtype, Hyper, NonNegative
 from gradxform.core.rule import LeafRule, Slot
 from gradxform.core.transform import transform
 from gradxform.maths import debias, ema as running_mean
@@ -28,7 +28,7 @@ class Trace(LeafRule):
     torch: torch.optim.SGD(momentum, dampening, nesterov), which refuses nesterov with dampening.
     """
 
-    decay: Hyper
+    decay: Decay
     nesterov: bool = False
     accumulator_dtype: Dtype | None = None
     dampening: Hyper = dataclasses.field(default=0.0, kw_only=True)
@@ -60,8 +60,8 @@ class Velocity(LeafRule):
     optax, torch: none.
     """
 
-    learning_rate: Hyper
-    decay: Hyper = 0.9
+    learning_rate: NonNegative
+    decay: Decay = 0.9
     nesterov: bool = False
     accumulator_dtype: Dtype | None = None
 
@@ -87,7 +87,7 @@ class Ema(LeafRule):
     Kingma & Ba 2015, arXiv:1412.6980, section 3. optax: ema. torch: the first moment of torch.optim.Adam.
     """
 
-    decay: Hyper
+    decay: Decay
     debias: bool = True
     accumulator_dtype: Dtype | None = None
 

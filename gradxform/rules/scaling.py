@@ -6,7 +6,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from gradxform.core.record import Hyper
+from gradxform.core.record import Hyper, NonNegative
 from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
 
@@ -23,7 +23,7 @@ class ScaleByLearningRate(LeafRule):
     optax: scale_by_learning_rate. torch: `lr` of every optimizer.
     """
 
-    learning_rate: Hyper | None = None
+    learning_rate: NonNegative | None = None
     flip_sign: bool = dataclasses.field(default=True, kw_only=True)
 
     def update(self, grad, slots, leaf):

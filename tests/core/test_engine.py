@@ -238,7 +238,7 @@ def test_a_tree_rule_of_one_s_own():
     @gx.transform
     class Centre(gx.TreeRule):
         moved = gx.Slot(init=1.0)
-        steps = gx.Slot(shape=())
+        steps = gx.Slot(axes=())
         mean = gx.Metric()
 
         def update(self, updates, slots, tree):
@@ -294,3 +294,84 @@ def test_a_hyperparameter_with_a_name_that_is_taken_is_an_error():
 def test_a_mask_on_a_rule_of_the_whole_tree_is_an_error():
     with pytest.raises(TypeError, match="Whole: only a LeafRule takes a mask"):
         type("Whole", (gx.TreeRule,), {"__annotations__": {"mask": gx.Mask}, "mask": None})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: gx.sgd(-0.1), "scale_by_learning_rate: learning_rate must be at least 0; got -0.1"),
+        (lambda: gx.adam(0.1, b1=1.0), "scale_by_adam: b1 must be at least 0 and less than 1; got 1.0"),
+        (lambda: gx.adam(0.1, b2=-0.5), "scale_by_adam: b2 must be at least 0 and less than 1; got -0.5"),
+        (lambda: gx.adam(0.1, eps=float("nan")), "scale_by_adam: eps must be at least 0; got nan"),
+        (lambda: gx.clip_by_global_norm(-1.0), "clip_by_global_norm: max_norm must be at least 0; got -1.0"),
+        (lambda: gx.clip(np.float32(-1)), r"clip: max_delta must be at least 0; got np.float32\(-1.0\)"),
+        (lambda: gx.ema(jnp.asarray(2.0)), r"ema: decay must be at least 0 and less than 1; got jnp.float32\(2.0\)"),
+    ],
+)
+def test_a_hyperparameter_out_of_range_is_an_error_at_construction(make, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        make()
+
+
+def test_schedules_and_traced_numbers_are_not_asked_for_their_range():
+    def schedule(step):
+        raise AssertionError("called at construction")
+
+    assert gx.sgd(schedule) == gx.sgd(schedule)
+    assert jax.jit(lambda rate: gx.sgd(rate).update(jnp.ones(()), gx.sgd(rate).init(jnp.ones(())))[0])(-1.0) == 1.0
+
+
+def test_slots_of_some_axes_of_copies_and_of_random_keys():
+    @gx.transform
+    class Everything(gx.LeafRule):
+        key: gx.Seed = 0
+
+        rows = gx.Slot(axes=lambda rule, shape: shape[:-1] and tuple(range(len(shape) - 1)) or None)
+        each = gx.Slot(axes=lambda rule, shape: [(axis,) for axis in range(len(shape))])
+        first = gx.Slot(copy=True)
+        rng = gx.Key()
+
+        def update(self, grad, slots, leaf):
+            noise = jax.random.normal(slots.rng, grad.shape)
+            each = tuple(jnp.ones_like(value) for value in slots.each)
+            return noise, slots._replace(each=each)
+
+    params = {"a": jnp.full((4, 3), 2.0), "b": jnp.full((4, 3), 3.0), "c": jnp.ones(5)}
+    tx = Everything()
+    state = tx.init(params)
+    record = state.stages["everything"]
+    assert record.rows["a"].shape == (4,)
+    assert jax.tree.leaves(record.rows["c"]) == []
+    assert [array.shape for array in record.each["b"]] == [(4,), (3,)]
+    np.testing.assert_array_equal(record.first["b"], 3.0)
+    assert record.first["b"].unsafe_buffer_pointer() != params["b"].unsafe_buffer_pointer()
+    assert record.rng.dtype == jnp.uint32
+
+    noise, after = jax.jit(tx.update)(params, state, params)
+    again, _ = tx.update(params, state, params)
+    other, _ = tx.update(params, after, params)
+    assert jax.tree.map(jax.typeof, after) == jax.tree.map(jax.typeof, state)
+    np.testing.assert_array_equal(noise["a"], again["a"])
+    assert not np.any(noise["a"] == other["a"])
+    assert not np.any(noise["a"] == noise["b"])
+    assert tx == Everything(0) != Everything(1)
+    assert hash(Everything(jax.random.key(3))) == hash(Everything(jax.random.key(3)))
+
+
+def test_a_tree_rule_gets_a_new_key_at_each_step():
+    @gx.transform
+    class Noise(gx.TreeRule):
+        key: gx.Seed
+
+        rng = gx.Key()
+
+        def update(self, updates, slots, tree):
+            return tree.map(lambda u: u + jax.random.normal(slots.rng, u.shape), updates), slots
+
+    tx = Noise(jax.random.key(1))
+    state = tx.init(jnp.zeros(3))
+    one, state = tx.update(jnp.zeros(3), state)
+    other, state = tx.update(jnp.zeros(3), state)
+    assert not np.any(one == other)
+    with pytest.raises(TypeError, match="noise: key must be an integer, or a key of jax.random; got 'seed'"):
+        Noise("seed")
