@@ -27,7 +27,6 @@ from jax.sharding import Mesh
 from matplotlib.figure import Figure
 
 import gradxform as gx
-from gradxform.schedules import warmup_cosine_decay_schedule
 
 DEVICES = 8
 MAX_NORM = 1.0
@@ -37,7 +36,7 @@ TOLERANCE = 0.1
 
 
 class Optimizer(NamedTuple):
-    """What makes a transform of a learning rate, and the rate after the warm-up that suits it here."""
+    """What makes a transform of a learning rate or a schedule, and the rate after the warm-up that suits it here."""
 
     make: Callable[..., gx.Transform]
     learning_rate: float
@@ -59,7 +58,7 @@ def main() -> None:
     """Trains in both ways, compares, prints and draws."""
     options = read_options()
     mesh, steps = options.mesh, options.steps
-    schedule = warmup_cosine_decay_schedule(0.0, options.learning_rate, steps // 10, steps)
+    schedule = gx.warmup_cosine_decay_schedule(0.0, options.learning_rate, steps // 10, steps)
     tx = gx.chain(gx.clip_by_global_norm(MAX_NORM), OPTIMIZERS[options.optimizer].make(schedule))
     print(f"{steps} steps on {mesh.size} {mesh.devices[0].platform} devices, {BATCH // mesh.size} images each:")
     print(tx, flush=True)
@@ -152,7 +151,7 @@ def read_options() -> argparse.Namespace:
     """What the command line asks for, checked; with a mesh of the devices and the folder of the checkpoints."""
     parser = Parser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="adamw", help="default: adamw")
-    parser.add_argument("--learning-rate", type=above_zero(float), metavar="RATE", help="the rate after the warm-up")
+    parser.add_argument("--learning-rate", type=above_zero(float), metavar="RATE", help="default: one that suits")
     parser.add_argument("--steps", type=above_zero(int), default=1000, help="default: 1000")
     parser.add_argument("--devices", type=above_zero(int), metavar="COUNT", help="default: 8, or those that are there")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, with the same options")
@@ -182,7 +181,10 @@ def make_mesh(count: int | None) -> Mesh:
     possible = [number for number in range(1, len(there) + 1) if BATCH % number == 0]
     count = count or max(number for number in possible if number <= DEVICES)
     if count not in possible:
-        raise ValueError(f"--devices {count}: there are {len(there)}, and a batch of {BATCH} goes on any of {possible}")
+        raise ValueError(
+            f"--devices {count}: expected one of {', '.join(map(str, possible))}, "
+            f"as there are {len(there)} devices and a batch is of {BATCH} images"
+        )
     return Mesh(np.array(there[:count]), ("devices",))
 
 
@@ -215,5 +217,6 @@ if __name__ == "__main__":
     except FloatingPointError as error:
         sys.exit(f"digits.py: {error}; try a lower --learning-rate")
     except KeyboardInterrupt:
-        print("digits.py: interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+        print("digits.py: interrupted; --resume goes on from the last checkpoint", file=sys.stderr, flush=True)
+        # At once, since an interpreter that tidies up after JAX was stopped amid a compilation can crash.
+        os._exit(130)

@@ -54,7 +54,7 @@ def make_step(tx: gx.Transform, mean_gradients: Gradients) -> Step:
         updates, state = tx.update(grads, state, params)
         params = gx.apply_updates(params, updates)
         report = Report(loss, rate, gx.metrics(state)["clip_by_global_norm.norm"])
-        # XLA writes the new params and state over the old, which are donated, if they come back in the same order.
+        # The old params and state are donated: XLA writes the new over them, if these come back in the same order.
         return params, state, report
 
     return step
