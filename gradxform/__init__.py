@@ -25,7 +25,7 @@ from gradxform.core.rule import (
 )
 
 # Optimizers.
-from gradxform.optimizers import (
+from gradxform.optimizers.classic import (
     adagrad as adagrad,
     adam as adam,
     adamw as adamw,

@@ -17,7 +17,7 @@ FLOORS = {
     "core": ("maths", "core"),
     "schedules": ("maths", "core"),
     "rules": ("maths", "core"),
-    "optimizers": ("core", "rules"),
+    "optimizers": ("core", "rules", "optimizers"),
     "reading": ("core", "reading"),
     "": ("maths", "core", "schedules", "rules", "optimizers", "reading"),
 }

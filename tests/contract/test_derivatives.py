@@ -7,7 +7,8 @@ import optax
 import pytest
 
 import gradxform as gx
-from tests.contract.cases import CASES, params
+from tests.contract.case import params
+from tests.contract.cases import CASES
 
 SMOOTH = [case for case in CASES if case.optax and case.smooth]
 CURVATURES = {"dense": {"kernel": 1.0, "bias": 3.0}, "scale": 0.5}

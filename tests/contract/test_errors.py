@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 import gradxform as gx
-from tests.contract.cases import CASES, at, gradients, params
+from tests.contract.case import at, gradients, params
+from tests.contract.cases import CASES
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 NEED_PARAMS = {"add_decayed_weights", "adaptive_grad_clip", "adamw", "nadamw", "chain"}

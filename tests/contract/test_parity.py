@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from tests.contract.cases import CASES, at, gradients, params
+from tests.contract.case import at, gradients, params
+from tests.contract.cases import CASES
 
 STEPS = 100
 WITH_OPTAX = [case for case in CASES if case.optax]

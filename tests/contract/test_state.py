@@ -9,7 +9,8 @@ import optax
 import pytest
 
 import gradxform as gx
-from tests.contract.cases import CASES, at, gradients, params
+from tests.contract.case import at, gradients, params
+from tests.contract.cases import CASES
 
 DTYPES = [
     ("float32", "float32"),

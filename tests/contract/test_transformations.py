@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.contract.cases import CASES, at, gradients, params
+from tests.contract.case import at, gradients, params
+from tests.contract.cases import CASES
 
 STEPS = 4
 DEVICES = 8

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from tests.contract.cases import CASES, at, gradients, params, warm_up
+from tests.contract.case import at, gradients, params, warm_up
+from tests.contract.cases import CASES
 
 NAMES = {**vars(gx), "inf": np.inf}
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

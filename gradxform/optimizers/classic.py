@@ -1,4 +1,4 @@
-"""Optimizers: chains of rules that end with the learning rate, under the names and arguments of optax."""
+"""The classics: gradient descent, momentum, the Adam family of 2015 to 2019, RMSprop and AdaGrad."""
 
 from __future__ import annotations
 

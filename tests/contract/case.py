@@ -1,0 +1,91 @@
+"""What a case of the contract is, and the parameters and gradients that it is tried with."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import gradxform as gx
+
+# For the tree of `params` below.
+MASK = {"dense": {"kernel": True, "bias": False}, "scale": False}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A transform of the contract.
+
+    Attributes:
+      name: the public name, and after a colon what is special.
+      make: makes the transform.
+      optax: makes optax's, if optax has it.
+      reference: the updates of a list of gradients by the paper's formula, if optax has it not.
+      real_only: whether complex leaves are an error.
+      smooth: whether derivatives through it are compared with optax's.
+    """
+
+    name: str
+    make: Callable[[], gx.Transform]
+    optax: Callable[[], Any] | None = None
+    reference: Callable[[list[Any]], list[Any]] | None = None
+    real_only: bool = False
+    smooth: bool = True
+
+    @property
+    def public_name(self) -> str:
+        """The name under which it is found in `gradxform`."""
+        return self.name.split(":")[0]
+
+
+def same(name: str, *args: Any, variant: str = "", real_only: bool = False, smooth: bool = True, **kwargs: Any) -> Case:
+    """A case that optax has under the same name with the same arguments."""
+    make, theirs = getattr(gx, name), getattr(optax, name)
+    return Case(
+        f"{name}:{variant}" if variant else name,
+        lambda: make(*args, **kwargs),
+        optax=lambda: theirs(*args, **kwargs),
+        real_only=real_only,
+        smooth=smooth,
+    )
+
+
+def warm_up(step: Any) -> Any:
+    """A schedule that is a plain function."""
+    return 0.01 * (step + 1)
+
+
+def params(dtype: Any = np.float32) -> dict[str, Any]:
+    """A small tree: a matrix, a vector and a scalar, none at 0."""
+    rng = np.random.default_rng(0)
+    leaves = {"dense": {"kernel": _values(rng, (4, 3), dtype), "bias": _values(rng, (3,), dtype)}}
+    return {**leaves, "scale": _values(rng, (), dtype)}
+
+
+def gradients(steps: int, dtype: Any = np.float32) -> dict[str, Any]:
+    """Gradients for `params`, stacked over steps, of sizes that change from step to step."""
+    rng = np.random.default_rng(1)
+
+    def leaf(like: jax.Array) -> jax.Array:
+        sizes = np.exp(rng.uniform(-2, 1, (steps,) + (1,) * like.ndim))
+        values = sizes * _normal(rng, (steps, *like.shape), dtype)
+        return jnp.asarray(values.astype(np.complex128 if np.iscomplexobj(values) else np.float64)).astype(dtype)
+
+    return jax.tree.map(leaf, params(dtype))
+
+
+def at(step: int, stacked: Any) -> Any:
+    """The gradients of one step."""
+    return jax.tree.map(lambda leaf: leaf[step], stacked)
+
+
+def _normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any:
+    values = rng.standard_normal(shape)
+    return values + 1j * rng.standard_normal(shape) if jnp.issubdtype(dtype, jnp.complexfloating) else values
+
+
+def _values(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    return jnp.asarray(_normal(rng, shape, dtype)).astype(dtype)
