@@ -90,6 +90,32 @@ from gradxform.schedules import (
     warmup_stable_decay as warmup_stable_decay,
 )
 
+# Wrappers and second-order methods, optax's own.
+from gradxform.wrappers.borrowed import (
+    MultiSteps as MultiSteps,
+    apply_if_finite as apply_if_finite,
+    conditionally_mask as conditionally_mask,
+    conditionally_transform as conditionally_transform,
+    flatten as flatten,
+    freeze as freeze,
+    lbfgs as lbfgs,
+    lookahead as lookahead,
+    masked as masked,
+    multi_transform as multi_transform,
+    partition as partition,
+    sam as sam,
+    scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+    scale_by_lbfgs as scale_by_lbfgs,
+    scale_by_zoom_linesearch as scale_by_zoom_linesearch,
+    schedule_free as schedule_free,
+    schedule_free_adamw as schedule_free_adamw,
+    schedule_free_sgd as schedule_free_sgd,
+    selective_transform as selective_transform,
+    split_real_and_imaginary as split_real_and_imaginary,
+    stateless as stateless,
+    stateless_with_tree_map as stateless_with_tree_map,
+)
+
 # Reading a transform and its state.
 from gradxform.reading.hyperparameters import hyperparams as hyperparams
 from gradxform.reading.metrics import metrics as metrics

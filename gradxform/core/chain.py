@@ -6,7 +6,7 @@ from typing import Any
 
 import optax
 
-from gradxform.core.guest import Guest
+from gradxform.core.guest import Stranger
 from gradxform.core.transform import Transform, name_stages
 
 
@@ -56,5 +56,5 @@ def named_chain(*args: tuple[str, optax.GradientTransformation]) -> Transform:
 
 
 def _nodes(tx: Any) -> list[tuple[str, Any]]:
-    stages = tx.stages if isinstance(tx, Transform) else name_stages([(None, Guest(tx))])
+    stages = tx.stages if isinstance(tx, Transform) else name_stages([(None, Stranger(tx))])
     return [(stage.name, stage.node) for stage in stages]

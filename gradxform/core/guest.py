@@ -10,22 +10,20 @@ from gradxform.core.record import Record
 
 
 class Guest(Record):
-    """Holds a transform that is not ours; it keeps its own state and gets the extra arguments if it takes them."""
+    """A transform that is not ours; it keeps its own state and gets the extra arguments if it takes them.
 
-    pair: optax.GradientTransformation
+    A subclass has `pair`, optax's pair, and `name`, under which the state keeps its state.
+    """
 
-    def check(self) -> None:
-        """Raises TypeError for what is no transform."""
-        if not isinstance(self.pair, optax.GradientTransformation):
-            got = type(self.pair).__name__
-            hint = "; call it to make the transform" if callable(self.pair) else ""
-            raise TypeError(f"chain takes transforms, ours or optax's; got {self.pair!r} of type {got}{hint}")
+    @property
+    def pair(self) -> optax.GradientTransformation:
+        """Optax's pair."""
+        raise TypeError(f"{type(self).__name__} has no pair")
 
     @property
     def name(self) -> str:
-        """The name of the function that made it, as far as its `update` tells: 'scale_by_lion'."""
-        made_by = getattr(self.pair.update, "__qualname__", "").split(".")[0]
-        return made_by if made_by.isidentifier() else "guest"
+        """What it is called in a chain."""
+        raise TypeError(f"{type(self).__name__} has no name")
 
     def init(self, params: Any) -> Any:
         """The guest's own state."""
@@ -35,6 +33,30 @@ class Guest(Record):
         """The guest's own step."""
         return optax.with_extra_args_support(self.pair).update(updates, state, params, **extra)
 
+
+class Stranger(Guest):
+    """A guest of which nothing is known but its two functions."""
+
+    given: Any
+
+    def check(self) -> None:
+        """Raises TypeError for what is no transform."""
+        if not isinstance(self.given, optax.GradientTransformation):
+            got = type(self.given).__name__
+            hint = "; call it to make the transform" if callable(self.given) else ""
+            raise TypeError(f"chain takes transforms, ours or optax's; got {self.given!r} of type {got}{hint}")
+
+    @property
+    def pair(self) -> optax.GradientTransformation:
+        """Optax's pair."""
+        return self.given
+
+    @property
+    def name(self) -> str:
+        """The name of the function that made it, as far as its `update` tells: 'scale_by_lion'."""
+        made_by = getattr(self.given.update, "__qualname__", "").split(".")[0]
+        return made_by if made_by.isidentifier() else "guest"
+
     def __repr__(self) -> str:
-        package = getattr(self.pair.update, "__module__", "").split(".")[0]
+        package = getattr(self.given.update, "__module__", "").split(".")[0]
         return f"<{package}.{self.name}>" if package else f"<{self.name}>"

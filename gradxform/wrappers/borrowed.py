@@ -1,0 +1,137 @@
+"""optax's wrappers and second-order methods, as they are, in transforms that say what they wrap.
+
+Each is optax's function of the same name and takes its arguments, ours or optax's transforms among them; what it makes
+is a Transform that prints as the call, compares and hashes by its arguments, and pickles if they do. The arithmetic is
+optax's own, with optax's treatment of low precision and of devices.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optax.contrib
+
+from gradxform.core.engine import Stage
+from gradxform.core.guest import Guest
+from gradxform.core.record import show, written_call
+from gradxform.core.transform import Transform
+
+P = ParamSpec("P")
+
+
+class Borrowed(Guest):
+    """A call of one of optax's functions, with its arguments by name."""
+
+    function: Callable[..., Any]
+    arguments: dict[str, Any]
+
+    @property
+    def pair(self) -> optax.GradientTransformation:
+        """What optax's function returns."""
+        return self._made
+
+    @functools.cached_property
+    def _made(self) -> optax.GradientTransformation:
+        signature = inspect.signature(self.function)
+        bound = signature.bind_partial()
+        bound.arguments.update(self.arguments)
+        return self.function(*bound.args, **bound.kwargs)
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.function.__name__
+
+    def __repr__(self) -> str:
+        signature = inspect.signature(self.function)
+        return written_call(self.name, list(_written(signature, self.arguments)))
+
+
+def _written(signature: inspect.Signature, arguments: dict[str, Any]) -> Any:
+    for name, value in arguments.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            yield from map(show, value)
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            yield from (f"{key}={show(item)}" for key, item in value.items())
+        else:
+            yield f"{name}={show(value)}"
+
+
+def borrow(function: Callable[P, Any]) -> Callable[P, Transform]:
+    """optax's function, making a Transform."""
+
+    @functools.wraps(function)
+    def make(*args: P.args, **kwargs: P.kwargs) -> Transform:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        guest = Borrowed(function, dict(bound.arguments))
+        # Made at once, so that a wrong argument is an error here and not at the first step.
+        _ = guest.pair
+        return Transform((Stage(guest.name, guest),))
+
+    # By this name pickle finds it.
+    make.__module__ = __name__
+    return make
+
+
+class MultiSteps(optax.MultiSteps):
+    """optax's MultiSteps, which prints with what it wraps."""
+
+    def __init__(
+        self,
+        opt: optax.GradientTransformation,
+        every_k_schedule: Any,
+        use_grad_mean: bool = True,
+        should_skip_update_fn: Any = None,
+        accumulator_dtype: Any = jnp.float32,
+    ) -> None:
+        super().__init__(opt, every_k_schedule, use_grad_mean, should_skip_update_fn, accumulator_dtype)
+        self._arguments = {"every_k_schedule": every_k_schedule, "use_grad_mean": use_grad_mean}
+        if should_skip_update_fn is not None:
+            self._arguments["should_skip_update_fn"] = should_skip_update_fn
+        self._arguments["accumulator_dtype"] = np.dtype(accumulator_dtype)
+        self._wrapped = opt
+
+    def __repr__(self) -> str:
+        arguments = [f"{name}={show(value)}" for name, value in self._arguments.items()]
+        return written_call("MultiSteps", [show(self._wrapped), *arguments])
+
+
+# Which leaves a transform sees.
+masked = borrow(optax.masked)
+partition = borrow(optax.partition)
+multi_transform = borrow(optax.multi_transform)
+freeze = borrow(optax.transforms.freeze)
+selective_transform = borrow(optax.transforms.selective_transform)
+flatten = borrow(optax.flatten)
+
+# When a transform runs.
+apply_if_finite = borrow(optax.apply_if_finite)
+conditionally_mask = borrow(optax.conditionally_mask)
+conditionally_transform = borrow(optax.conditionally_transform)
+
+# Two sets of parameters.
+lookahead = borrow(optax.lookahead)
+sam = borrow(optax.contrib.sam)
+schedule_free = borrow(optax.contrib.schedule_free)
+schedule_free_adamw = borrow(optax.contrib.schedule_free_adamw)
+schedule_free_sgd = borrow(optax.contrib.schedule_free_sgd)
+
+# Complex parameters as pairs.
+split_real_and_imaginary = borrow(optax.contrib.split_real_and_imaginary)
+
+# Functions as transforms.
+stateless = borrow(optax.stateless)
+stateless_with_tree_map = borrow(optax.stateless_with_tree_map)
+
+# Line searches and second order.
+lbfgs = borrow(optax.lbfgs)
+scale_by_backtracking_linesearch = borrow(optax.scale_by_backtracking_linesearch)
+scale_by_lbfgs = borrow(optax.scale_by_lbfgs)
+scale_by_zoom_linesearch = borrow(optax.scale_by_zoom_linesearch)

@@ -1,0 +1,120 @@
+"""optax's wrappers, reachable from gradxform: they print with what they wrap, compare, pickle, and compute the same."""
+
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optax.contrib
+import pytest
+
+import gradxform as gx
+
+PARAMS = {"w": jnp.arange(1.0, 4.0), "b": jnp.ones(2)}
+LABELS = {"w": "train", "b": "keep"}
+
+
+def ndim_is_one(tree):
+    return jax.tree.map(lambda leaf: leaf.ndim == 1, tree)
+
+
+# Each a function of the library: ours and optax's make the same.
+CASES = {
+    "masked": lambda lib: lib.masked(lib.adam(0.1), {"w": True, "b": False}),
+    "masked by a function": lambda lib: lib.masked(lib.adam(0.1), ndim_is_one),
+    "partition": lambda lib: lib.partition({"train": lib.adam(0.1), "keep": lib.set_to_zero()}, LABELS),
+    "multi_transform": lambda lib: lib.multi_transform({"train": lib.sgd(0.1), "keep": lib.adam(0.1)}, LABELS),
+    "flatten": lambda lib: lib.flatten(lib.adam(0.1)),
+    "apply_if_finite": lambda lib: lib.apply_if_finite(lib.adam(0.1), 3),
+    "conditionally_transform": lambda lib: lib.conditionally_transform(lib.sgd(0.1), lambda step: step > 1),
+    "conditionally_mask": lambda lib: lib.conditionally_mask(lib.sgd(0.1), lambda step: step > 1),
+    "freeze": lambda lib: (lib if lib is gx else optax.transforms).freeze({"w": True, "b": False}),
+    "selective_transform": lambda lib: (lib if lib is gx else optax.transforms).selective_transform(
+        lib.sgd(0.1), freeze_mask={"w": True, "b": False}
+    ),
+    "schedule_free": lambda lib: (lib if lib is gx else optax.contrib).schedule_free(lib.sgd(0.1), 0.1),
+    "schedule_free_sgd": lambda lib: (lib if lib is gx else optax.contrib).schedule_free_sgd(0.1),
+    "schedule_free_adamw": lambda lib: (lib if lib is gx else optax.contrib).schedule_free_adamw(0.1),
+    "sam": lambda lib: (lib if lib is gx else optax.contrib).sam(lib.sgd(0.1), lib.sgd(0.05)),
+    "split_real_and_imaginary": lambda lib: (lib if lib is gx else optax.contrib).split_real_and_imaginary(
+        lib.sgd(0.1)
+    ),
+    "stateless": lambda lib: lib.stateless(lambda updates, params: jax.tree.map(jnp.negative, updates)),
+    "stateless_with_tree_map": lambda lib: lib.stateless_with_tree_map(lambda update, param: update + param),
+    "MultiSteps": lambda lib: lib.MultiSteps(lib.adam(0.1), 2),
+}
+WITH_FUNCTIONS = ("by a function", "conditionally", "stateless")
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+@every_case
+def test_computes_what_optax_computes(name):
+    def trajectory(library):
+        tx = CASES[name](library)
+        params, state = PARAMS, tx.init(PARAMS)
+        for _ in range(4):
+            updates, state = tx.update(params, state, params)
+            params = optax.apply_updates(params, updates)
+        return params
+
+    # optax's wrappers mix dtypes and ranks.
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        ours, theirs = trajectory(gx), trajectory(optax)
+    # optax takes Adam's 1 - b2^t in float32, off by 3e-5.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), ours, theirs)
+
+
+@every_case
+def test_prints_with_what_it_wraps(name):
+    tx = CASES[name](gx)
+    assert "0x" not in repr(tx)
+    # In optax multi_transform is another name of partition.
+    assert repr(tx).startswith(f"{name.split()[0].replace('multi_transform', 'partition')}(")
+    if name.split()[0] in ("masked", "partition", "apply_if_finite", "MultiSteps"):
+        assert "scale_by_adam(b1=0.9" in repr(tx)
+    if not any(word in name for word in WITH_FUNCTIONS) and name != "MultiSteps":
+        assert eval(repr(tx), {**vars(gx)}) == tx
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if n != "MultiSteps" and not any(w in n for w in WITH_FUNCTIONS)])
+def test_is_a_value(name):
+    one, other = CASES[name](gx), CASES[name](gx)
+    assert one == other
+    assert hash(one) == hash(other)
+    assert pickle.loads(pickle.dumps(one)) == one
+    assert gx.chain(gx.clip(1.0), one) != gx.chain(gx.clip(2.0), other)
+
+
+def test_a_wrong_argument_is_an_error_at_construction():
+    with pytest.raises(TypeError, match="missing a required argument: 'mask'"):
+        gx.masked(gx.adam(0.1))
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        gx.lbfgs(),
+        gx.chain(gx.scale_by_lbfgs(), gx.scale(-1.0), gx.scale_by_zoom_linesearch(20)),
+        gx.chain(gx.scale(-1.0), gx.scale_by_backtracking_linesearch(20, store_grad=True)),
+        gx.chain(gx.clip_by_global_norm(10.0), optax.lbfgs()),
+    ],
+    ids=lambda solver: solver.stages[-1].name,
+)
+def test_line_searches_and_lbfgs_work_in_a_chain(solver):
+    def loss(x):
+        return jnp.sum(jnp.array([1.0, 3.0, 5.0]) * jnp.square(x - 1.0))
+
+    @jax.jit
+    def step(x, state):
+        value, grad = optax.value_and_grad_from_state(loss)(x, state=state)
+        updates, state = solver.update(grad, state, x, value=value, grad=grad, value_fn=loss)
+        return optax.apply_updates(x, updates), state
+
+    x = jnp.zeros(3)
+    # optax's line searches mix dtypes.
+    with jax.numpy_dtype_promotion("standard"):
+        state = solver.init(x)
+        for _ in range(30):
+            x, state = step(x, state)
+    np.testing.assert_allclose(x, 1.0, atol=1e-3)
