@@ -21,7 +21,7 @@ demo: $(READY)  ## train a network on eight devices; more with ARGS="--help"
 	@$(BIN)/python examples/digits.py $(ARGS)
 
 test: $(READY)  ## run the tests; some of them with ARGS="tests/core -x"
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 lint: $(READY)  ## look for faults and style
 	@$(BIN)/ruff check .

@@ -1,6 +1,8 @@
 """Training on many devices at once, under `jax.pmap` or under `jax.jit` with `jax.shard_map`."""
 
-from collections.abc import Callable
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -112,6 +114,19 @@ def start(tx: gx.Transform, mesh: Mesh, steps: int) -> Run:
     return Run(params, state, Report(*np.full((3, steps), np.nan, np.float32)), jax.device_get(params))
 
 
+@contextlib.contextmanager
+def without_interruption() -> Iterator[None]:
+    """Keeps Ctrl-C waiting until what is in progress is done, so that no checkpoint is left half written."""
+    waiting = []
+    before = signal.signal(signal.SIGINT, lambda *_: waiting.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if waiting:
+        raise KeyboardInterrupt
+
+
 def train(name: str, step: Step, run: Run, images: Images, saved: ocp.CheckpointManager) -> Run:
     """Trains to the end of the curves, from the last checkpoint if there is one, and saves on the way.
 
@@ -140,5 +155,7 @@ def train(name: str, step: Step, run: Run, images: Images, saved: ocp.Checkpoint
             if done <= EARLY:
                 early = jax.device_get(params)
             if done % SAVE_EVERY == 0 or done == steps:
-                saved.save(done, args=ocp.args.StandardSave(Run(params, state, curves, early)))
+                with without_interruption():
+                    saved.save(done, args=ocp.args.StandardSave(Run(params, state, curves, early)))
+                    saved.wait_until_finished()
     return Run(params, state, curves, early)
