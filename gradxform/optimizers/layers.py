@@ -77,7 +77,7 @@ def adafactor(
     learning_rate: Hyper | None = None,
     min_dim_size_to_factor: int = 128,
     decay_rate: Hyper = 0.8,
-    decay_offset: Hyper = 0,
+    decay_offset: int = 0,
     multiply_by_parameter_scale: bool = True,
     clipping_threshold: Hyper | None = 1.0,
     momentum: Hyper | None = None,

@@ -81,8 +81,8 @@ def rprop(
       learning_rate: the first step size; of a schedule, its first value.
       eta_minus, eta_plus, min_step_size, max_step_size: as in `scale_by_rprop`.
 
-    Riedmiller & Braun 1993, as Rprop- of Igel & Huesken 2000. optax: rprop. torch: torch.optim.Rprop, with learning
-    rate 1e-2.
+    Riedmiller & Braun 1993, as Rprop- of Igel & Huesken 2000. optax: rprop, whose steps come one update late. torch:
+    torch.optim.Rprop, with learning rate 1e-2.
     """
     return chain(scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size), scale(-1.0))
 

@@ -71,7 +71,7 @@ class ScaleByFactoredRms(LeafRule):
       decay_rate_fn: (step, decay_rate) -> d; the step is a floating-point array of shape (), from 0 on.
 
     Raises:
-      ValueError: a factored leaf is spread over devices inside `shard_map`.
+      ValueError: step_offset is no int or negative, or a factored leaf is spread over devices inside `shard_map`.
 
     Shazeer & Stern 2018, arXiv:1804.04235, algorithm 4. optax: scale_by_factored_rms, which needs the parameters,
     takes d in float32 only, and gives NaN before step_offset. torch: inside torch.optim.Adafactor, which factors the
@@ -80,7 +80,7 @@ class ScaleByFactoredRms(LeafRule):
 
     factored: bool = True
     decay_rate: NonNegative = 0.8
-    step_offset: NonNegative = 0
+    step_offset: int = 0
     min_dim_size_to_factor: int = 128
     epsilon: NonNegative = 1e-30
     decay_rate_fn: Callable[[Any, Any], Any] = decay_rate_pow
@@ -88,6 +88,10 @@ class ScaleByFactoredRms(LeafRule):
     v_row = Slot(axes=row_axes, signed=False)
     v_col = Slot(axes=column_axes, signed=False)
     v = Slot(axes=unfactored_axes, signed=False)
+
+    def check(self):
+        if not isinstance(self.step_offset, int) or self.step_offset < 0:
+            raise ValueError(f"scale_by_factored_rms: step_offset must be an int, at least 0; got {self.step_offset!r}")
 
     def update(self, grad, slots, leaf):
         square = abs_sq(grad) + self.epsilon

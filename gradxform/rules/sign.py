@@ -92,8 +92,8 @@ class ScaleByRprop(LeafRule):
       TypeError: complex leaves, whose sign does not turn but rotate.
 
     Riedmiller & Braun 1993, without the step back where the gradient turns (Igel & Huesken 2000, Rprop-). optax:
-    scale_by_rprop, which takes the sign of a product that may underflow. torch: torch.optim.Rprop, with learning rate
-    1e-2.
+    scale_by_rprop, which lets out the u of the step before, so that its first update is 0 and a turn is answered a step
+    late. torch: torch.optim.Rprop, with learning rate 1e-2.
     """
 
     learning_rate: NonNegative

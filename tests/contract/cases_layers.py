@@ -50,7 +50,13 @@ LAYERS_AND_SIGNS = [
     same("scale_by_lion"),
     same("scale_by_lion", 0.8, 0.95, mode="smooth", smooth_beta=2.0, variant="smooth"),
     same("scale_by_lion", mode="refined", variant="refined"),
-    same("scale_by_rprop", 0.1, real_only=True),
+    # optax lets out the step of the gradient before: its first update is 0.
+    Case(
+        "scale_by_rprop",
+        lambda: gx.scale_by_rprop(0.1),
+        reference=references.rprop(0.1, 0.5, 1.2, 1e-6, 50.0),
+        real_only=True,
+    ),
     same("scale_by_adadelta"),
     same("scale_by_optimistic_gradient"),
     same("scale_by_optimistic_gradient", 0.7, 0.3, variant="two numbers"),
@@ -67,8 +73,15 @@ LAYERS_AND_SIGNS = [
         lambda: gx.scale_by_trust_ratio(mask=MASK),
         optax=lambda: optax.masked(optax.scale_by_trust_ratio(), MASK),
     ),
-    same("scale_by_param_block_norm"),
-    same("scale_by_param_block_rms", 0.8),
+    # Uphill, updates in the size of the parameters would grow without end, and rounding with them.
+    *(
+        Case(
+            name,
+            lambda name=name: gx.chain(getattr(gx, name)(0.8), gx.scale(-0.1)),
+            optax=lambda name=name: optax.chain(getattr(optax, name)(0.8), optax.scale(-0.1)),
+        )
+        for name in ("scale_by_param_block_norm", "scale_by_param_block_rms")
+    ),
     Case("scale_by_factored_rms", gx.scale_by_factored_rms, optax=optax_factored),
     Case(
         "scale_by_factored_rms:factored",
@@ -96,7 +109,12 @@ LAYERS_AND_SIGNS = [
     same("lion", warm_up, weight_decay=0.1, mask=MASK, variant="mask"),
     same("sign_sgd", 0.01),
     same("signum", 0.01),
-    same("rprop", 0.1, real_only=True),
+    Case(
+        "rprop",
+        lambda: gx.chain(gx.rprop(0.1, 0.6, 1.3, 0.05, 0.3), gx.scale(-1.0)),
+        reference=references.rprop(0.1, 0.6, 1.3, 0.05, 0.3),
+        real_only=True,
+    ),
     same("adadelta", 1.0, weight_decay=0.1),
     same("optimistic_gradient_descent", 0.1),
     Case(

@@ -26,6 +26,25 @@ def sm3(b1, b2, eps):
     return per_leaf(rule)
 
 
+def rprop(rate, eta_minus, eta_plus, least, largest):
+    """Riedmiller & Braun 1993 without the step back, element by element: the update, uphill."""
+
+    def rule(grads):
+        shape = grads[0].shape
+        sizes, before, out = np.full(shape, rate), np.zeros(shape), []
+        for g in map(np.copy, grads):
+            for i in np.ndindex(shape):
+                if before[i] * g[i] > 0:
+                    sizes[i] = min(sizes[i] * eta_plus, largest)
+                elif before[i] * g[i] < 0:
+                    sizes[i], g[i] = max(sizes[i] * eta_minus, least), 0
+            before = g
+            out.append(sizes * np.sign(g))
+        return out
+
+    return per_leaf(rule)
+
+
 def centered(axis):
     """Yong et al. 2020, equation 1, over other axes than optax's."""
     return per_leaf(lambda grads: [g - g.mean(axis, keepdims=True) if g.ndim > 1 else g for g in grads])
