@@ -38,7 +38,7 @@ def test_arguments_are_optax_s(name):
 
 
 def _default(parameter):
-    """A default as something to compare: a function of (step, exponent), as scale_by_factored_rms has one, by a value."""
+    """A default as something to compare: of a function of (step, exponent), as of decay_rate_fn, a value."""
     return round(float(parameter.default(3, 0.8)), 6) if inspect.isfunction(parameter.default) else parameter.default
 
 
