@@ -35,6 +35,21 @@ from gradxform.optimizers.classic import (
     sgd as sgd,
 )
 
+from gradxform.optimizers.layers import adafactor as adafactor, lamb as lamb, lars as lars, sm3 as sm3
+from gradxform.optimizers.signs import (
+    adadelta as adadelta,
+    lion as lion,
+    noisy_sgd as noisy_sgd,
+    optimistic_adam as optimistic_adam,
+    optimistic_adam_v2 as optimistic_adam_v2,
+    optimistic_gradient_descent as optimistic_gradient_descent,
+    polyak_sgd as polyak_sgd,
+    rprop as rprop,
+    sign_sgd as sign_sgd,
+    signum as signum,
+)
+from gradxform.rules.layerwise import fromage as fromage
+
 # Momentum.
 from gradxform.rules.momentum import ema as ema, trace as trace, velocity as velocity
 
@@ -47,6 +62,30 @@ from gradxform.rules.adaptive import (
     scale_by_stddev as scale_by_stddev,
 )
 from gradxform.rules.sign import scale_by_sign as scale_by_sign
+
+# Signs, optimistic gradients, and scaling by units, layers, rows and columns.
+from gradxform.rules.adadelta import scale_by_adadelta as scale_by_adadelta
+from gradxform.rules.factored import (
+    scale_by_factored_rms as scale_by_factored_rms,
+    scale_by_sm3 as scale_by_sm3,
+)
+from gradxform.rules.layerwise import (
+    scale_by_param_block_norm as scale_by_param_block_norm,
+    scale_by_param_block_rms as scale_by_param_block_rms,
+    scale_by_trust_ratio as scale_by_trust_ratio,
+)
+from gradxform.rules.optimistic import scale_by_optimistic_gradient as scale_by_optimistic_gradient
+from gradxform.rules.polyak import scale_by_polyak as scale_by_polyak
+from gradxform.rules.sign import scale_by_lion as scale_by_lion, scale_by_rprop as scale_by_rprop
+
+# Shaping updates, and noise.
+from gradxform.rules.clipping import normalize_by_update_norm as normalize_by_update_norm
+from gradxform.rules.noise import add_noise as add_noise
+from gradxform.rules.shaping import (
+    apply_every as apply_every,
+    centralize as centralize,
+    keep_params_nonnegative as keep_params_nonnegative,
+)
 
 # Scaling by a number.
 from gradxform.rules.scaling import (

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import jax
+import jax.numpy as jnp
 
 from gradxform.core import reductions
 from gradxform.core.record import show
@@ -50,12 +51,28 @@ class Leaf(Context):
 
         ValueError for a leaf that is spread over devices: its type does not tell along which of its axes.
         """
+        self._check_whole(x, "norms", axis)
+        return norm_along(x, axis)
+
+    def mean_along(self, x: jax.Array, axis: Axis) -> jax.Array:
+        """The means over some axes (None: all), which stay with length 1. ValueError as in `norm_along`."""
+        self._check_whole(x, "means", axis)
+        return jnp.mean(x, axis=axis, keepdims=True)
+
+    def max_along(self, x: jax.Array, axis: Axis) -> jax.Array:
+        """The largest of values that are at least 0, over some axes, which stay with length 1; 0 where there are none.
+
+        ValueError as in `norm_along`.
+        """
+        self._check_whole(x, "maxima", axis)
+        return jnp.max(x, axis=axis, keepdims=True, initial=0)
+
+    def _check_whole(self, x: jax.Array, what: str, axis: Axis) -> None:
         if axes := reductions.varying_axes(x):
             raise ValueError(
-                f"{self._rule} takes norms along axes {show(axis)} of a leaf that is spread over mesh axes {axes}, "
+                f"{self._rule} takes {what} along axes {show(axis)} of a leaf that is spread over mesh axes {axes}, "
                 "and its type does not tell along which of its own axes it is cut; keep such leaves whole"
             )
-        return norm_along(x, axis)
 
     def rms(self, x: jax.Array) -> jax.Array:
         """The root of the mean square of the leaf, of shape (); 0 for an empty leaf."""

@@ -6,7 +6,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from gradxform.core.record import NonNegative
+from gradxform.core.record import Hyper, NonNegative
 from gradxform.core.rule import LeafRule, Metric, TreeScaleRule
 from gradxform.core.transform import transform
 from gradxform.maths import Axis, shrink_factor, unit_axes
@@ -103,8 +103,8 @@ class NormalizeByGlobalNorm(TreeScaleRule):
 
     Metrics: `norm`, the norm before.
 
-    Hazan, Levy & Shalev-Shwartz 2015, arXiv:1507.02030, algorithm 1. optax: normalize_by_update_norm, which adds eps
-    to the norm. torch: none.
+    Hazan, Levy & Shalev-Shwartz 2015, arXiv:1507.02030, algorithm 1. optax: none; normalize_by_update_norm adds
+    eps to the norm. torch: none.
     """
 
     scale_factor: NonNegative = 1.0
@@ -118,6 +118,33 @@ class NormalizeByGlobalNorm(TreeScaleRule):
     def factor(self, updates, slots, tree):
         norm = tree.norm(updates, self.ord)
         factor = jnp.where(norm == 0, 0, self.scale_factor / jnp.where(norm == 0, 1, norm))
+        return factor, slots._replace(norm=norm)
+
+
+class NormalizeByUpdateNorm(TreeScaleRule):
+    """Divides all updates by their joint norm plus a small number.
+
+        u = g scale_factor / (|g| + eps)   with |g| over all leaves;   0 where |g| + eps = 0
+
+    Args:
+      scale_factor: the norm that the updates shall have.
+      eps: added to the norm.
+
+    Metrics: `norm`, the norm before.
+
+    Hazan, Levy & Shalev-Shwartz 2015, arXiv:1507.02030, algorithm 1, with eps. optax: normalize_by_update_norm. torch:
+    none.
+    """
+
+    scale_factor: Hyper = 1.0
+    eps: NonNegative = 1e-6
+
+    norm = Metric()
+
+    def factor(self, updates, slots, tree):
+        norm = tree.norm(updates)
+        is_zero = norm + self.eps == 0
+        factor = jnp.where(is_zero, 0, self.scale_factor / jnp.where(is_zero, 1, norm + self.eps))
         return factor, slots._replace(norm=norm)
 
 
@@ -194,6 +221,7 @@ clip = transform(Clip)
 clip_by_norm = transform(ClipByNorm)
 clip_by_global_norm = transform(ClipByGlobalNorm)
 normalize_by_global_norm = transform(NormalizeByGlobalNorm)
+normalize_by_update_norm = transform(NormalizeByUpdateNorm)
 clip_by_block_rms = transform(ClipByBlockRms)
 adaptive_grad_clip = transform(AdaptiveGradClip)
 zero_nans = transform(ZeroNans)

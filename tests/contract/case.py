@@ -26,6 +26,7 @@ class Case:
       reference: the updates of a list of gradients by the paper's formula, if optax has it not.
       real_only: whether complex leaves are an error.
       smooth: whether derivatives through it are compared with optax's.
+      extra: the extra arguments of `update`, as pairs of a name and a value.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     reference: Callable[[list[Any]], list[Any]] | None = None
     real_only: bool = False
     smooth: bool = True
+    extra: tuple[tuple[str, Any], ...] = ()
 
     @property
     def public_name(self) -> str:

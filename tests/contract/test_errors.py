@@ -7,9 +7,10 @@ import pytest
 import gradxform as gx
 from tests.contract.case import at, gradients, params
 from tests.contract.cases import CASES
+from tests.contract.cases_layers import LAYERS_AND_SIGNS_NEED_PARAMS
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-NEED_PARAMS = {"add_decayed_weights", "adaptive_grad_clip", "adamw", "nadamw", "chain"}
+NEED_PARAMS = {"add_decayed_weights", "adaptive_grad_clip", "adamw", "nadamw", "chain"} | LAYERS_AND_SIGNS_NEED_PARAMS
 
 
 def replaced(tree, leaf):
@@ -21,10 +22,10 @@ def fails(error, match, case, updates, with_params=True):
     """Asserts the error in eager execution and at trace time."""
     tx, first = case.make(), params()
     state = tx.init(first)
-    given = first if with_params else None
-    for update in (tx.update, lambda *args: jax.eval_shape(tx.update, *args)):
+    given, extra = first if with_params else None, dict(case.extra)
+    for update in (tx.update, lambda *args, **extra: jax.eval_shape(tx.update, *args, **extra)):
         with pytest.raises(error, match=match):
-            update(updates, state, given)
+            update(updates, state, given, **extra)
 
 
 @every_case
@@ -74,7 +75,7 @@ def test_missing_parameters(case):
         with pytest.raises(ValueError, match=r"needs the parameters: call update\(updates, state, params\)"):
             tx.update(grad, state)
     else:
-        updates, _ = tx.update(grad, state)
+        updates, _ = tx.update(grad, state, **dict(case.extra))
         assert jax.tree.structure(updates) == jax.tree.structure(grad)
 
 
@@ -107,6 +108,6 @@ def test_state_of_another_transform(case):
     first, grad = params(), at(0, gradients(1))
     other = gx.chain(gx.scale(1.0), gx.scale(2.0), gx.scale(3.0))
     with pytest.raises(ValueError, match=r"the state has stages \['scale', 'scale_2', 'scale_3'\]"):
-        case.make().update(grad, other.init(first), first)
+        case.make().update(grad, other.init(first), first, **dict(case.extra))
     with pytest.raises(ValueError, match="expected the state that init"):
         case.make().update(grad, (), first)

@@ -21,7 +21,7 @@ def eagerly(case):
     tx, first, grads = case.make(), params(), gradients(STEPS)
     state, updates = tx.init(first), []
     for i in range(STEPS):
-        update, state = tx.update(at(i, grads), state, first)
+        update, state = tx.update(at(i, grads), state, first, **dict(case.extra))
         updates.append(update)
     return jax.tree.map(lambda *leaves: np.stack(leaves), *updates), state
 
@@ -33,12 +33,12 @@ def assert_same(ours, expected):
         np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-7)
 
 
-def scanned(tx):
+def scanned(tx, extra=()):
     """(parameters, stacked gradients) -> stacked updates and the last state."""
 
     def run(first, grads):
         def step(state, grad):
-            updates, state = tx.update(grad, state, first)
+            updates, state = tx.update(grad, state, first, **dict(extra))
             return state, updates
 
         state, updates = jax.lax.scan(step, tx.init(first), grads)
@@ -52,7 +52,7 @@ def test_jit(case):
     tx, first, grads = case.make(), params(), gradients(STEPS)
     step, state, updates = jax.jit(tx.update), tx.init(first), []
     for i in range(STEPS):
-        update, state = step(at(i, grads), state, first)
+        update, state = step(at(i, grads), state, first, **dict(case.extra))
         updates.append(update)
     assert step._cache_size() == 1
     assert_same((jax.tree.map(lambda *leaves: np.stack(leaves), *updates), state), eagerly(case))
@@ -60,14 +60,14 @@ def test_jit(case):
 
 @every_case
 def test_scan(case):
-    assert_same(jax.jit(scanned(case.make()))(params(), gradients(STEPS)), eagerly(case))
+    assert_same(jax.jit(scanned(case.make(), case.extra))(params(), gradients(STEPS)), eagerly(case))
 
 
 @every_case
 def test_vmap(case):
     first, grads = params(), gradients(STEPS)
     twice = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), (first, grads))
-    both = jax.jit(jax.vmap(scanned(case.make())))(*twice)
+    both = jax.jit(jax.vmap(scanned(case.make(), case.extra)))(*twice)
     for i in range(2):
         assert_same(at(i, both), eagerly(case))
 
@@ -76,6 +76,6 @@ def test_vmap(case):
 def test_pmap(case):
     first, grads = params(), gradients(STEPS)
     everywhere = jax.tree.map(lambda leaf: jnp.stack([leaf] * DEVICES), (first, grads))
-    results = jax.pmap(scanned(case.make()))(*everywhere)
+    results = jax.pmap(scanned(case.make(), case.extra))(*everywhere)
     for device in range(DEVICES):
         assert_same(at(device, results), eagerly(case))

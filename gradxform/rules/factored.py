@@ -1,0 +1,163 @@
+"""Rules that keep the squares of gradients by rows and columns: Adafactor's factored mean, and SM3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from gradxform.core.record import Decay, NonNegative
+from gradxform.core.rule import LeafRule, Slot
+from gradxform.core.transform import transform
+from gradxform.maths import abs_sq, ema
+
+
+def decay_rate_pow(step: Any, exponent: Any) -> Any:
+    """1 - (step + 1)^-exponent: the decay of Adafactor, which grows from 0 to 1; steps from 0 on."""
+    return 1.0 - (step + 1) ** (-exponent)
+
+
+def factored_axes(rule: Any, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """The second largest and the largest axis of a leaf that is to be factored, None for one that is not."""
+    if not rule.factored or len(shape) < 2:
+        return None
+    *_, second, largest = sorted(range(len(shape)), key=shape.__getitem__)
+    return (second, largest) if shape[second] >= max(rule.min_dim_size_to_factor, 1) else None
+
+
+def all_but(axis: int | None, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes of a shape without one of them."""
+    return tuple(each for each in range(len(shape)) if each != axis)
+
+
+def row_axes(rule: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The axes of v_row: all but the largest."""
+    factored = factored_axes(rule, shape)
+    return all_but(factored[1], shape) if factored else None
+
+
+def column_axes(rule: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The axes of v_col: all but the second largest."""
+    factored = factored_axes(rule, shape)
+    return all_but(factored[0], shape) if factored else None
+
+
+def unfactored_axes(rule: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The axes of v: all, if the leaf is not factored."""
+    return None if factored_axes(rule, shape) else all_but(None, shape)
+
+
+class ScaleByFactoredRms(LeafRule):
+    """Divides by the root of a running mean square of which only the means of rows and columns are kept.
+
+        d   = decay_rate_fn(t - step_offset, decay_rate),   t from 0 on;   1 - (t - step_offset + 1)^-decay_rate
+        s   = |g|^2 + epsilon
+        row <- d row + (1 - d) mean(s over the largest axis)
+        col <- d col + (1 - d) mean(s over the second largest axis)
+        u   = g / sqrt(row col / mean(row))
+
+    A leaf with fewer than two axes of min_dim_size_to_factor keeps the whole mean: v <- d v + (1 - d) s and
+    u = g / sqrt(v).
+
+    Args:
+      factored: whether to factor at all.
+      decay_rate: the exponent of the decay.
+      step_offset: how many steps to take from t; before that d is what it is at t = 0.
+      min_dim_size_to_factor: how long the two largest axes of a factored leaf are at least.
+      epsilon: added to the squares.
+      decay_rate_fn: (step, decay_rate) -> d; the step is a floating-point array of shape (), from 0 on.
+
+    Raises:
+      ValueError: step_offset is no int or negative, or a factored leaf is spread over devices inside `shard_map`.
+
+    Shazeer & Stern 2018, arXiv:1804.04235, algorithm 4. optax: scale_by_factored_rms, which needs the parameters,
+    takes d in float32 only, and gives NaN before step_offset. torch: inside torch.optim.Adafactor, which factors the
+    last two axes of every leaf.
+    """
+
+    factored: bool = True
+    decay_rate: NonNegative = 0.8
+    step_offset: int = 0
+    min_dim_size_to_factor: int = 128
+    epsilon: NonNegative = 1e-30
+    decay_rate_fn: Callable[[Any, Any], Any] = decay_rate_pow
+
+    v_row = Slot(axes=row_axes, signed=False)
+    v_col = Slot(axes=column_axes, signed=False)
+    v = Slot(axes=unfactored_axes, signed=False)
+
+    def check(self):
+        if not isinstance(self.step_offset, int) or self.step_offset < 0:
+            raise ValueError(f"scale_by_factored_rms: step_offset must be an int, at least 0; got {self.step_offset!r}")
+
+    def update(self, grad, slots, leaf):
+        square = abs_sq(grad) + self.epsilon
+        step = jnp.maximum(leaf.step.astype(square.dtype) - 1 - self.step_offset, 0)
+        decay = jnp.asarray(self.decay_rate_fn(step, self.decay_rate), square.dtype)
+        axes = factored_axes(self, grad.shape)
+        if axes is None:
+            v = ema(slots.v, square, decay)
+            return grad * lax.rsqrt(v), slots._replace(v=v)
+        second, largest = axes
+        row = ema(jnp.expand_dims(slots.v_row, largest), leaf.mean_along(square, largest), decay)
+        col = ema(jnp.expand_dims(slots.v_col, second), leaf.mean_along(square, second), decay)
+        update = grad * lax.rsqrt(row / leaf.mean_along(row, second)) * lax.rsqrt(col)
+        return update, slots._replace(v_row=row.squeeze(largest), v_col=col.squeeze(second))
+
+
+def each_axis(rule: Any, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """One array for each axis of the leaf; for a scalar one scalar."""
+    return [(axis,) for axis in range(len(shape))] or [()]
+
+
+class ScaleBySm3(LeafRule):
+    """Divides by the root of a bound on the sum of squares, of which one vector for each axis is kept.
+
+        s        = (1 - b2) g^2 + b2 min(mu_1[i], mu_2[j], ...),   with b2 = 1 g^2 + min(mu_1[i], mu_2[j], ...)
+        mu_1[i] <- max(s[i, ...]),   mu_2[j] <- max(s[:, j, ...]),   ...
+        u       <- b1 u + (1 - b1) g / sqrt(s + eps);   0 for the latter where s = 0
+
+    The slots are `mu`, an array for each axis, and `nu`, which is u.
+
+    Args:
+      b1: decay of the mean of the updates, in [0, 1).
+      b2: decay of the sum of squares, in [0, 1]; 1 for a sum without decay.
+      eps: added inside the root.
+
+    Raises:
+      TypeError: complex leaves.
+      ValueError: b2 is more than 1, or a leaf is spread over devices inside `shard_map`.
+
+    Anil et al. 2019, arXiv:1901.11150, algorithm SM3-II with the rows and columns as its cover, where momentum is left
+    open, eps is 0 and b2 is 1. optax: scale_by_sm3, which takes no scalars. torch: none.
+    """
+
+    b1: Decay = 0.9
+    b2: NonNegative = 1.0
+    eps: NonNegative = 1e-8
+
+    real_only = True
+    mu = Slot(axes=each_axis, signed=False)
+    nu = Slot()
+
+    def check(self):
+        if isinstance(self.b2, int | float) and self.b2 > 1:
+            raise ValueError(f"scale_by_sm3: b2 must be at most 1; got {self.b2}")
+
+    def update(self, grad, slots, leaf):
+        axes = range(max(grad.ndim, 1))
+        others = [all_but(axis, grad.shape) for axis in axes]
+        bound = reduce(jnp.minimum, (jnp.expand_dims(mu, other) for mu, other in zip(slots.mu, others, strict=True)))
+        total = jnp.where(self.b2 == 1, 1.0, 1 - self.b2) * jnp.square(grad) + self.b2 * bound
+        positive = jnp.where(total > 0, total, 1)
+        scaled = grad * jnp.where(total > 0, lax.rsqrt(positive + self.eps), 0)
+        mu = tuple(leaf.max_along(total, other).squeeze(other) for other in others)
+        nu = ema(slots.nu, scaled, self.b1)
+        return nu, slots._replace(mu=mu, nu=nu)
+
+
+scale_by_factored_rms = transform(ScaleByFactoredRms)
+scale_by_sm3 = transform(ScaleBySm3)
