@@ -157,5 +157,4 @@ def train(name: str, step: Step, run: Run, images: Images, saved: ocp.Checkpoint
             if done % SAVE_EVERY == 0 or done == steps:
                 with without_interruption():
                     saved.save(done, args=ocp.args.StandardSave(Run(params, state, curves, early)))
-                    saved.wait_until_finished()
     return Run(params, state, curves, early)

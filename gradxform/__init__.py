@@ -2,6 +2,7 @@
 
 from gradxform.core.apply import apply_updates as apply_updates
 from gradxform.core.chain import chain as chain, named_chain as named_chain
+from gradxform.core.engine import State as State
 from gradxform.core.transform import Transform as Transform, transform as transform
 
 # What a rule of your own is made of.
