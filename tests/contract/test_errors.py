@@ -7,9 +7,10 @@ import pytest
 import gradxform as gx
 from tests.contract.case import at, gradients, params
 from tests.contract.cases import CASES
+from tests.contract.cases_adam import ADAM_RELATIVES_NEED_PARAMS
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-NEED_PARAMS = {"add_decayed_weights", "adaptive_grad_clip", "adamw", "nadamw", "chain"}
+NEED_PARAMS = {"add_decayed_weights", "adaptive_grad_clip", "adamw", "nadamw", "chain"} | ADAM_RELATIVES_NEED_PARAMS
 
 
 def replaced(tree, leaf):
