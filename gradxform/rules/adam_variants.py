@@ -182,7 +182,8 @@ class ScaleByRadam(LeafRule):
       nesterov: look ahead by one step.
 
     Liu et al. 2020, arXiv:1908.03265, algorithm 2, with threshold 4. optax: scale_by_radam, which is NaN for a
-    threshold below 4 and has rho_t as written. torch: torch.optim.RAdam, with eps before the bias correction.
+    threshold below 4, has NaN derivatives in the first steps, and takes rho_t as written. torch: torch.optim.RAdam,
+    with eps before the bias correction.
     """
 
     b1: Decay = 0.9
@@ -249,19 +250,19 @@ class ScaleByNovograd(LeafRule):
 class ScaleByAcprop(LeafRule):
     """AdaBelief whose denominator is that of the step before, so that it does not depend on the gradient it divides.
 
-        u   = mu' / (sqrt(nu / (1 - b2^(t-1))) + eps),   at the first step mu' / (1 + eps)
+        u   = g / (sqrt(nu / (1 - b2^(t-1))) + eps),   at the first step g / (1 + eps)
         nu <- b2 nu + (1 - b2) |g - mu|^2 + eps_root
-        mu <- mu' = b1 mu + (1 - b1) g
+        mu <- b1 mu + (1 - b1) g,   with paper before nu
 
     Args:
       b1: decay of the mean, in [0, 1).
       b2: decay of the mean square, in [0, 1).
       eps: added outside the root, after the bias correction.
       eps_root: added to nu at every step, and kept in it.
-      paper: g in the place of mu' in u, and mu' in the place of mu in nu.
+      paper: measure the surprise from the new mean, which makes it smaller by b1, and so the steps larger.
 
     Zhuang et al. 2021, arXiv:2110.05454, the algorithm ACProp, with paper=True. optax: contrib.scale_by_acprop, which
-    documents the paper's formula and computes the one above. torch: none.
+    documents the paper's formula and measures the surprise from the mean of the step before. torch: none.
     """
 
     b1: Decay = 0.9
@@ -275,11 +276,11 @@ class ScaleByAcprop(LeafRule):
 
     def update(self, grad, slots, leaf):
         mu = ema(slots.mu, grad, self.b1)
-        expected, numerator = (mu, grad) if self.paper else (slots.mu, mu)
-        nu = ema(slots.nu, abs_sq(grad - expected), self.b2) + self.eps_root
+        surprise = grad - (mu if self.paper else slots.mu)
+        nu = ema(slots.nu, abs_sq(surprise), self.b2) + self.eps_root
         before = debias(slots.nu, self.b2, jnp.maximum(leaf.step - 1, 1))
         root = jnp.sqrt(jnp.where(leaf.step == 1, 1, before))
-        return numerator / (root + self.eps), slots._replace(mu=mu, nu=nu)
+        return grad / (root + self.eps), slots._replace(mu=mu, nu=nu)
 
 
 class ScaleByAdopt(LeafRule):

@@ -27,8 +27,8 @@ class ScaleByMadgrad(LeafRule):
     Raises:
       ValueError: `update` was called without parameters.
 
-    Defazio & Jelassi 2021, arXiv:2101.11075, algorithm 1, whose c is 1 - momentum. optax: contrib.scale_by_madgrad.
-    torch: none.
+    Defazio & Jelassi 2021, arXiv:2101.11075, algorithm 1, whose c is 1 - momentum. optax: contrib.scale_by_madgrad,
+    which takes sqrt(t) in float32 for float64 parameters too. torch: none.
     """
 
     learning_rate: NonNegative

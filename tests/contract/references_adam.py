@@ -141,15 +141,18 @@ def adopt(grads, b1, b2, eps, clip=True):
     return out
 
 
-def madgrad(grads, learning_rate, momentum, eps, x0):
-    """Defazio & Jelassi 2021, algorithm 1, with c = 1 - momentum; the parameters after each step.
+def madgrad(slope, steps, learning_rate, momentum, eps, x0, weight_decay=0.0):
+    """Defazio & Jelassi 2021, algorithm 1, with c = 1 - momentum: the parameters after each step.
 
-    As the authors' code has it, eps is added to the learning rate too.
+    As the authors' code has it, eps is added to the learning rate too. A constant `learning_rate` or a function of the
+    step from 0 on; `slope` is a function of the step and the parameters.
     """
     s, v, x = 0.0, 0.0, x0
     out = []
-    for k, g in enumerate(grads):
-        weight = (learning_rate + eps) * np.sqrt(k + 1)
+    for k in range(steps):
+        g = slope(k, x) + weight_decay * x
+        rate = learning_rate(k) if callable(learning_rate) else learning_rate
+        weight = (rate + eps) * np.sqrt(k + 1)
         s = s + weight * g
         v = v + weight * g**2
         z = x0 - s / (np.cbrt(v) + eps)

@@ -75,14 +75,29 @@ def test_first_steps_are_the_box_s(name):
 
 
 def test_first_steps_of_madgrad_are_the_box_s():
-    x, grads = START, []
-    expected = []
-    for _ in range(STEPS):
-        grads.append(slope(x))
-        x = boxes.madgrad(grads, RATE, 0.9, 1e-6, START)[-1]
-        expected.append(x)
+    expected = boxes.madgrad(lambda step, x: slope(x), STEPS, RATE, 0.9, 1e-6, START)
     with jax.enable_x64(True):
         np.testing.assert_allclose(descend(gx.madgrad(RATE)), expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda rate: gx.radam(rate, eps_root=1e-8), lambda rate: gx.radam(rate, 0.9, 0.9), gx.madgrad, gx.adan]
+)
+def test_derivatives_by_the_rate_are_those_of_finite_differences(make):
+    # Where the contract cannot compare them: optax's are NaN (radam), or its numbers are not ours (madgrad, adan).
+    def loss(rate):
+        x, tx = jnp.asarray(START), make(rate)
+        state = tx.init(x)
+        for _ in range(STEPS):
+            updates, state = tx.update(CURVATURE * x, state, x)
+            x = x + updates
+        return jnp.sum(CURVATURE * x**2) / 2
+
+    with jax.enable_x64(True):
+        loss = jax.jit(loss)
+        rate, h = jnp.asarray(RATE), 1e-6
+        # Central differences: h^2 times the third derivative, and rounding over h.
+        np.testing.assert_allclose(jax.grad(loss)(rate), (loss(rate + h) - loss(rate - h)) / (2 * h), rtol=1e-6)
 
 
 def test_novograd_decays_inside_the_momentum():
@@ -99,7 +114,7 @@ def test_novograd_decays_inside_the_momentum():
 def test_adan_of_optax_looks_ahead_by_another_weight():
     # Why ours is held against the paper: the second step of optax's is neither the paper's nor ours.
     grads = [np.array([1.0]), np.array([2.0])]
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         found = {}
         for name, tx in (("ours", gx.scale_by_adan()), ("theirs", optax.scale_by_adan())):
             state = tx.init(jnp.zeros(1))
@@ -107,7 +122,7 @@ def test_adan_of_optax_looks_ahead_by_another_weight():
                 found[name], state = tx.update(jnp.asarray(grad), state, jnp.zeros(1))
     paper = boxes.adan(grads, 0.98, 0.92, 0.99, 1e-8)[-1]
     np.testing.assert_allclose(found["ours"], paper, rtol=1e-12)
-    assert abs(found["theirs"][0] / paper[0] - 1) > 0.05
+    assert abs(found["theirs"][0] / paper[0] - 1) > 0.04
 
 
 @pytest.mark.parametrize("b2", [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999])
