@@ -35,6 +35,23 @@ from gradxform.optimizers.classic import (
     rmsprop as rmsprop,
     sgd as sgd,
 )
+from gradxform.optimizers.adam_variants import (
+    acprop as acprop,
+    adabelief as adabelief,
+    adamax as adamax,
+    adamaxw as adamaxw,
+    adopt as adopt,
+    amsgrad as amsgrad,
+    novograd as novograd,
+    radam as radam,
+    yogi as yogi,
+)
+from gradxform.optimizers.momentum_mixtures import (
+    adan as adan,
+    ademamix as ademamix,
+    madgrad as madgrad,
+    simplified_ademamix as simplified_ademamix,
+)
 
 from gradxform.optimizers.layers import adafactor as adafactor, lamb as lamb, lars as lars, sm3 as sm3
 from gradxform.optimizers.signs import (
@@ -86,6 +103,24 @@ from gradxform.rules.shaping import (
     apply_every as apply_every,
     centralize as centralize,
     keep_params_nonnegative as keep_params_nonnegative,
+)
+
+# Adam's relatives.
+from gradxform.rules.adam_variants import (
+    scale_by_acprop as scale_by_acprop,
+    scale_by_adamax as scale_by_adamax,
+    scale_by_adopt as scale_by_adopt,
+    scale_by_amsgrad as scale_by_amsgrad,
+    scale_by_belief as scale_by_belief,
+    scale_by_novograd as scale_by_novograd,
+    scale_by_radam as scale_by_radam,
+    scale_by_yogi as scale_by_yogi,
+)
+from gradxform.rules.dual_averaging import scale_by_madgrad as scale_by_madgrad
+from gradxform.rules.momentum_mixtures import (
+    scale_by_adan as scale_by_adan,
+    scale_by_ademamix as scale_by_ademamix,
+    scale_by_simplified_ademamix as scale_by_simplified_ademamix,
 )
 
 # Scaling by a number.

@@ -10,7 +10,8 @@ import gradxform as gx
 from tests.contract.cases import CASES
 
 PUBLIC = sorted(name for name in vars(gx) if callable(getattr(gx, name)) and not name.startswith("_"))
-IN_OPTAX = [name for name in PUBLIC if callable(getattr(optax, name, None))]
+OPTAX = {**vars(optax.contrib), **vars(optax)}
+IN_OPTAX = [name for name in PUBLIC if callable(OPTAX.get(name))]
 FACTORIES = [name for name in PUBLIC if hasattr(getattr(gx, name), "record")]
 # optax makes these of adam and adamw by presetting nesterov, which is left in their signatures.
 PRESET = {"nadam": {"nesterov"}, "nadamw": {"nesterov"}}
@@ -25,7 +26,7 @@ def test_the_names_of_the_issue_are_in_optax():
 @pytest.mark.parametrize("name", IN_OPTAX)
 def test_arguments_are_optax_s(name):
     ours = inspect.signature(getattr(gx, name)).parameters
-    theirs = dict(inspect.signature(getattr(optax, name)).parameters)
+    theirs = dict(inspect.signature(OPTAX[name]).parameters)
     for preset in PRESET.get(name, ()):
         del theirs[preset]
     shared = [ours[argument] for argument in theirs]
@@ -38,8 +39,11 @@ def test_arguments_are_optax_s(name):
 
 
 def _default(parameter):
-    """A default as something to compare: of a function of (step, exponent), as of decay_rate_fn, a value."""
-    return round(float(parameter.default(3, 0.8)), 6) if inspect.isfunction(parameter.default) else parameter.default
+    """A default as something to compare: of a function, of one or two numbers, what it computes."""
+    if not inspect.isfunction(parameter.default):
+        return parameter.default
+    arguments = (3.0, 0.8)[: len(inspect.signature(parameter.default).parameters)]
+    return round(float(parameter.default(*arguments)), 6)
 
 
 @pytest.mark.parametrize("name", FACTORIES)

@@ -9,6 +9,8 @@ from tests.contract.case import MASK, Case, same, warm_up
 
 ADAM = {"b1": 0.8, "b2": 0.95, "eps": 1e-6}
 
+CLASSIC_NEED_PARAMS = {"add_decayed_weights", "adaptive_grad_clip", "adamw", "nadamw", "chain"}
+
 CLASSIC = [
     same("trace", 0.9),
     same("trace", 0.9, nesterov=True, variant="nesterov"),

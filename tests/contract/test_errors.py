@@ -6,11 +6,9 @@ import pytest
 
 import gradxform as gx
 from tests.contract.case import at, gradients, params
-from tests.contract.cases import CASES
-from tests.contract.cases_layers import LAYERS_AND_SIGNS_NEED_PARAMS
+from tests.contract.cases import CASES, NEED_PARAMS
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-NEED_PARAMS = {"add_decayed_weights", "adaptive_grad_clip", "adamw", "nadamw", "chain"} | LAYERS_AND_SIGNS_NEED_PARAMS
 
 
 def replaced(tree, leaf):
