@@ -35,6 +35,18 @@ from gradxform.optimizers.classic import (
     sgd as sgd,
 )
 
+# Optimizers without a learning rate.
+from gradxform.optimizers.distance import cocob as cocob, dog as dog, dowg as dowg
+from gradxform.rules.adaptation import dadapt_adamw as dadapt_adamw, prodigy as prodigy
+from gradxform.rules.betting import scale_by_cocob as scale_by_cocob
+from gradxform.rules.distance import (
+    scale_by_distance_over_gradients as scale_by_distance_over_gradients,
+    scale_by_dog as scale_by_dog,
+    scale_by_dowg as scale_by_dowg,
+)
+from gradxform.rules.model_based import momo as momo, momo_adam as momo_adam
+from gradxform.rules.plateau import reduce_on_plateau as reduce_on_plateau
+
 # Momentum.
 from gradxform.rules.momentum import ema as ema, trace as trace, velocity as velocity
 
@@ -67,6 +79,7 @@ from gradxform.rules.clipping import (
     clip_by_block_rms as clip_by_block_rms,
     clip_by_global_norm as clip_by_global_norm,
     clip_by_norm as clip_by_norm,
+    normalize as normalize,
     normalize_by_global_norm as normalize_by_global_norm,
     zero_nans as zero_nans,
 )

@@ -84,6 +84,14 @@ class Tree(Context):
         """The norm of order `ord` of all leaves together, of shape ()."""
         return reductions.norm(jax.tree.leaves(tree), ord)
 
+    def vdot(self, left: Any, right: Any) -> jax.Array:
+        """The inner product of two trees, of shape (); for complex leaves its real part."""
+        return reductions.vdot(jax.tree.leaves(left), jax.tree.leaves(right))
+
+    def sum(self, tree: Any) -> jax.Array:
+        """The sum of all elements of all leaves, real numbers or bools, of shape ()."""
+        return reductions.total(jax.tree.leaves(tree))
+
     def map(self, function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
         """`function` of each leaf and of the leaves of `rest` in its place."""
         return jax.tree.map(function, tree, *rest)

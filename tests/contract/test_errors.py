@@ -1,5 +1,7 @@
 """Wrong input fails where it is, at trace time, in words that name the path, what was expected and what came."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -22,9 +24,10 @@ def fails(error, match, case, updates, with_params=True):
     tx, first = case.make(), params()
     state = tx.init(first)
     given = first if with_params else None
-    for update in (tx.update, lambda *args: jax.eval_shape(tx.update, *args)):
+    update = functools.partial(tx.update, **case.extra)
+    for call in (update, functools.partial(jax.eval_shape, update)):
         with pytest.raises(error, match=match):
-            update(updates, state, given)
+            call(updates, state, given)
 
 
 @every_case
@@ -70,11 +73,11 @@ def test_integer_update(case):
 def test_missing_parameters(case):
     tx, first, grad = case.make(), params(), at(0, gradients(1))
     state = tx.init(first)
-    if case.public_name in NEED_PARAMS:
+    if case.needs_params or case.public_name in NEED_PARAMS:
         with pytest.raises(ValueError, match=r"needs the parameters: call update\(updates, state, params\)"):
-            tx.update(grad, state)
+            tx.update(grad, state, **case.extra)
     else:
-        updates, _ = tx.update(grad, state)
+        updates, _ = tx.update(grad, state, **case.extra)
         assert jax.tree.structure(updates) == jax.tree.structure(grad)
 
 

@@ -14,12 +14,12 @@ WITH_OPTAX = [case for case in CASES if case.optax]
 WITH_FORMULA = [case for case in CASES if case.reference]
 
 
-def run(tx, params, grads):
+def run(tx, params, grads, extra):
     """The updates and the parameters of each step, in one compiled scan."""
 
     def step(carry, grad):
         params, state = carry
-        updates, state = tx.update(grad, state, params)
+        updates, state = tx.update(grad, state, params, **extra)
         params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), params, updates)
         return (params, state), (updates, params)
 
@@ -39,18 +39,18 @@ def test_equals_optax_over_100_steps_in_float64(case):
     with jax.enable_x64(True):
         first, grads = params(np.float64), gradients(STEPS, np.float64)
         with jax.numpy_dtype_promotion("standard"):
-            theirs = run(case.optax(), first, grads)
+            theirs = run(case.optax(), first, grads, case.extra)
         # 100 steps of rounding in float64, with what an eps of 1e-8 in a root makes of it.
-        assert_close(run(case.make(), first, grads), theirs, rtol=1e-9, atol=1e-12)
+        assert_close(run(case.make(), first, grads, case.extra), theirs, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("case", WITH_OPTAX, ids=lambda case: case.name)
 def test_equals_optax_over_100_steps_in_float32(case):
     first, grads = params(), gradients(STEPS)
     with jax.numpy_dtype_promotion("standard"):
-        theirs = run(case.optax(), first, grads)
+        theirs = run(case.optax(), first, grads, case.extra)
     # optax takes 1 - b2^t in float32, which at b2 = 0.999 and small t is off by 3e-5; the parameters inherit it.
-    assert_close(run(case.make(), first, grads), theirs, rtol=2e-4, atol=2e-5)
+    assert_close(run(case.make(), first, grads, case.extra), theirs, rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("case", WITH_FORMULA, ids=lambda case: case.name)
@@ -58,7 +58,7 @@ def test_equals_the_formula_over_100_steps(case):
     with jax.enable_x64(True):
         grads = gradients(STEPS, np.float64)
         steps = [[np.asarray(leaf) for leaf in jax.tree.leaves(at(i, grads))] for i in range(STEPS)]
-        updates, _ = run(case.make(), params(np.float64), grads)
+        updates, _ = run(case.make(), params(np.float64), grads, case.extra)
         # The same operations in another order, in float64.
         for i, expected in enumerate(case.reference(steps)):
             assert_close(at(i, updates), expected, rtol=1e-10, atol=1e-13)

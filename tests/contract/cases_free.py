@@ -1,0 +1,95 @@
+"""Optimizers without a learning rate, and what else optax.contrib has that reads the loss."""
+
+import dataclasses
+from typing import Any
+
+import optax
+
+import gradxform as gx
+from tests.contract.case import Case, same, warm_up
+
+
+def contrib(name: str, *args: Any, variant: str = "", **kwargs: Any) -> Case:
+    """A case that optax.contrib has under the same name; the fields of the case are among the keywords."""
+    fields = {field.name for field in dataclasses.fields(Case)}
+    of_case = {key: kwargs.pop(key) for key in list(kwargs) if key in fields}
+    make, theirs = getattr(gx, name), getattr(optax.contrib, name)
+    return Case(
+        f"{name}:{variant}" if variant else name,
+        lambda: make(*args, **kwargs),
+        optax=lambda: theirs(*args, **kwargs),
+        **of_case,
+    )
+
+
+# Roots of 0 at the first step, where optax's derivative is NaN: of |p - p_0| in the distances, and of the mean square
+# beside sums that begin at 0 in D-Adaptation and Prodigy.
+ROOT_OF_ZERO: dict[str, Any] = {"smooth": False, "needs_params": True}
+VALUE: dict[str, Any] = {"needs_params": True, "extra": {"value": 1.5}}
+
+RATE_FREE = [
+    dataclasses.replace(same("scale_by_distance_over_gradients", real_only=True), **ROOT_OF_ZERO),
+    dataclasses.replace(
+        same(
+            "scale_by_distance_over_gradients",
+            1e-3,
+            param_dtype="float32",
+            global_scale=-0.5,
+            variant="scaled",
+            real_only=True,
+        ),
+        **ROOT_OF_ZERO,
+    ),
+    Case(
+        "scale_by_dog",
+        lambda: gx.scale_by_dog("heuristic", 1e-3),
+        optax=lambda: optax.chain(optax.contrib.dog(1.0, ("heuristic", 1e-3)), optax.scale(-1.0)),
+        **ROOT_OF_ZERO,
+    ),
+    Case(
+        "scale_by_dowg",
+        lambda: gx.scale_by_dowg(1e-3),
+        optax=lambda: optax.chain(optax.contrib.dowg(1.0, 1e-3), optax.scale(-1.0)),
+        **ROOT_OF_ZERO,
+    ),
+    contrib("dog", **ROOT_OF_ZERO),
+    contrib("dog", warm_up, ("distance", 0.1), weight_decay=0.1, variant="distance", **ROOT_OF_ZERO),
+    contrib("dog", init_step=("learning_rate", 0.1), variant="first rate", **ROOT_OF_ZERO),
+    contrib("dowg", **ROOT_OF_ZERO),
+    contrib("dowg", 0.5, 0.1, weight_decay=0.1, variant="decay", **ROOT_OF_ZERO),
+    contrib("dadapt_adamw", **ROOT_OF_ZERO),
+    contrib("dadapt_adamw", warm_up, (0.8, 0.99), estim_lr0=1e-3, weight_decay=0.1, variant="decay", **ROOT_OF_ZERO),
+    contrib("prodigy", **ROOT_OF_ZERO),
+    contrib(
+        "prodigy",
+        warm_up,
+        (0.8, 0.99),
+        0.9,
+        estim_lr0=1e-3,
+        estim_lr_coef=0.5,
+        weight_decay=0.1,
+        safeguard_warmup=True,
+        variant="safeguard",
+        **ROOT_OF_ZERO,
+    ),
+    contrib("momo", **VALUE),
+    contrib("momo", warm_up, 0.8, 0.5, 0.1, True, variant="adapt", **VALUE),
+    contrib("momo_adam", **VALUE),
+    contrib(
+        "momo_adam",
+        warm_up,
+        0.8,
+        0.99,
+        lower_bound=0.5,
+        weight_decay=0.1,
+        adapt_lower_bound=True,
+        variant="adapt",
+        **VALUE,
+    ),
+    contrib("scale_by_cocob", real_only=True, needs_params=True),
+    contrib("cocob", real_only=True, needs_params=True),
+    contrib("cocob", warm_up, 10.0, 1e-3, 0.1, real_only=True, needs_params=True, variant="decay"),
+    contrib("normalize"),
+    contrib("reduce_on_plateau", extra={"value": 1.5}),
+    contrib("reduce_on_plateau", 0.5, 3, cooldown=2, min_scale=0.1, atol=0.1, extra={"value": 1.5}, variant="cooldown"),
+]
