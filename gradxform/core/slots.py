@@ -137,6 +137,9 @@ def _filled(rule: Rule, slot: Slot, leaf: Any, shape: tuple[int, ...], where: Ca
     if slot.copy:
         # A copy indeed: the first step may donate both the parameter and the slot.
         return jnp.array(leaf, dtype, copy=True)
+    if slot.axes == ():
+        # What a whole leaf has in common is the same on all devices, however the leaf is spread.
+        return jnp.full((), value, dtype)
     return jnp.full_like(leaf, value, dtype=dtype, shape=None if shape == leaf.shape else shape)
 
 

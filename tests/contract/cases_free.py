@@ -6,7 +6,8 @@ from typing import Any
 import optax
 
 import gradxform as gx
-from tests.contract.case import Case, same, warm_up
+from tests.contract import references_free
+from tests.contract.case import Case, warm_up
 
 
 def contrib(name: str, *args: Any, variant: str = "", **kwargs: Any) -> Case:
@@ -28,17 +29,20 @@ ROOT_OF_ZERO: dict[str, Any] = {"smooth": False, "needs_params": True}
 VALUE: dict[str, Any] = {"needs_params": True, "extra": {"value": 1.5}}
 
 RATE_FREE = [
-    dataclasses.replace(same("scale_by_distance_over_gradients", real_only=True), **ROOT_OF_ZERO),
-    dataclasses.replace(
-        same(
-            "scale_by_distance_over_gradients",
-            1e-3,
-            param_dtype="float32",
-            global_scale=-0.5,
-            variant="scaled",
-            real_only=True,
-        ),
-        **ROOT_OF_ZERO,
+    # optax's sums of squares have shape (1,), and so has its update of a scalar: no step can be done with it.
+    Case(
+        "scale_by_distance_over_gradients",
+        gx.scale_by_distance_over_gradients,
+        reference=references_free.layerwise_dog(1e-6, 1e-8, 1.0),
+        real_only=True,
+        needs_params=True,
+    ),
+    Case(
+        "scale_by_distance_over_gradients:scaled",
+        lambda: gx.scale_by_distance_over_gradients(1e-3, 1e-4, global_scale=-0.5),
+        reference=references_free.layerwise_dog(1e-3, 1e-4, -0.5),
+        real_only=True,
+        needs_params=True,
     ),
     Case(
         "scale_by_dog",
