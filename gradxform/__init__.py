@@ -16,6 +16,7 @@ from gradxform.core.record import (
 )
 from gradxform.core.rule import (
     Extra as Extra,
+    Inner as Inner,
     Key as Key,
     LeafRule as LeafRule,
     Metric as Metric,
@@ -46,6 +47,13 @@ from gradxform.rules.distance import (
 )
 from gradxform.rules.model_based import momo as momo, momo_adam as momo_adam
 from gradxform.rules.plateau import reduce_on_plateau as reduce_on_plateau
+
+# Second derivatives.
+from gradxform.optimizers.curvature import sophia as sophia
+from gradxform.rules.curvature import (
+    hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian,
+    scale_by_sophia as scale_by_sophia,
+)
 
 # Momentum.
 from gradxform.rules.momentum import ema as ema, trace as trace, velocity as velocity

@@ -146,7 +146,7 @@ def _advance_tree(rule: TreeRule, updates: Any, old: Any, step: Step) -> tuple[A
     static, hypers = split(rule, step.done)
     bound = static.replace(**{name: jax.tree.map(lambda x: _as_real(x, real), value) for name, value in hypers.items()})
     extra = {name: _as_real(value, real) for name, value in _extras(rule, step.extra).items()}
-    tree = Tree(rule.call_name, step.number, extra, jax.tree.map(fit, step.params))
+    tree = Tree(rule.call_name, step.number, extra, jax.tree.map(fit, step.params), step.extra)
     updates = jax.tree.map(fit, updates)
     slots = with_step_keys(rule, jax.tree.map(fit, old))
     factor = None
@@ -204,8 +204,11 @@ def _scale(updates: Any, factor: jax.Array) -> Any:
 def _as_real(value: Any, dtype: Any) -> Any:
     """A real number or array in the dtype of computation; whatever else an extra argument may be, as it is."""
     is_number = isinstance(value, float | int) and not isinstance(value, bool)
-    is_array = hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
-    return jnp.asarray(value, dtype) if is_number or is_array else value
+    return jnp.asarray(value, dtype) if is_number or _is_floating(value) else value
+
+
+def _is_floating(value: Any) -> bool:
+    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
 
 
 def _cast_like(updates: Any, came: Any) -> Any:

@@ -77,6 +77,14 @@ def total_size(x: jax.Array) -> int:
     return x.size * math.prod(lax.axis_size(name) for name in varying_axes(x))
 
 
+def own_key(key: jax.Array, index: int, leaf: jax.Array) -> jax.Array:
+    """The random key of the index-th leaf; of a leaf that is spread over devices, each draws for its own part."""
+    key = jax.random.fold_in(key, index)
+    for axis in varying_axes(leaf):
+        key = jax.random.fold_in(key, lax.axis_index(axis))
+    return key
+
+
 def any_true(x: jax.Array) -> jax.Array:
     """Whether any element of a leaf of bools is true, on any device."""
     axes = varying_axes(x)

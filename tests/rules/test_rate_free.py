@@ -15,6 +15,7 @@ FIRST = {"a": np.array([[1.0, -2.0], [0.5, 4.0]]), "b": np.array([-1.5, 0.25])}
 CURVATURE = {"a": np.array([[1.0, 2.0], [0.5, 1.5]]), "b": np.array([3.0, 0.7])}
 X0, CURVATURES = (np.concatenate([np.ravel(tree["a"]), tree["b"]]) for tree in (FIRST, CURVATURE))
 NAMES = ["cocob", "dadapt_adamw", "dog", "dowg", "momo", "momo_adam", "normalize", "prodigy", "reduce_on_plateau"]
+NAMES += ["scale_by_cocob", "hutchinson_estimator_diag_hessian", "sophia"]
 
 
 def loss(x):
@@ -26,14 +27,15 @@ def grad(x):
     return CURVATURES * (x - 3)
 
 
-def ours(tx, with_value=False):
+def ours(tx, with_value=False, **extra):
     """The parameters, as one vector, after each of five steps of descent."""
     with jax.enable_x64(True):
         tree = jax.tree.map(jnp.asarray, FIRST)
         state, points = tx.init(tree), []
         for _ in range(STEPS):
             grads = jax.tree.map(lambda p, c: c * (p - 3), tree, CURVATURE)
-            extra = {"value": loss(points[-1] if points else X0)} if with_value else {}
+            if with_value:
+                extra = {"value": loss(points[-1] if points else X0)}
             updates, state = tx.update(grads, state, tree, **extra)
             tree = gx.apply_updates(tree, updates)
             points.append(np.concatenate([np.ravel(tree["a"]), tree["b"]]))
@@ -177,6 +179,80 @@ def test_cocob():
     assert_follow(ours(gx.cocob(alpha=alpha)), points)
 
 
+def objective(tree):
+    """The loss, less its minimum, as a function of the parameters; its Hessian is diagonal."""
+    parts = jax.tree.map(lambda p, c: jnp.sum(c * jnp.square(p - 3)) / 2, tree, CURVATURE)
+    return sum(jax.tree.leaves(parts))
+
+
+@pytest.mark.parametrize("estimate", [gx.hutchinson_estimator_diag_hessian(3), None])
+def test_sophia(estimate):
+    """Liu et al. 2023, algorithm 3, with a diagonal Hessian, of which Hutchinson's estimate is exact.
+
+    Two conventions, which are optax's: m is bias-corrected, and a step divides by the h from before its estimate.
+    """
+    if estimate is None:
+        estimate = optax.contrib.hutchinson_estimator_diag_hessian()
+    b1, b2, gamma, eps, decay, rate, points = 0.9, 0.8, 2.0, 1e-2, 0.1, 0.1, []
+    x, m, h = X0, np.zeros(6), np.zeros(6)
+    for t in range(STEPS):
+        m = b1 * m + (1 - b1) * grad(x)
+        u = np.clip(m / (1 - b1 ** (t + 1)) / np.maximum(gamma * h, eps), -1, 1)
+        if t % 2 == 0:
+            h = b2 * h + (1 - b2) * CURVATURES
+        x = x - rate * decay * x - rate * u
+        points.append(x)
+    tx = gx.sophia(rate, b1, b2, eps, decay, gamma=gamma, update_interval=2, hessian_diagonal_fn=estimate)
+    with jax.numpy_dtype_promotion("standard"):
+        assert_follow(ours(tx, obj_fn=objective), points)
+
+
+def test_hutchinson_is_right_in_the_mean_and_draws_anew():
+    hessian = jnp.array([[2.0, 0.5, -1.0], [0.5, 1.0, 0.3], [-1.0, 0.3, -3.0]])
+    tx, x = gx.hutchinson_estimator_diag_hessian(jax.random.key(1)), jnp.ones(3)
+
+    def step(state, _):
+        update, state = tx.update(x, state, x, obj_fn=lambda p: p @ hessian @ p / 2)
+        return state, update
+
+    _, estimates = jax.lax.scan(step, tx.init(x), length=4000)
+    # Each has a variance of the squares beside the diagonal: 1.25 at most, over 4000 steps.
+    np.testing.assert_allclose(estimates.mean(0), jnp.diagonal(hessian), atol=4 * (1.25 / 4000) ** 0.5)
+    assert len(np.unique(estimates[:, 0])) > 2
+
+
+def test_sophia_in_shard_map():
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    tree = {"cut": jnp.linspace(-2.0, 2.0, 16), "whole": jnp.arange(3.0)}
+    tx = gx.scale_by_sophia(gamma=1.0, update_interval=2)
+
+    def steps(tree, total):
+        def loss(p):
+            return total(jnp.sum(p["cut"] ** 4)) + jnp.sum(p["whole"] ** 4)
+
+        state, updates = tx.init(tree), None
+        for _ in range(3):
+            updates, state = tx.update(jax.grad(loss)(tree), state, tree, obj_fn=loss)
+        return updates, gx.metrics(state)
+
+    specs = {"cut": jax.P("data"), "whole": jax.P()}
+    spread = jax.shard_map(
+        lambda t: steps(t, lambda x: jax.lax.psum(x, "data")), mesh=mesh, in_specs=(specs,), out_specs=(specs, jax.P())
+    )
+    got, expected = jax.jit(spread)(tree), steps(tree, lambda x: x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), got, expected)
+
+
+def test_sophia_prints_its_win_rate_when_asked(capsys):
+    tx = gx.scale_by_sophia(verbose=True, print_win_rate_every_n_steps=2)
+    tree = jnp.ones(4)
+    state = tx.init(tree)
+    for _ in range(4):
+        _, state = tx.update(tree, state, tree, obj_fn=lambda p: jnp.sum(p**2))
+    jax.effects_barrier()
+    assert capsys.readouterr().out.count("win rate") == 2
+
+
 @pytest.mark.parametrize("accumulation_size", [1, 2])
 def test_reduce_on_plateau_equals_optax_on_values_that_fall_and_stay(accumulation_size):
     arguments = {"factor": 0.5, "patience": 2, "cooldown": 2, "accumulation_size": accumulation_size, "min_scale": 0.1}
@@ -239,5 +315,7 @@ def test_pairs_of_numbers_are_hyperparameters_each():
 def test_arguments_are_optax_s(name):
     ours, theirs = (inspect.signature(getattr(module, name)).parameters for module in (gx, optax.contrib))
     assert list(ours) == list(theirs)
-    assert [p.default for p in ours.values()] == [p.default for p in theirs.values()]
+    # Of sophia, the estimator of either library.
+    defaults = [[p.default for p in args.values() if p.name != "hessian_diagonal_fn"] for args in (ours, theirs)]
+    assert defaults[0] == defaults[1]
     assert [p.kind for p in ours.values()] == [p.kind for p in theirs.values()]
