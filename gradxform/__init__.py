@@ -17,6 +17,7 @@ from gradxform.core.record import (
 )
 from gradxform.core.rule import (
     Extra as Extra,
+    Inner as Inner,
     Key as Key,
     LeafRule as LeafRule,
     Metric as Metric,
@@ -67,6 +68,25 @@ from gradxform.optimizers.signs import (
     signum as signum,
 )
 from gradxform.rules.layerwise import fromage as fromage
+
+# Optimizers without a learning rate.
+from gradxform.optimizers.distance import cocob as cocob, dog as dog, dowg as dowg
+from gradxform.rules.adaptation import dadapt_adamw as dadapt_adamw, prodigy as prodigy
+from gradxform.rules.betting import scale_by_cocob as scale_by_cocob
+from gradxform.rules.distance import (
+    scale_by_distance_over_gradients as scale_by_distance_over_gradients,
+    scale_by_dog as scale_by_dog,
+    scale_by_dowg as scale_by_dowg,
+)
+from gradxform.rules.model_based import momo as momo, momo_adam as momo_adam
+from gradxform.rules.plateau import reduce_on_plateau as reduce_on_plateau
+
+# Second derivatives.
+from gradxform.optimizers.curvature import sophia as sophia
+from gradxform.rules.curvature import (
+    hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian,
+    scale_by_sophia as scale_by_sophia,
+)
 
 # Momentum.
 from gradxform.rules.momentum import ema as ema, trace as trace, velocity as velocity
@@ -142,6 +162,7 @@ from gradxform.rules.clipping import (
     clip_by_block_rms as clip_by_block_rms,
     clip_by_global_norm as clip_by_global_norm,
     clip_by_norm as clip_by_norm,
+    normalize as normalize,
     normalize_by_global_norm as normalize_by_global_norm,
     zero_nans as zero_nans,
 )

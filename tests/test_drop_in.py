@@ -39,7 +39,9 @@ def test_arguments_are_optax_s(name):
 
 
 def _default(parameter):
-    """A default as something to compare: of a function, of one or two numbers, what it computes."""
+    """A default as something to compare: of a function what it computes, of a transform that it is one."""
+    if isinstance(parameter.default, optax.GradientTransformation):
+        return "a transform"
     if not inspect.isfunction(parameter.default):
         return parameter.default
     arguments = (3.0, 0.8)[: len(inspect.signature(parameter.default).parameters)]

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from gradxform.core import reductions
 from gradxform.core.record import show
@@ -86,9 +87,11 @@ class Leaf(Context):
 class Tree(Context):
     """The context of a TreeRule: reductions are over all leaves, on all devices together."""
 
-    def __init__(self, rule: str, step: jax.Array, extra: Mapping[str, Any], params: Any) -> None:
+    def __init__(
+        self, rule: str, step: jax.Array, extra: Mapping[str, Any], params: Any, given: Mapping[str, Any]
+    ) -> None:
         super().__init__(rule, step, extra)
-        self._params = params
+        self._params, self._given = params, given
 
     @property
     def params(self) -> Any:
@@ -100,6 +103,29 @@ class Tree(Context):
     def norm(self, tree: Any, ord: float = 2) -> jax.Array:
         """The norm of order `ord` of all leaves together, of shape ()."""
         return reductions.norm(jax.tree.leaves(tree), ord)
+
+    def vdot(self, left: Any, right: Any) -> jax.Array:
+        """The inner product of two trees, of shape (); for complex leaves its real part."""
+        return reductions.vdot(jax.tree.leaves(left), jax.tree.leaves(right))
+
+    def sum(self, tree: Any) -> jax.Array:
+        """The sum of all elements of all leaves, real numbers or bools, of shape ()."""
+        return reductions.total(jax.tree.leaves(tree))
+
+    def size(self, tree: Any) -> int:
+        """How many elements all leaves have."""
+        return sum(map(reductions.total_size, jax.tree.leaves(tree)))
+
+    def random_signs(self, key: jax.Array, like: Any) -> Any:
+        """A tree of -1 and 1, each as likely, in the shapes and dtypes of the leaves of `like`."""
+        leaves, structure = jax.tree.flatten(like)
+        keys = [reductions.own_key(key, index, leaf) for index, leaf in enumerate(leaves)]
+        drawn = [jax.random.rademacher(key, leaf.shape, leaf.dtype) for key, leaf in zip(keys, leaves, strict=True)]
+        return structure.unflatten(drawn)
+
+    def inner(self, transform: Any, updates: Any, state: Any) -> tuple[Any, Any]:
+        """One step of a transform that the rule holds, with the parameters and all extra arguments."""
+        return optax.with_extra_args_support(transform).update(updates, state, self.params, **self._given)
 
     def map(self, function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
         """`function` of each leaf and of the leaves of `rest` in its place."""

@@ -18,7 +18,7 @@ from gradxform.core import checks
 from gradxform.core.context import Tree
 from gradxform.core.guest import Guest
 from gradxform.core.leaves import Program, Shared, advance, program, scaled, split
-from gradxform.core.precision import fitting, is_inexact, mixing
+from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
 from gradxform.core.record import Mask
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
 from gradxform.core.slots import (
@@ -140,11 +140,15 @@ def _advance_leaves(
 
 def _advance_tree(rule: TreeRule, updates: Any, old: Any, step: Step) -> tuple[Any, jax.Array | None, Any]:
     """The updates, the number by which they are still to be multiplied, and the rule's new record."""
+    # One dtype for the whole tree, so that leaves, scalars and hyperparameters meet in the rule's maths.
+    dtypes = [x.dtype for x in jax.tree.leaves((updates, step.params, old)) if is_inexact(x)]
+    fit, real = fitting(*dtypes), real_dtype(*dtypes)
     static, hypers = split(rule, step.done)
-    bound = static.replace(**hypers)
-    tree = Tree(rule.call_name, step.number, _extras(rule, step.extra), step.params)
-    updates = jax.tree.map(_widened, updates)
-    slots = with_step_keys(rule, jax.tree.map(_widened, old))
+    bound = static.replace(**{name: jax.tree.map(lambda x: _as_real(x, real), value) for name, value in hypers.items()})
+    extra = {name: _as_real(value, real) for name, value in _extras(rule, step.extra).items()}
+    tree = Tree(rule.call_name, step.number, extra, jax.tree.map(fit, step.params), step.extra)
+    updates = jax.tree.map(fit, updates)
+    slots = with_step_keys(rule, jax.tree.map(fit, old))
     factor = None
     with jax.named_scope(rule.call_name), mixing(*jax.tree.leaves(updates)):
         if isinstance(rule, TreeScaleRule):
@@ -197,9 +201,14 @@ def _scale(updates: Any, factor: jax.Array) -> Any:
     return jax.tree.map(lambda update: scaled(update, factor), updates)
 
 
-def _widened(x: jax.Array) -> jax.Array:
-    """The array in the dtype of computation of a tree rule; integers and bools as they are."""
-    return fitting(x.dtype)(x) if is_inexact(x) else x
+def _as_real(value: Any, dtype: Any) -> Any:
+    """A real number or array in the dtype of computation; whatever else an extra argument may be, as it is."""
+    is_number = isinstance(value, float | int) and not isinstance(value, bool)
+    return jnp.asarray(value, dtype) if is_number or _is_floating(value) else value
+
+
+def _is_floating(value: Any) -> bool:
+    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
 
 
 def _cast_like(updates: Any, came: Any) -> Any:

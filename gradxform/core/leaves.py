@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -29,7 +29,7 @@ class Shared(NamedTuple):
 
     step: jax.Array
     factor: jax.Array | None
-    hypers: tuple[dict[str, jax.Array], ...]
+    hypers: tuple[dict[str, Any], ...]
     extras: tuple[dict[str, Any], ...]
 
 
@@ -49,13 +49,13 @@ def program(rules: tuple[LeafRule | None, ...]) -> Program:
     return _program(rules, tuple(type(value) for rule in rules if rule for value in rule.fields().values()))
 
 
-@functools.lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)
 def _program(rules: tuple[LeafRule | None, ...], types: tuple[type, ...]) -> Program:
     del types
     return Program(rules)
 
 
-def split(rule: Rule, count: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+def split(rule: Rule, count: jax.Array) -> tuple[Any, dict[str, Any]]:
     """Parts a rule in what is static and the hyperparameters that are arrays, schedules taken at `count`.
 
     Python's own numbers stay static: XLA folds them, and 1 - b2 is taken in Python's precision.
@@ -63,17 +63,22 @@ def split(rule: Rule, count: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
     values = {}
     for name in rule.numeric:
         value, what = getattr(rule, name), f"{rule.call_name}: {name}"
-        if callable(value):
-            value, what = jnp.asarray(value(count)), f"{what} at this step"
-        elif not isinstance(value, np.generic | np.ndarray | jax.Array):
-            continue
-        values[name] = checks.scalar(what, jnp.asarray(value))
+        at_step = jax.tree.map(partial(_at, count, what), value, is_leaf=callable)
+        if any(isinstance(number, jax.Array) for number in jax.tree.leaves(at_step)):
+            values[name] = jax.tree.map(jnp.asarray, at_step)
     # The mask is no part of what is traced: two that choose the same leaves share a trace.
     masks = [name for name, role in rule.roles.items() if role is Mask]
     return rule.replace(**dict.fromkeys([*values, *masks])), values
 
 
-@functools.partial(jax.jit, static_argnums=0)
+def _at(count: jax.Array, what: str, value: Any) -> Any:
+    """A hyperparameter at a step: an array, or a number of Python's own as it is."""
+    if callable(value):
+        return checks.scalar(f"{what} at this step", jnp.asarray(value(count)))
+    return checks.scalar(what, jnp.asarray(value)) if isinstance(value, np.generic | np.ndarray | jax.Array) else value
+
+
+@partial(jax.jit, static_argnums=0)
 def advance(
     program: Program, grad: jax.Array, records: tuple[Any, ...], param: jax.Array | None, shared: Shared
 ) -> tuple[jax.Array, tuple[Any, ...]]:
@@ -90,7 +95,7 @@ def advance(
         if rule is None:
             kept.append(record)
             continue
-        bound = rule.replace(**{name: value.astype(real) for name, value in hypers.items()})
+        bound = rule.replace(**jax.tree.map(lambda number: number.astype(real), hypers))
         leaf = Leaf(rule.call_name, shared.step, extra, param)
         with jax.named_scope(rule.call_name), mixing(grad):
             result = bound.update(update, jax.tree.map(fit, record), leaf)

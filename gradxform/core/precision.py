@@ -44,7 +44,7 @@ def fitting(*dtypes: Any) -> Callable[[jax.Array], jax.Array]:
     real = real_dtype(*dtypes)
 
     def fit(x: jax.Array) -> jax.Array:
-        if not is_inexact(x):
+        if x.dtype == real or not is_inexact(x):
             return x
         return x.astype(wider(real, jnp.complex64) if is_complex(x) else real)
 

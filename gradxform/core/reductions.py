@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gradxform.core.precision import DType, fitting, mixing, real_dtype
+from gradxform.core.precision import DType, fitting, is_complex, is_inexact, mixing, real_dtype
 from gradxform.maths import abs_pow, safe_root, unit_scale
 
 Axes = tuple[str, ...]
@@ -37,10 +37,10 @@ def norm(leaves: Sequence[jax.Array], ord: float = 2) -> jax.Array:
     Returns:
       A real array of shape (), float32 at least. NaN if a leaf holds NaN, infinity if one holds infinity.
     """
+    dtype = real_dtype(*(leaf.dtype for leaf in leaves))
     leaves = [leaf for leaf in leaves if leaf.size]
     if not leaves:
-        return jnp.zeros((), jnp.float32)
-    dtype = real_dtype(*(leaf.dtype for leaf in leaves))
+        return jnp.zeros((), dtype)
     if math.isinf(ord):
         return _largest(leaves, dtype)
     if ord == 2:
@@ -49,9 +49,40 @@ def norm(leaves: Sequence[jax.Array], ord: float = 2) -> jax.Array:
     return safe_root(_power_sum(leaves, scale, ord, dtype), ord) / scale
 
 
+def vdot(lefts: Sequence[jax.Array], rights: Sequence[jax.Array]) -> jax.Array:
+    """The inner product of two lists of leaves, on all devices together: the real part of the sum of conj(a) b.
+
+    Returns:
+      A real array of shape (), float32 at least.
+    """
+    dtype = real_dtype(*(leaf.dtype for leaf in (*lefts, *rights)))
+    # A sum of products: a dot on an accelerator would round its inputs to fewer bits.
+    return total([_real_product(a, b) for a, b in zip(lefts, rights, strict=True)], dtype)
+
+
+def total(leaves: Sequence[jax.Array], dtype: DType | None = None) -> jax.Array:
+    """The sum of all elements of all leaves of real numbers or bools, on all devices together.
+
+    Returns:
+      A real array of shape (), float32 at least.
+    """
+    dtype = real_dtype(*(leaf.dtype for leaf in leaves if is_inexact(leaf))) if dtype is None else dtype
+    if not leaves:
+        return jnp.zeros((), dtype)
+    return _joined(list(leaves), [jnp.sum(leaf, dtype=dtype) for leaf in leaves], dtype, lax.add, lax.psum)
+
+
 def total_size(x: jax.Array) -> int:
     """How many elements a leaf has on all devices together."""
     return x.size * math.prod(lax.axis_size(name) for name in varying_axes(x))
+
+
+def own_key(key: jax.Array, index: int, leaf: jax.Array) -> jax.Array:
+    """The random key of the index-th leaf; of a leaf that is spread over devices, each draws for its own part."""
+    key = jax.random.fold_in(key, index)
+    for axis in varying_axes(leaf):
+        key = jax.random.fold_in(key, lax.axis_index(axis))
+    return key
 
 
 def any_true(x: jax.Array) -> jax.Array:
@@ -87,6 +118,13 @@ def _power_sum(leaves: list[jax.Array], scale: jax.Array, ord: float, dtype: DTy
 
 def _largest(leaves: list[jax.Array], dtype: DType) -> jax.Array:
     return _joined(leaves, [_leaf_largest(leaf) for leaf in leaves], dtype, lax.max, lax.pmax)
+
+
+@jax.jit
+def _real_product(a: jax.Array, b: jax.Array) -> jax.Array:
+    fit = fitting(a.dtype, b.dtype)
+    a, b = fit(a), fit(b)
+    return (jnp.conj(a) * b).real if is_complex(a) else a * b
 
 
 @partial(jax.jit, static_argnames="ord")

@@ -78,6 +78,17 @@ class Extra:
     """An argument of `update(..., name=value)` that a rule reads as `leaf.extra["name"]`, such as the loss's value."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    """The state of a transform, ours or optax's, that a TreeRule holds in a field and calls with `tree.inner`.
+
+    Args:
+      field: the name of the field that holds the transform.
+    """
+
+    field: str
+
+
 class Rule(Record):
     """What LeafRule and TreeRule share: the declarations, read from the class body.
 
@@ -88,6 +99,7 @@ class Rule(Record):
     metrics: ClassVar[dict[str, Metric]]
     keys: ClassVar[dict[str, Key]]
     extras: ClassVar[tuple[str, ...]]
+    inners: ClassVar[dict[str, Inner]]
     State: ClassVar[Any]
     real_only: ClassVar[bool] = False
     any_dtype: ClassVar[bool] = False
@@ -103,7 +115,11 @@ class Rule(Record):
         cls.metrics = {name: value for name, value in declared.items() if isinstance(value, Metric)}
         cls.keys = {name: value for name, value in declared.items() if isinstance(value, Key)}
         cls.extras = tuple(name for name, value in declared.items() if isinstance(value, Extra))
-        cls.State = cast(Any, namedtuple(f"{cls.__name__}State", (*cls.slots, *cls.keys, *cls.metrics)))
+        cls.inners = {name: value for name, value in declared.items() if isinstance(value, Inner)}
+        if cls.inners and not issubclass(cls, TreeRule):
+            raise TypeError(f"{cls.__name__}: only a TreeRule has a transform within")
+        names = (*cls.slots, *cls.keys, *cls.inners, *cls.metrics)
+        cls.State = cast(Any, namedtuple(f"{cls.__name__}State", names))
         # Pickle finds a class by its qualified name: here, beside the rule.
         cls.State.__qualname__, cls.State.__module__ = f"{cls.__qualname__}.State", cls.__module__
         cls.State.metrics = tuple(cls.metrics)

@@ -13,7 +13,7 @@ from jax import lax
 
 from gradxform.core import checks
 from gradxform.core.precision import compute_dtype, is_complex, is_inexact, real_dtype
-from gradxform.core.reductions import varying_axes
+from gradxform.core.reductions import own_key
 from gradxform.core.rule import LeafRule, Metric, Rule, Slot, TreeRule
 
 
@@ -45,7 +45,8 @@ def first_tree_record(rule: TreeRule, params: Any) -> Any:
             firsts = [_first(rule, slot, leaf, partial(checks.path_of, params, i)) for i, leaf in enumerate(leaves)]
             values[name] = structure.unflatten(firsts)
     metrics = {name: _scalar(metric, *leaves) for name, metric in rule.metrics.items()}
-    return rule.State(**values, **_first_keys(rule), **metrics)
+    within = {name: getattr(rule, inner.field).init(params) for name, inner in rule.inners.items()}
+    return rule.State(**values, **_first_keys(rule), **within, **metrics)
 
 
 def spread(rule: LeafRule, record: Any, updates: Any) -> list[Any]:
@@ -137,6 +138,9 @@ def _filled(rule: Rule, slot: Slot, leaf: Any, shape: tuple[int, ...], where: Ca
     if slot.copy:
         # A copy indeed: the first step may donate both the parameter and the slot.
         return jnp.array(leaf, dtype, copy=True)
+    if slot.axes == ():
+        # What a whole leaf has in common is the same on all devices, however the leaf is spread.
+        return jnp.full((), value, dtype)
     return jnp.full_like(leaf, value, dtype=dtype, shape=None if shape == leaf.shape else shape)
 
 
@@ -168,8 +172,4 @@ def _next_key(rule: Rule, name: str, data: jax.Array) -> jax.Array:
 
 
 def _leaf_key(rule: Rule, name: str, data: jax.Array, index: int, leaf: jax.Array) -> jax.Array:
-    key = jax.random.fold_in(_step_key(rule, name, data), index)
-    # Of a leaf that is spread over devices, each device draws for its own part.
-    for axis in varying_axes(leaf):
-        key = jax.random.fold_in(key, lax.axis_index(axis))
-    return key
+    return own_key(_step_key(rule, name, data), index, leaf)

@@ -35,6 +35,8 @@ def hyperparams(tx: Transform, state: State) -> dict[str, jax.Array]:
     for name, node in tx.stages:
         for field in node.numeric if isinstance(node, Rule) else ():
             value: Any = getattr(node, field)
-            if value is not None:
-                values[f"{name}.{field}"] = jnp.asarray(value(state.count) if callable(value) else value)
+            for path, number in jax.tree_util.tree_flatten_with_path(value, is_leaf=callable)[0]:
+                # Of a pair of numbers, such as betas, each has its index behind the name.
+                key = ".".join([name, field, *(str(part.idx) for part in path)])
+                values[key] = jnp.asarray(number(state.count) if callable(number) else number)
     return values

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from gradxform.core.record import Hyper, NonNegative
 from gradxform.core.rule import LeafRule, Metric, TreeScaleRule
-from gradxform.core.transform import transform
+from gradxform.core.transform import Transform, transform
 from gradxform.maths import Axis, shrink_factor, unit_axes
 
 
@@ -209,6 +209,17 @@ class ZeroNans(LeafRule):
     def update(self, grad, slots, leaf):
         is_nan = jnp.isnan(grad)
         return jnp.where(is_nan, 0, grad), slots._replace(found_nan=leaf.any(is_nan))
+
+
+def normalize() -> Transform:
+    """Makes the joint norm of all updates 1: `normalize_by_global_norm()` under the name that optax.contrib has for it.
+
+        u = g / |g|   with |g| over all leaves;   0 where |g| = 0
+
+    Hazan, Levy & Shalev-Shwartz 2015, arXiv:1507.02030, algorithm 1. optax: contrib.normalize, which for zeros gives
+    NaN. torch: none.
+    """
+    return normalize_by_global_norm()
 
 
 def check_order(rule):

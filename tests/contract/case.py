@@ -26,7 +26,8 @@ class Case:
       reference: the updates of a list of gradients by the paper's formula, if optax has it not.
       real_only: whether complex leaves are an error.
       smooth: whether derivatives through it are compared with optax's.
-      extra: the extra arguments of `update`, as pairs of a name and a value.
+      needs_params: whether `update` must be given the parameters.
+      extra: the extra arguments of `update`, by name.
     """
 
     name: str
@@ -35,7 +36,8 @@ class Case:
     reference: Callable[[list[Any]], list[Any]] | None = None
     real_only: bool = False
     smooth: bool = True
-    extra: tuple[tuple[str, Any], ...] = ()
+    needs_params: bool = False
+    extra: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
 
     @property
     def public_name(self) -> str:

@@ -14,7 +14,7 @@ LAYERS_AND_SIGNS_NEED_PARAMS = {
     *("keep_params_nonnegative", "scale_by_trust_ratio", "scale_by_param_block_norm", "scale_by_param_block_rms"),
     *("lion", "adadelta", "lamb", "lars", "fromage", "adafactor"),
 }
-VALUE = (("value", 0.7),)
+VALUE = {"value": 0.7}
 
 
 def precise_decay(step, exponent):

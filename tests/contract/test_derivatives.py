@@ -20,7 +20,7 @@ def loss(tree):
     return sum(jax.tree.leaves(parts))
 
 
-def loss_after_five_steps(chain, tx, rate, first, **extra):
+def loss_after_five_steps(chain, tx, rate, first, extra):
     tx = chain(tx, (gx if chain is gx.chain else optax).scale_by_learning_rate(rate))
     state = tx.init(first)
     for _ in range(5):
@@ -29,18 +29,17 @@ def loss_after_five_steps(chain, tx, rate, first, **extra):
     return loss(first)
 
 
+def derivatives(chain, tx, extra):
+    return jax.jit(jax.grad(lambda rate, first: loss_after_five_steps(chain, tx, rate, first, extra), (0, 1)))
+
+
 @pytest.mark.parametrize("case", SMOOTH, ids=lambda case: case.name)
 def test_equal_optax(case):
     with jax.enable_x64(True):
-        extra = dict(case.extra)
         first, rate = params(np.float64), jnp.asarray(0.01)
-        ours = jax.jit(jax.grad(lambda r, p: loss_after_five_steps(gx.chain, case.make(), r, p, **extra), (0, 1)))(
-            rate, first
-        )
+        ours = derivatives(gx.chain, case.make(), case.extra)(rate, first)
         with jax.numpy_dtype_promotion("standard"):
-            theirs = jax.jit(
-                jax.grad(lambda r, p: loss_after_five_steps(optax.chain, case.optax(), r, p, **extra), (0, 1))
-            )(rate, first)
+            theirs = derivatives(optax.chain, case.optax(), case.extra)(rate, first)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         # Five steps of rounding in float64, second derivatives included.
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)

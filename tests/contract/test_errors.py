@@ -1,5 +1,7 @@
 """Wrong input fails where it is, at trace time, in words that name the path, what was expected and what came."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -20,10 +22,11 @@ def fails(error, match, case, updates, with_params=True):
     """Asserts the error in eager execution and at trace time."""
     tx, first = case.make(), params()
     state = tx.init(first)
-    given, extra = first if with_params else None, dict(case.extra)
-    for update in (tx.update, lambda *args, **extra: jax.eval_shape(tx.update, *args, **extra)):
+    given = first if with_params else None
+    update = functools.partial(tx.update, **case.extra)
+    for call in (update, functools.partial(jax.eval_shape, update)):
         with pytest.raises(error, match=match):
-            update(updates, state, given, **extra)
+            call(updates, state, given)
 
 
 @every_case
@@ -71,9 +74,9 @@ def test_missing_parameters(case):
     state = tx.init(first)
     if case.public_name in NEED_PARAMS:
         with pytest.raises(ValueError, match=r"needs the parameters: call update\(updates, state, params\)"):
-            tx.update(grad, state)
+            tx.update(grad, state, **case.extra)
     else:
-        updates, _ = tx.update(grad, state, **dict(case.extra))
+        updates, _ = tx.update(grad, state, **case.extra)
         assert jax.tree.structure(updates) == jax.tree.structure(grad)
 
 
@@ -106,6 +109,6 @@ def test_state_of_another_transform(case):
     first, grad = params(), at(0, gradients(1))
     other = gx.chain(gx.scale(1.0), gx.scale(2.0), gx.scale(3.0))
     with pytest.raises(ValueError, match=r"the state has stages \['scale', 'scale_2', 'scale_3'\]"):
-        case.make().update(grad, other.init(first), first, **dict(case.extra))
+        case.make().update(grad, other.init(first), first)
     with pytest.raises(ValueError, match="expected the state that init"):
         case.make().update(grad, (), first)

@@ -14,12 +14,12 @@ WITH_OPTAX = [case for case in CASES if case.optax]
 WITH_FORMULA = [case for case in CASES if case.reference]
 
 
-def run(tx, params, grads, extra=()):
+def run(tx, params, grads, extra):
     """The updates and the parameters of each step, in one compiled scan."""
 
     def step(carry, grad):
         params, state = carry
-        updates, state = tx.update(grad, state, params, **dict(extra))
+        updates, state = tx.update(grad, state, params, **extra)
         params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), params, updates)
         return (params, state), (updates, params)
 

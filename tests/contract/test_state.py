@@ -51,8 +51,8 @@ def test_state_is_fixed_and_updates_leave_in_the_dtype_that_came(case, of_params
 
         def types_after_two_steps(first, grad):
             state = tx.init(first)
-            updates, second = tx.update(grad, state, first, **dict(case.extra))
-            _, third = tx.update(grad, second, first, **dict(case.extra))
+            updates, second = tx.update(grad, state, first, **case.extra)
+            _, third = tx.update(grad, second, first, **case.extra)
             seen.extend([abstract(state), abstract(second), abstract(third), abstract(updates)])
 
         seen = []
@@ -96,7 +96,7 @@ def test_a_first_step_may_donate_parameters_and_state(case):
     tx = case.make()
 
     def step(params, state, grad):
-        updates, state = tx.update(grad, state, params, **dict(case.extra))
+        updates, state = tx.update(grad, state, params, **case.extra)
         return gx.apply_updates(params, updates), state
 
     first, grad = params(), at(0, gradients(1))
@@ -129,7 +129,7 @@ def test_trees_of_every_kind_work(case, tree):
     else:
         tx = case.make()
     state = tx.init(tree)
-    updates, after = tx.update(tree, state, tree, **dict(case.extra))
+    updates, after = tx.update(tree, state, tree, **case.extra)
     assert abstract(after) == abstract(state)
     assert jax.tree.structure(updates) == jax.tree.structure(tree)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((updates, after)))

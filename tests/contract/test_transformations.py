@@ -21,7 +21,7 @@ def eagerly(case):
     tx, first, grads = case.make(), params(), gradients(STEPS)
     state, updates = tx.init(first), []
     for i in range(STEPS):
-        update, state = tx.update(at(i, grads), state, first, **dict(case.extra))
+        update, state = tx.update(at(i, grads), state, first, **case.extra)
         updates.append(update)
     return jax.tree.map(lambda *leaves: np.stack(leaves), *updates), state
 
@@ -33,12 +33,13 @@ def assert_same(ours, expected):
         np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-7)
 
 
-def scanned(tx, extra=()):
+def scanned(case):
     """(parameters, stacked gradients) -> stacked updates and the last state."""
+    tx = case.make()
 
     def run(first, grads):
         def step(state, grad):
-            updates, state = tx.update(grad, state, first, **dict(extra))
+            updates, state = tx.update(grad, state, first, **case.extra)
             return state, updates
 
         state, updates = jax.lax.scan(step, tx.init(first), grads)
@@ -50,9 +51,9 @@ def scanned(tx, extra=()):
 @every_case
 def test_jit(case):
     tx, first, grads = case.make(), params(), gradients(STEPS)
-    step, state, updates = jax.jit(tx.update), tx.init(first), []
+    step, state, updates = jax.jit(functools.partial(tx.update, **case.extra)), tx.init(first), []
     for i in range(STEPS):
-        update, state = step(at(i, grads), state, first, **dict(case.extra))
+        update, state = step(at(i, grads), state, first)
         updates.append(update)
     assert step._cache_size() == 1
     assert_same((jax.tree.map(lambda *leaves: np.stack(leaves), *updates), state), eagerly(case))
@@ -60,14 +61,14 @@ def test_jit(case):
 
 @every_case
 def test_scan(case):
-    assert_same(jax.jit(scanned(case.make(), case.extra))(params(), gradients(STEPS)), eagerly(case))
+    assert_same(jax.jit(scanned(case))(params(), gradients(STEPS)), eagerly(case))
 
 
 @every_case
 def test_vmap(case):
     first, grads = params(), gradients(STEPS)
     twice = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), (first, grads))
-    both = jax.jit(jax.vmap(scanned(case.make(), case.extra)))(*twice)
+    both = jax.jit(jax.vmap(scanned(case)))(*twice)
     for i in range(2):
         assert_same(at(i, both), eagerly(case))
 
@@ -76,6 +77,6 @@ def test_vmap(case):
 def test_pmap(case):
     first, grads = params(), gradients(STEPS)
     everywhere = jax.tree.map(lambda leaf: jnp.stack([leaf] * DEVICES), (first, grads))
-    results = jax.pmap(scanned(case.make(), case.extra))(*everywhere)
+    results = jax.pmap(scanned(case))(*everywhere)
     for device in range(DEVICES):
         assert_same(at(device, results), eagerly(case))

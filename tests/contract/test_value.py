@@ -35,8 +35,8 @@ def test_made_alike_is_equal_and_hashes_alike(case):
 
 
 def test_different_transforms_are_unequal():
-    # sgd without momentum is the learning rate and nothing else.
-    transforms = [case.make() for case in CASES if case.name != "sgd"]
+    # sgd without momentum is the learning rate and nothing else, and normalize another name.
+    transforms = [case.make() for case in CASES if case.name not in ("sgd", "normalize")]
     for i, tx in enumerate(transforms):
         assert tx not in transforms[:i]
 
@@ -44,7 +44,7 @@ def test_different_transforms_are_unequal():
 @every_case
 def test_pickles_and_copies_with_its_state(case):
     tx, first = case.make(), params()
-    _, state = tx.update(at(0, gradients(1)), tx.init(first), first, **dict(case.extra))
+    _, state = tx.update(at(0, gradients(1)), tx.init(first), first, **case.extra)
     for copied in (pickle.loads(pickle.dumps((tx, state))), copy.deepcopy((tx, state))):
         assert copied[0] == tx
         assert jax.tree.structure(copied[1]) == jax.tree.structure(state)
@@ -69,9 +69,9 @@ def test_as_an_argument_of_jit_new_numbers_do_not_retrace(case):
     @jax.jit
     def update(tx, grad, first):
         traces.append(tx)
-        return tx.update(grad, tx.init(first), first, **dict(case.extra))[0]
+        return tx.update(grad, tx.init(first), first, **case.extra)[0]
 
-    expected = tx.update(grad, tx.init(first), first, **dict(case.extra))[0]
+    expected = tx.update(grad, tx.init(first), first, **case.extra)[0]
     result = update(tx, grad, first)
     # 1 - b2 of a traced b2 is taken in float32, where 0.001 has 1e-5 of error.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=5e-5, atol=1e-6), result, expected)
@@ -87,7 +87,7 @@ def test_many_hyperparameters_at_once_equal_one_after_the_other(case):
         assert one == other == tx
         return
     both = jax.tree.map(lambda a, b: jnp.stack([a, b]), one, other)
-    update = jax.jit(lambda tx: tx.update(grad, tx.init(first), first, **dict(case.extra))[0])
+    update = jax.jit(lambda tx: tx.update(grad, tx.init(first), first, **case.extra)[0])
     results = jax.vmap(update)(both)
     for i, alone in enumerate((one, other)):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), at(i, results), update(alone))

@@ -1,0 +1,78 @@
+"""Gradient descent without a learning rate: by the distance travelled, and by coin betting."""
+
+from __future__ import annotations
+
+from gradxform.core.chain import chain
+from gradxform.core.record import Hyper, Mask
+from gradxform.core.transform import Transform
+from gradxform.rules.betting import scale_by_cocob
+from gradxform.rules.decay import add_decayed_weights
+from gradxform.rules.distance import scale_by_dog, scale_by_dowg
+from gradxform.rules.scaling import scale_by_learning_rate
+
+
+def dog(
+    learning_rate: Hyper = 1.0,
+    init_step: tuple[str, Hyper] = ("heuristic", 1e-6),
+    eps: Hyper = 1e-8,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+) -> Transform:
+    """Distance over gradients: descent with the distance travelled over the root of the sum of squared gradient norms.
+
+    The authors recommend to average the parameters.
+
+    Args:
+      learning_rate: what the step size is multiplied by; a number or a schedule.
+      init_step: what the first step is told by, and the number: `init_step` and `init_value` of `scale_by_dog`.
+      eps: as in `scale_by_dog`.
+      weight_decay, mask: as in `add_decayed_weights`, before all else: an L2 penalty. None: no decay.
+
+    Ivgi, Hinder & Carmon 2023, arXiv:2302.12022, algorithm 1, without the averaging. optax: contrib.dog. torch: none;
+    DoG of the package dog-optimizer.
+    """
+    penalty = [] if weight_decay is None else [add_decayed_weights(weight_decay, mask)]
+    return chain(*penalty, scale_by_dog(*init_step, eps), scale_by_learning_rate(learning_rate))
+
+
+def dowg(
+    learning_rate: Hyper = 1.0,
+    init_estim_sq_dist: Hyper | None = None,
+    eps: Hyper = 1e-4,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+) -> Transform:
+    """Distance over weighted gradients: as `dog`, with gradients weighted by the distance at which they were seen.
+
+    Args:
+      learning_rate: what the step size is multiplied by; a number or a schedule.
+      init_estim_sq_dist, eps: as in `scale_by_dowg`.
+      weight_decay, mask: as in `add_decayed_weights`, before all else: an L2 penalty. None: no decay.
+
+    Khaled, Mishchenko & Jin 2023, arXiv:2305.16284, algorithm 1. optax: contrib.dowg. torch: none.
+    """
+    penalty = [] if weight_decay is None else [add_decayed_weights(weight_decay, mask)]
+    return chain(*penalty, scale_by_dowg(init_estim_sq_dist, eps), scale_by_learning_rate(learning_rate))
+
+
+def cocob(
+    learning_rate: Hyper = 1.0,
+    alpha: Hyper = 100.0,
+    eps: Hyper = 1e-8,
+    weight_decay: Hyper = 0.0,
+    mask: Mask | None = None,
+) -> Transform:
+    """Coin betting: each parameter stands where a gambler who bets on its gradients would.
+
+    Args:
+      learning_rate: what the gradients are multiplied by; a number or a schedule.
+      alpha, eps: as in `scale_by_cocob`.
+      weight_decay, mask: as in `add_decayed_weights`, before all else: an L2 penalty.
+
+    Orabona & Tommasi 2017, arXiv:1705.07795, algorithm 2. optax: contrib.cocob. torch: none.
+    """
+    return chain(
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate, flip_sign=False),
+        scale_by_cocob(alpha, eps),
+    )
