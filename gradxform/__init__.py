@@ -119,6 +119,7 @@ from gradxform.rules.sign import scale_by_lion as scale_by_lion, scale_by_rprop 
 # Shaping updates, and noise.
 from gradxform.rules.clipping import normalize_by_update_norm as normalize_by_update_norm
 from gradxform.rules.noise import add_noise as add_noise
+from gradxform.rules.watching import snapshot as snapshot
 from gradxform.rules.shaping import (
     apply_every as apply_every,
     centralize as centralize,

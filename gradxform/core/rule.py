@@ -48,16 +48,19 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A scalar that a rule reports: one a leaf in a LeafRule, one for the whole tree in a TreeRule.
+    """What a rule reports: a scalar, one a leaf in a LeafRule, one for the whole tree in a TreeRule.
 
     Args:
       init: its value before the first step.
       dtype: what it is reported in. None: the dtype in which the rule computes norms, which is float32 unless the
         parameters are float64.
+      measure: the name of a method or field of a TreeRule, a function of the parameters that returns what is there
+        before the first step, in place of `init` and `dtype`: any pytree of arrays.
     """
 
     init: float = 0.0
     dtype: Any = None
+    measure: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import optax
 from jax import lax
 
 from gradxform.core import checks
-from gradxform.core.precision import compute_dtype, is_complex, is_inexact, real_dtype
+from gradxform.core.precision import compute_dtype, fitting, is_complex, is_inexact, mixing, real_dtype
 from gradxform.core.reductions import own_key
 from gradxform.core.rule import LeafRule, Metric, Rule, Slot, TreeRule
 
@@ -44,7 +44,10 @@ def first_tree_record(rule: TreeRule, params: Any) -> Any:
         else:
             firsts = [_first(rule, slot, leaf, partial(checks.path_of, params, i)) for i, leaf in enumerate(leaves)]
             values[name] = structure.unflatten(firsts)
-    metrics = {name: _scalar(metric, *leaves) for name, metric in rule.metrics.items()}
+    metrics = {
+        name: _scalar(metric, *leaves) if metric.measure is None else _measured(getattr(rule, metric.measure), params)
+        for name, metric in rule.metrics.items()
+    }
     within = {name: getattr(rule, inner.field).init(params) for name, inner in rule.inners.items()}
     return rule.State(**values, **_first_keys(rule), **within, **metrics)
 
@@ -147,6 +150,14 @@ def _filled(rule: Rule, slot: Slot, leaf: Any, shape: tuple[int, ...], where: Ca
 def _scalar(metric: Metric, *leaves: Any) -> jax.Array:
     dtype = real_dtype(*(leaf.dtype for leaf in leaves if is_inexact(leaf))) if metric.dtype is None else metric.dtype
     return jnp.full((), metric.init, dtype)
+
+
+def _measured(measure: Callable[[Any], Any], params: Any) -> Any:
+    """What a function of the parameters returns, in arrays of their own, which a step may donate."""
+    widened = jax.tree.map(lambda leaf: fitting(leaf.dtype)(leaf), params)
+    with mixing(*jax.tree.leaves(params)):
+        measured = measure(widened)
+    return jax.tree.map(lambda value: jnp.array(value, jnp.result_type(value), copy=True), measured)
 
 
 def _seed(rule: Rule, name: str) -> jax.Array:

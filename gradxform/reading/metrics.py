@@ -14,8 +14,8 @@ def metrics(state: State) -> dict[str, jax.Array]:
       state: the state that `init` or `update` returned; its metrics are those of the last step.
 
     Returns:
-      Arrays of shape (). A metric that a rule reports for each leaf has the leaf's path in its key, as in
-      `"zero_nans.found_nan/dense/kernel"`.
+      Arrays of shape (), but for what `snapshot` measured. A metric that a rule reports for each leaf has the leaf's
+      path in its key, as in `"zero_nans.found_nan/dense/kernel"`.
 
     Raises:
       TypeError: not the state of a gradxform transform.

@@ -62,6 +62,11 @@ def warm_up(step: Any) -> Any:
     return 0.01 * (step + 1)
 
 
+def total(tree: Any) -> Any:
+    """A measurement that is a plain function, of trees of any kind."""
+    return sum((jnp.sum(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree)), 0.0)
+
+
 def params(dtype: Any = np.float32) -> dict[str, Any]:
     """A small tree: a matrix, a vector and a scalar, none at 0."""
     rng = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import optax
 
 import gradxform as gx
 from tests.contract import references_layers as references
-from tests.contract.case import MASK, Case, same, warm_up
+from tests.contract.case import MASK, Case, same, total, warm_up
 
 # Each adds or scales by its parameters.
 LAYERS_AND_SIGNS_NEED_PARAMS = {
@@ -98,6 +98,7 @@ LAYERS_AND_SIGNS = [
     ),
     # Noise cannot be optax's noise: without it the rest is. tests/rules/test_layers_and_signs.py has the noise itself.
     same("add_noise", 0.0, 0.55, 1),
+    same("snapshot", "size", total),
     Case("scale_by_polyak", gx.scale_by_polyak, optax=optax.scale_by_polyak, extra=VALUE),
     Case(
         "scale_by_polyak:bounded",

@@ -79,11 +79,20 @@ def test_map_params_reaches_the_slots_that_are_like_the_parameters(case):
     first, tx = params(), case.make()
     state = tx.init(first)
     named = jax.tree.map(lambda p: f"like {p.shape}", first)
-    mapped = optax.tree.map_params(tx, lambda _, name: name, state, named, transform_non_params=lambda _: "other")
+    # As in optax, what stands for a leaf that a mask leaves out, or for one array for each axis, is told by is_leaf.
+    mapped = optax.tree.map_params(
+        tx,
+        lambda _, name: name,
+        state,
+        named,
+        transform_non_params=lambda _: "other",
+        is_leaf=lambda node: isinstance(node, tuple),
+    )
     for stage in tx.stages:
         record = mapped.stages[stage.name]
         for name in (*stage.node.slots, *stage.node.metrics):
-            assert getattr(record, name) == (named if _is_tree(stage.node, name) else "other")
+            value = getattr(record, name)
+            assert value == named if _is_tree(stage.node, name) else set(jax.tree.leaves(value)) == {"other"}
     assert mapped.count == "other"
 
 

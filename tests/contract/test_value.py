@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from tests.contract.case import at, gradients, params, warm_up
+from tests.contract.case import at, gradients, params, total, warm_up
 from tests.contract.cases import CASES
 
 NAMES = {**vars(gx), "inf": np.inf}
@@ -20,8 +20,10 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_prints_as_the_call_that_makes_it(case):
     tx = case.make()
     # A plain function is printed by its name, which is no call; a schedule of the library's is.
-    text = repr(tx).replace(f"<{warm_up.__module__}.{warm_up.__qualname__}>", "warm_up")
-    assert eval(text, {**NAMES, "warm_up": warm_up}) == tx
+    text = repr(tx)
+    for function in (warm_up, total):
+        text = text.replace(f"<{function.__module__}.{function.__qualname__}>", function.__name__)
+    assert eval(text, {**NAMES, "warm_up": warm_up, "total": total}) == tx
 
 
 @every_case

@@ -358,6 +358,28 @@ def test_slots_of_some_axes_of_copies_and_of_random_keys():
     assert hash(Everything(jax.random.key(3))) == hash(Everything(jax.random.key(3)))
 
 
+def test_a_metric_may_be_any_tree_that_is_measured():
+    @gx.transform
+    class Watch(gx.TreeRule):
+        seen = gx.Metric(measure="look")
+
+        def look(self, tree):
+            return {"all": tree, "steps": 3, "first": jnp.max(tree["a"])}
+
+        def update(self, updates, slots, tree):
+            return updates, slots._replace(seen=self.look(updates))
+
+    params = {"a": jnp.full(2, 2.0, jnp.bfloat16)}
+    tx = Watch()
+    state = tx.init(params)
+    seen = state.stages["watch"].seen
+    assert seen["first"] == 2
+    assert seen["all"]["a"].dtype == jnp.float32
+    _, after = jax.jit(tx.update, donate_argnums=1)({"a": jnp.ones(2)}, state, params)
+    assert jax.tree.map(jax.typeof, after) == jax.tree.map(jax.typeof, tx.init(params))
+    np.testing.assert_array_equal(after.stages["watch"].seen["all"]["a"], 1.0)
+
+
 def test_a_tree_rule_gets_a_new_key_at_each_step():
     @gx.transform
     class Noise(gx.TreeRule):

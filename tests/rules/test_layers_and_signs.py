@@ -290,6 +290,17 @@ def test_noise_is_told_by_its_key_and_differs_from_leaf_to_leaf_and_step_to_step
         gx.noisy_sgd(0.1, key=1, seed=1)
 
 
+def test_a_snapshot_is_found_by_its_name():
+    tx = gx.chain(gx.scale(2.0), gx.snapshot("norm", optax.tree.norm), gx.scale(5.0))
+    params = jnp.asarray([3.0, 4.0])
+    state = tx.init(params)
+    assert optax.tree.get(state, "norm") == 5
+    updates, state = jax.jit(tx.update)(params, state)
+    assert optax.tree.get(state, "norm") == state.stages["snapshot"].measurement["norm"] == 10
+    np.testing.assert_array_equal(updates, 10 * params)
+    assert gx.metrics(state) == {"snapshot.measurement/norm": 10}
+
+
 def test_norms_of_layers_do_not_overflow():
     params, grads = jnp.full(16, 1e20), jnp.full(16, 1e25)
     tx = gx.scale_by_trust_ratio()
