@@ -79,8 +79,8 @@ class MomoAdam(TreeRule):
         h  = (1 + w) (f - a lower_bound - c) + <m, p>,   w = learning_rate weight_decay
         u  = -min(learning_rate / a, max(h, 0) / <m, m / d>) m / d - w / (1 + w) p   with <,> over all leaves
 
-    Weight decay is as in `momo`. With adapt_lower_bound the bound is estimated as there, over a. The update has its sign: nothing is to follow
-    but `apply_updates`.
+    Weight decay is as in `momo`. With adapt_lower_bound the bound is estimated as there, over a. The update has
+    its sign: nothing is to follow but `apply_updates`.
 
     Args:
       learning_rate: the longest step; chosen large.
