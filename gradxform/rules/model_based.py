@@ -36,7 +36,9 @@ class Momo(TreeRule):
     Raises:
       ValueError: `update` was called without parameters or without value.
 
-    Schaipp et al. 2024, arXiv:2305.07583, algorithm 1. optax: contrib.momo. torch: none; Momo of the package momo-opt.
+    Schaipp et al. 2024, arXiv:2305.07583, algorithm 1; with weight decay the proximal step of its model would be
+    (p - step m) / (1 + w), and optax's, which this is, leaves step m whole. optax: contrib.momo. torch: none; Momo of
+    the package momo-opt.
     """
 
     learning_rate: NonNegative = 1.0
@@ -57,14 +59,15 @@ class Momo(TreeRule):
         barf = ema(slots.barf, tree.extra["value"], decay)
         mean = tree.map(lambda m, g: ema(m, g, decay), slots.exp_avg, updates)
         gamma = ema(slots.gamma, tree.vdot(updates, tree.params), decay)
-        grown = 1 + self.learning_rate * self.weight_decay
+        shrink = self.learning_rate * self.weight_decay
+        grown = 1 + shrink
         square, inner = tree.norm(mean) ** 2, tree.vdot(mean, tree.params)
         cap = grown * (barf - gamma) + inner
         bound = lowered(self, slots.lb, cap, grown)
         tau = jnp.minimum(self.learning_rate, model_step(cap - grown * bound, square))
         if self.adapt_lower_bound:
             bound = jnp.maximum(barf + inner - gamma - tau * square / 2, self.lower_bound)
-        step = tree.map(lambda m, p: (1 / grown - 1) * p - tau * m, mean, tree.params)
+        step = tree.map(lambda m, p: -shrink / grown * p - tau * m, mean, tree.params)
         return step, slots._replace(exp_avg=mean, barf=barf, gamma=gamma, lb=bound, step_size=tau)
 
 
@@ -76,8 +79,8 @@ class MomoAdam(TreeRule):
         h  = (1 + w) (f - a lower_bound - c) + <m, p>,   w = learning_rate weight_decay
         u  = -min(learning_rate / a, max(h, 0) / <m, m / d>) m / d - w / (1 + w) p   with <,> over all leaves
 
-    With adapt_lower_bound the bound is estimated as in `momo`, over a. The update has its sign: nothing is to follow
-    but `apply_updates`.
+    Weight decay is as in `momo`. With adapt_lower_bound the bound is estimated as there, over a. The update has
+    its sign: nothing is to follow but `apply_updates`.
 
     Args:
       learning_rate: the longest step; chosen large.
@@ -122,7 +125,8 @@ class MomoAdam(TreeRule):
         root = tree.map(lambda v: self.eps + jnp.sqrt(debias(v, self.b2, tree.step)), square)
         direction = tree.map(jnp.divide, mean, root)
         gamma = ema(slots.gamma, tree.vdot(updates, tree.params), self.b1)
-        grown = 1 + self.learning_rate * self.weight_decay
+        shrink = self.learning_rate * self.weight_decay
+        grown = 1 + shrink
         weighted, inner = tree.vdot(mean, direction), tree.vdot(mean, tree.params)
         weight = 1 / debias(jnp.ones_like(barf), self.b1, tree.step)
         cap = grown * (barf - gamma) + inner
@@ -130,7 +134,7 @@ class MomoAdam(TreeRule):
         tau = jnp.minimum(self.learning_rate / weight, model_step(cap - grown * weight * bound, weighted))
         if self.adapt_lower_bound:
             bound = jnp.maximum((barf + inner - gamma - tau * weighted / 2) / weight, self.lower_bound)
-        step = tree.map(lambda u, p: (1 / grown - 1) * p - tau * u, direction, tree.params)
+        step = tree.map(lambda u, p: -shrink / grown * p - tau * u, direction, tree.params)
         return step, slots._replace(exp_avg=mean, exp_avg_sq=square, barf=barf, gamma=gamma, lb=bound, step_size=tau)
 
 

@@ -28,7 +28,7 @@ def contrib(name: str, *args: Any, variant: str = "", **kwargs: Any) -> Case:
 # Roots of 0 at the first step, where optax's derivative is NaN: of |p - p_0| in the distances, and of the mean square
 # beside sums that begin at 0 in D-Adaptation and Prodigy.
 ROOT_OF_ZERO: dict[str, Any] = {"smooth": False, "needs_params": True}
-# Where the value is far from the bound, the model's gap is no difference of equal numbers, and keeps its digits.
+# Where the bound is estimated, rates are large, so that it stays far from the value: their difference keeps its digits.
 VALUE: dict[str, Any] = {"needs_params": True, "extra": {"value": 1.5}}
 
 
@@ -92,7 +92,7 @@ RATE_FREE = [
     contrib("momo", 5.0, 0.8, 0.5, 0.1, True, variant="adapt", needs_params=True, extra={"value": 20.0}),
     contrib("momo_adam", **VALUE),
     contrib(
-        "momo_adam", 0.5, 0.8, 0.99, 1e-8, 0.5, 0.1, True, variant="adapt", needs_params=True, extra={"value": 20.0}
+        "momo_adam", 2.0, 0.8, 0.99, 1e-8, 0.5, 0.01, True, variant="adapt", needs_params=True, extra={"value": 8.0}
     ),
     contrib("scale_by_cocob", real_only=True, needs_params=True),
     contrib("cocob", real_only=True, needs_params=True),
