@@ -43,6 +43,13 @@ def debias(mean: jax.Array, decay: Any, step: jax.Array) -> jax.Array:
     return mean / -jnp.expm1(step.astype(mean.real.dtype) * _log(decay))
 
 
+def corrected_mean(mean: jax.Array, value: jax.Array, decay: Any, step: jax.Array, nesterov: bool) -> jax.Array:
+    """The debiased mean; with nesterov that of the next step, were the value to come again."""
+    if not nesterov:
+        return debias(mean, decay, step)
+    return ema(debias(mean, decay, step + 1), debias(value, decay, step), decay)
+
+
 def shrink_factor(norm: jax.Array, max_norm: Any) -> jax.Array:
     """min(1, max_norm / norm), and 1 for norm 0. NaN for a norm of NaN, so that it shows.
 

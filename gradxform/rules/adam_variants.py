@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from gradxform.core.record import Decay, Dtype, Hyper, NonNegative
 from gradxform.core.rule import LeafRule, Slot
 from gradxform.core.transform import transform
-from gradxform.maths import abs_sq, debias, ema, safe_root, shrink_factor
+from gradxform.maths import abs_sq, corrected_mean, debias, ema, safe_root, shrink_factor
 
 
 def fourth_root(step: jax.Array) -> jax.Array:
@@ -327,13 +327,6 @@ class ScaleByAdopt(LeafRule):
         mu = jnp.where(is_first, slots.mu, ema(slots.mu, ratio, self.b1))
         ahead = jnp.where(is_first, mu, ema(mu, ratio, self.b1)) if self.nesterov else mu
         return ahead, slots._replace(mu=mu, nu=nu)
-
-
-def corrected_mean(mu, grad, b1, step, nesterov):
-    """The mean without its pull to 0; with nesterov that of the next step, were the gradient to come again."""
-    if not nesterov:
-        return debias(mu, b1, step)
-    return ema(debias(mu, b1, step + 1), debias(grad, b1, step), b1)
 
 
 def averaged_length(decay, step):

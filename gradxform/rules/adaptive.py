@@ -10,7 +10,7 @@ from jax import lax
 from gradxform.core.record import Decay, Dtype, NonNegative
 from gradxform.core.rule import LeafRule, Slot
 from gradxform.core.transform import transform
-from gradxform.maths import abs_sq, debias, ema
+from gradxform.maths import abs_sq, corrected_mean, debias, ema
 
 
 class ScaleByAdam(LeafRule):
@@ -46,11 +46,7 @@ class ScaleByAdam(LeafRule):
     def update(self, grad, slots, leaf):
         mu = ema(slots.mu, grad, self.b1)
         nu = ema(slots.nu, abs_sq(grad), self.b2)
-        if self.nesterov:
-            ahead, now = debias(mu, self.b1, leaf.step + 1), debias(grad, self.b1, leaf.step)
-            mean = ema(ahead, now, self.b1)
-        else:
-            mean = debias(mu, self.b1, leaf.step)
+        mean = corrected_mean(mu, grad, self.b1, leaf.step, self.nesterov)
         root = jnp.sqrt(debias(nu, self.b2, leaf.step) + self.eps_root)
         return mean / (root + self.eps), slots._replace(mu=mu, nu=nu)
 
