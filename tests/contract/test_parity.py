@@ -49,8 +49,9 @@ def test_equals_optax_over_100_steps_in_float32(case):
     first, grads = params(), gradients(STEPS)
     with jax.numpy_dtype_promotion("standard"):
         theirs = run(case.optax(), first, grads, case.extra)
-    # optax takes 1 - b2^t in float32, which at b2 = 0.999 and small t is off by 3e-5; the parameters inherit it.
-    assert_close(run(case.make(), first, grads, case.extra), theirs, rtol=2e-4, atol=2e-5)
+    # optax rounds b2^t to 3e-8, which of 1 - b2^t at b2 = 0.999 is 3e-5 / t, and of its root half of that. Updates of
+    # size 1 leave the sum over 100 steps in the parameters, 8e-5, however small those are.
+    assert_close(run(case.make(), first, grads, case.extra), theirs, rtol=2e-4, atol=8e-5)
 
 
 @pytest.mark.parametrize("case", WITH_FORMULA, ids=lambda case: case.name)
