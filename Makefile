@@ -6,10 +6,10 @@ EXTRAS ?= tests,lint
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types format bench check clean
+.PHONY: help demo test lint types format bench bench-every check clean
 
 help:  ## say what there is
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1	\2/'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
 
 $(READY): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -36,6 +36,9 @@ format: $(READY)  ## put the code in shape
 
 bench: $(READY)  ## measure against optax; less with ARGS="--quick"
 	@$(BIN)/python benchmarks/against_optax.py $(ARGS)
+
+bench-every: $(READY)  ## measure every optimizer against optax's; some with ARGS="lion lamb"
+	@$(BIN)/python benchmarks/every_optimizer.py $(ARGS)
 
 check: lint types test  ## all that must hold before a change lands
 

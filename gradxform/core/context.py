@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NoReturn
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from gradxform.core import reductions
+from gradxform.core.precision import fitting, real_dtype
 from gradxform.core.record import show
 from gradxform.maths import Axis, norm_along
 
@@ -88,21 +90,31 @@ class Tree(Context):
     """The context of a TreeRule: reductions are over all leaves, on all devices together."""
 
     def __init__(
-        self, rule: str, step: jax.Array, extra: Mapping[str, Any], params: Any, given: Mapping[str, Any]
+        self,
+        rule: str,
+        step: jax.Array,
+        extra: Mapping[str, Any],
+        params: Any,
+        given: Mapping[str, Any],
+        dtypes: Sequence[Any],
     ) -> None:
         super().__init__(rule, step, extra)
-        self._params, self._given = params, given
+        self._params, self._given, self._dtypes = params, given, dtypes
 
-    @property
+    @cached_property
     def params(self) -> Any:
-        """The tree of parameters. ValueError if `update` was called without them."""
+        """The tree of parameters, in the dtype of computation. ValueError if `update` was called without them."""
         if self._params is None:
             self._no_params()
-        return self._params
+        return jax.tree.map(fitting(*self._dtypes), self._params)
 
     def norm(self, tree: Any, ord: float = 2) -> jax.Array:
         """The norm of order `ord` of all leaves together, of shape ()."""
         return reductions.norm(jax.tree.leaves(tree), ord)
+
+    def distance(self, left: Any, right: Any) -> jax.Array:
+        """The L2 norm of the difference of two trees, all leaves together, of shape ()."""
+        return reductions.distance(jax.tree.leaves(left), jax.tree.leaves(right))
 
     def vdot(self, left: Any, right: Any) -> jax.Array:
         """The inner product of two trees, of shape (); for complex leaves its real part."""
@@ -110,7 +122,7 @@ class Tree(Context):
 
     def sum(self, tree: Any) -> jax.Array:
         """The sum of all elements of all leaves, real numbers or bools, of shape ()."""
-        return reductions.total(jax.tree.leaves(tree))
+        return reductions.total(jax.tree.leaves(tree), real_dtype(*self._dtypes))
 
     def size(self, tree: Any) -> int:
         """How many elements all leaves have."""

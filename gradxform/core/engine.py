@@ -146,7 +146,7 @@ def _advance_tree(rule: TreeRule, updates: Any, old: Any, step: Step) -> tuple[A
     static, hypers = split(rule, step.done)
     bound = static.replace(**{name: jax.tree.map(lambda x: _as_real(x, real), value) for name, value in hypers.items()})
     extra = {name: _as_real(value, real) for name, value in _extras(rule, step.extra).items()}
-    tree = Tree(rule.call_name, step.number, extra, jax.tree.map(fit, step.params), step.extra)
+    tree = Tree(rule.call_name, step.number, extra, step.params, step.extra, dtypes)
     updates = jax.tree.map(fit, updates)
     slots = with_step_keys(rule, jax.tree.map(fit, old))
     factor = None

@@ -8,17 +8,19 @@ once per device.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gradxform.core.precision import DType, fitting, is_complex, is_inexact, mixing, real_dtype
+from gradxform.core.precision import DType, fitting, is_complex, mixing, real_dtype
 from gradxform.maths import abs_pow, safe_root, unit_scale
 
 Axes = tuple[str, ...]
+# What a norm is of: a leaf, or two of which it is the difference.
+Term = tuple[jax.Array] | tuple[jax.Array, jax.Array]
 
 
 def varying_axes(x: jax.Array) -> Axes:
@@ -43,10 +45,21 @@ def norm(leaves: Sequence[jax.Array], ord: float = 2) -> jax.Array:
         return jnp.zeros((), dtype)
     if math.isinf(ord):
         return _largest(leaves, dtype)
+    terms = [(leaf,) for leaf in leaves]
     if ord == 2:
-        return _euclidean(leaves, dtype)
+        return _euclidean(terms, dtype)
+    if ord == 1:
+        # No sum of moduli on the way is greater than the last.
+        return _power_sum(terms, jnp.ones((), dtype), 1, dtype)
     scale = unit_scale(_largest(leaves, dtype))
-    return safe_root(_power_sum(leaves, scale, ord, dtype), ord) / scale
+    return safe_root(_power_sum(terms, scale, ord, dtype), ord) / scale
+
+
+def distance(lefts: Sequence[jax.Array], rights: Sequence[jax.Array]) -> jax.Array:
+    """The L2 norm of the differences of two lists of leaves, as `norm`; no difference is kept in memory."""
+    dtype = real_dtype(*(leaf.dtype for leaf in (*lefts, *rights)))
+    terms = [(a, b) for a, b in zip(lefts, rights, strict=True) if a.size]
+    return _euclidean(terms, dtype) if terms else jnp.zeros((), dtype)
 
 
 def vdot(lefts: Sequence[jax.Array], rights: Sequence[jax.Array]) -> jax.Array:
@@ -60,16 +73,12 @@ def vdot(lefts: Sequence[jax.Array], rights: Sequence[jax.Array]) -> jax.Array:
     return total([_real_product(a, b) for a, b in zip(lefts, rights, strict=True)], dtype)
 
 
-def total(leaves: Sequence[jax.Array], dtype: DType | None = None) -> jax.Array:
-    """The sum of all elements of all leaves of real numbers or bools, on all devices together.
-
-    Returns:
-      A real array of shape (), float32 at least.
-    """
-    dtype = real_dtype(*(leaf.dtype for leaf in leaves if is_inexact(leaf))) if dtype is None else dtype
+def total(leaves: Sequence[jax.Array], dtype: DType) -> jax.Array:
+    """The sum of all elements of all leaves of real numbers or bools, on all devices together, of shape ()."""
     if not leaves:
         return jnp.zeros((), dtype)
-    return _joined(list(leaves), [jnp.sum(leaf, dtype=dtype) for leaf in leaves], dtype, lax.add, lax.psum)
+    sums = [_count(leaf, dtype) if leaf.dtype == bool else jnp.sum(leaf, dtype=dtype) for leaf in leaves]
+    return _joined(map(varying_axes, leaves), sums, dtype, lax.add, lax.psum)
 
 
 def total_size(x: jax.Array) -> int:
@@ -92,7 +101,13 @@ def any_true(x: jax.Array) -> jax.Array:
     return lax.pmax(found.astype(jnp.int32), axes).astype(bool) if axes else found
 
 
-def _euclidean(leaves: list[jax.Array], dtype: DType) -> jax.Array:
+def _count(leaf: jax.Array, dtype: DType) -> jax.Array:
+    """How many are true: integers along the last axis, which XLA takes without a floating-point copy of the leaf."""
+    rows = jnp.sum(leaf, axis=-1, dtype=jnp.int32) if leaf.ndim else leaf
+    return jnp.sum(rows, dtype=dtype)
+
+
+def _euclidean(terms: list[Term], dtype: DType) -> jax.Array:
     """The L2 norm in one pass, and a second one, of scaled values, only if the squares have left the dtype's range.
 
     Looking for the largest value first would read every gradient twice at every step; a loop over one pass with a
@@ -100,24 +115,25 @@ def _euclidean(leaves: list[jax.Array], dtype: DType) -> jax.Array:
     """
     bits = int(jnp.finfo(dtype).maxexp * 5 / 8)
     down, up = jnp.asarray(2.0**-bits, dtype), jnp.asarray(2.0**bits, dtype)
-    plain = _power_sum(leaves, jnp.ones((), dtype), 2, dtype)
+    plain = _power_sum(terms, jnp.ones((), dtype), 2, dtype)
     scale = jnp.where(plain > 1, down, up)
     return lax.cond(
         jnp.isinf(plain) | (plain < down),
-        lambda: safe_root(_power_sum(leaves, scale, 2, dtype), 2) / scale,
+        lambda: safe_root(_power_sum(terms, scale, 2, dtype), 2) / scale,
         lambda: safe_root(plain, 2),
     )
 
 
 # Jitted, so that the second use, in the branch that is rarely taken, is not traced again.
 @partial(jax.jit, static_argnames=("ord", "dtype"))
-def _power_sum(leaves: list[jax.Array], scale: jax.Array, ord: float, dtype: DType) -> jax.Array:
-    sums = [_leaf_power_sum(leaf, scale, ord) for leaf in leaves]
-    return _joined(leaves, sums, dtype, lax.add, lax.psum)
+def _power_sum(terms: list[Term], scale: jax.Array, ord: float, dtype: DType) -> jax.Array:
+    sums = [_term_power_sum(term, scale, ord) for term in terms]
+    axes = (tuple(sorted({axis for leaf in term for axis in varying_axes(leaf)})) for term in terms)
+    return _joined(axes, sums, dtype, lax.add, lax.psum)
 
 
 def _largest(leaves: list[jax.Array], dtype: DType) -> jax.Array:
-    return _joined(leaves, [_leaf_largest(leaf) for leaf in leaves], dtype, lax.max, lax.pmax)
+    return _joined(map(varying_axes, leaves), [_leaf_largest(leaf) for leaf in leaves], dtype, lax.max, lax.pmax)
 
 
 @jax.jit
@@ -128,9 +144,13 @@ def _real_product(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 @partial(jax.jit, static_argnames="ord")
-def _leaf_power_sum(leaf: jax.Array, scale: jax.Array, ord: float) -> jax.Array:
-    with mixing(leaf):
-        return jnp.sum(abs_pow(fitting(leaf.dtype)(leaf) * scale.astype(real_dtype(leaf.dtype)), ord))
+def _term_power_sum(term: Term, scale: jax.Array, ord: float) -> jax.Array:
+    dtypes = [leaf.dtype for leaf in term]
+    with mixing(*term):
+        value, *minus = map(fitting(*dtypes), term)
+        for other in minus:
+            value = value - other
+        return jnp.sum(abs_pow(value * scale.astype(real_dtype(*dtypes)), ord))
 
 
 @jax.jit
@@ -139,7 +159,7 @@ def _leaf_largest(leaf: jax.Array) -> jax.Array:
 
 
 def _joined(
-    leaves: list[jax.Array],
+    axes: Iterable[Axes],
     values: list[jax.Array],
     dtype: DType,
     join: Callable[[jax.Array, jax.Array], jax.Array],
@@ -147,12 +167,12 @@ def _joined(
 ) -> jax.Array:
     """One value from one a leaf: pairwise, for precision, and one collective for each set of axes."""
     groups: dict[Axes, list[jax.Array]] = {}
-    for leaf, value in zip(leaves, values, strict=True):
-        groups.setdefault(varying_axes(leaf), []).append(value.astype(dtype))
+    for of_value, value in zip(axes, values, strict=True):
+        groups.setdefault(of_value, []).append(value.astype(dtype))
     results = []
-    for axes, group in groups.items():
+    for shared, group in groups.items():
         value = _pairwise(group, join)
-        results.append(collective(value, axes) if axes else value)
+        results.append(collective(value, shared) if shared else value)
     return _pairwise(results, join)
 
 

@@ -76,7 +76,8 @@ class ScaleBySophia(TreeRule):
 
     Extra arguments of `update`: those of hessian_diagonal_fn, such as obj_fn, the loss as a function of the parameters.
 
-    Metrics: `win_rate`, the share of elements that were not clipped; between 0.1 and 0.5 in a good run.
+    Metrics: `win_rate`, the share of elements that were not clipped when the diagonal was last estimated; between 0.1
+    and 0.5 in a good run.
 
     Raises:
       TypeError: complex leaves.
@@ -106,27 +107,30 @@ class ScaleBySophia(TreeRule):
 
     def update(self, updates, slots, tree):
         mu = tree.map(lambda m, g: ema(m, g, self.b1), slots.mu, updates)
-        newton = tree.map(
-            lambda m, h: debias(m, self.b1, tree.step) / jnp.maximum(self.gamma * h, self.eps), mu, slots.nu
-        )
-        step, win_rate = newton, jnp.ones_like(slots.win_rate)
-        if (bound := self.clip_threshold) is not None:
-            step = tree.map(lambda u: jnp.clip(u, -bound, bound), newton)
-            inside = tree.sum(tree.map(lambda u: jnp.abs(u) < bound, newton))
-            win_rate = inside / max(tree.size(newton), 1)
+        bound = self.clip_threshold
+
+        def newton():
+            floored = tree.map(lambda h: jnp.maximum(self.gamma * h, self.eps), slots.nu)
+            return tree.map(lambda m, h: debias(m, self.b1, tree.step) / h, mu, floored)
+
+        def estimated():
+            diagonal, state = tree.inner(self.hessian_diagonal_fn, updates, slots.hessian_fn_state)
+            nu = tree.map(lambda h, d: ema(h, d, self.b2), slots.nu, diagonal)
+            if bound is None:
+                return nu, state, jnp.ones_like(slots.win_rate)
+            # Taken anew, so that no copy of it has to be kept for the steps that do not ask.
+            inside = tree.sum(tree.map(lambda u: jnp.abs(u) < bound, newton()))
+            return nu, state, inside / max(tree.size(mu), 1)
+
+        is_due = (tree.step - 1) % self.update_interval == 0
+        nu, state, win_rate = lax.cond(is_due, estimated, lambda: (slots.nu, slots.hessian_fn_state, slots.win_rate))
         if self.verbose and self.print_win_rate_every_n_steps:
             lax.cond(
                 tree.step % self.print_win_rate_every_n_steps == 0,
                 lambda: jax.debug.print("Sophia's win rate: {}", win_rate),
                 lambda: None,
             )
-
-        def estimated():
-            diagonal, state = tree.inner(self.hessian_diagonal_fn, updates, slots.hessian_fn_state)
-            return tree.map(lambda h, d: ema(h, d, self.b2), slots.nu, diagonal), state
-
-        is_due = (tree.step - 1) % self.update_interval == 0
-        nu, state = lax.cond(is_due, estimated, lambda: (slots.nu, slots.hessian_fn_state))
+        step = newton() if bound is None else tree.map(lambda u: jnp.clip(u, -bound, bound), newton())
         return step, slots._replace(mu=mu, nu=nu, hessian_fn_state=state, win_rate=win_rate)
 
 

@@ -31,6 +31,8 @@ class AddDecayedWeights(LeafRule):
     mask: Mask | None = None
 
     def update(self, grad, slots, leaf):
+        if isinstance(self.weight_decay, int | float) and self.weight_decay == 0:
+            return grad, slots
         return grad + self.weight_decay * leaf.param, slots
 
 

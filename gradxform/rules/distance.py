@@ -103,7 +103,7 @@ class ScaleByDog(TreeScaleRule):
                 first = lax.cond(is_first, lambda: self.init_value * (1 + tree.norm(slots.init_params)), lambda: zero)
             case _:
                 first = zero
-        dist = tree.norm(tree.map(jnp.subtract, tree.params, slots.init_params))
+        dist = tree.distance(tree.params, slots.init_params)
         max_dist = jnp.maximum(jnp.maximum(slots.max_dist, first), dist)
         total = slots.sum_sq_norm_grads + tree.norm(updates) ** 2
         rate = max_dist / jnp.sqrt(total + self.eps)
@@ -146,7 +146,7 @@ class ScaleByDowg(TreeScaleRule):
         return self.eps if self.init_estim_sq_dist is None else self.init_estim_sq_dist
 
     def factor(self, updates, slots, tree):
-        dist = tree.norm(tree.map(jnp.subtract, tree.params, slots.init_params))
+        dist = tree.distance(tree.params, slots.init_params)
         estimate = jnp.maximum(slots.estim_sq_dist, dist**2)
         total = slots.weighted_sq_norm_grads + estimate * tree.norm(updates) ** 2
         rate = estimate / (jnp.sqrt(total) + self.eps)
