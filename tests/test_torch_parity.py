@@ -1,5 +1,6 @@
 """gradxform moves parameters as torch.optim does, step for step; `torch_parity/generate.py` recorded how that is."""
 
+import math
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +22,8 @@ NORMS = sorted(key.removeprefix("norms/") for key in DATA if key.startswith("nor
 
 # Relative to the largest parameter of a path. A step rounds about ten times, by half an eps at most and as often up as
 # down, so 30 steps part by about sqrt(300) / 2 = 9 eps. In float64 torch's bias correction adds as much: 1 - b2^t
-# cancels at b2 = 0.999, which ours avoids. Fivefold room is for processors and releases that round otherwise.
+# cancels at b2 = 0.999, and RAdam's rho_t with it, which ours avoids. Fivefold room is for processors and releases
+# that round otherwise.
 ROUNDING = {dtype: 50 * np.finfo(dtype).eps for dtype in ("float64", "float32")}
 
 # torch divides by the norm and 1e-6, so a clipped update is smaller by the fraction 1e-6 / norm at most. No element of
@@ -51,6 +53,36 @@ def decaying(rate):
     return lambda count: rate * 0.9**count
 
 
+def root_of_correction(b2):
+    """sqrt(1 - b2^t); as written, 1 - b2^t would lose half of its digits in float32."""
+    return lambda count: jnp.sqrt(-jnp.expm1((count + 1) * math.log(b2)))
+
+
+def amsgrad(b1, b2, eps=1e-8):
+    """Adam with amsgrad, which corrects not nu but its maximum: m / (sqrt(top) / c + eps), c = sqrt(1 - b2^t)."""
+    root = root_of_correction(b2)
+    return gx.chain(
+        gx.amsgrad(0.1, b1, b2, lambda count: eps * root(count), bias_correction_nu=False),
+        gx.scale_by_schedule(root),
+    )
+
+
+def eps_of_radam(b2=0.999, eps=1e-8):
+    """The eps that RAdam adds to sqrt(nu), once the bias correction has divided both by sqrt(1 - b2^t)."""
+    root = root_of_correction(b2)
+    return lambda count: eps / root(count)
+
+
+def rate_of_adafactor(rate):
+    """The least of the rate and 1 / sqrt(t)."""
+    return lambda count: jnp.minimum(rate(count) if callable(rate) else rate, (count + 1) ** -0.5)
+
+
+# torch factors every matrix, adds nothing to the squares, and bounds their roots by the eps of the dtype. That of
+# float64 serves in float32 too: no mean square here is near to either, but those of the gain's first gradients, 0.
+ADAFACTOR = {"min_dim_size_to_factor": 1, "eps": 0.0, "min_rms": float(np.finfo(np.float64).eps)}
+
+
 COUNTERPARTS = {
     "sgd": gx.sgd(0.1),
     "sgd_weight_decay": gx.chain(gx.add_decayed_weights(0.1), gx.sgd(0.1)),
@@ -67,6 +99,9 @@ COUNTERPARTS = {
     "adam": gx.adam(0.1),
     "adam_betas_eps": gx.adam(0.1, 0.8, 0.95, 1e-3),
     "adam_weight_decay": gx.chain(gx.add_decayed_weights(0.1), gx.adam(0.1)),
+    "adam_amsgrad": amsgrad(0.9, 0.9),
+    "adam_amsgrad_eps": amsgrad(0.8, 0.95, 1e-2),
+    "adam_amsgrad_weight_decay": gx.chain(gx.add_decayed_weights(0.1), amsgrad(0.9, 0.99)),
     "adamw": gx.adamw(0.1, weight_decay=1e-2),
     "adamw_betas_eps": gx.adamw(0.1, 0.95, 0.9, 1e-3, weight_decay=0.1),
     "adamw_schedule": gx.adamw(decaying(0.1), weight_decay=0.1),
@@ -91,6 +126,40 @@ COUNTERPARTS = {
     "adagrad_initial_accumulator_value": gx.adagrad(0.1, 0.1, 1e-10, eps_in_sqrt=False),
     "adagrad_lr_decay": gx.adagrad(lambda count: 0.1 / (1 + 0.1 * count), 0.0, 1e-10, eps_in_sqrt=False),
     "adagrad_weight_decay": gx.chain(gx.add_decayed_weights(0.1), gx.adagrad(0.1, 0.0, 1e-10, eps_in_sqrt=False)),
+    "adadelta": gx.adadelta(1.0),
+    "adadelta_rho_eps": gx.adadelta(0.5, 0.8, 1e-3),
+    "adadelta_weight_decay": gx.adadelta(1.0, weight_decay=0.1),
+    "adamax": gx.adamax(0.1),
+    "adamax_betas_eps": gx.adamax(0.1, 0.8, 0.95, 1e-2),
+    "adamax_weight_decay": gx.chain(gx.add_decayed_weights(0.1), gx.adamax(0.1)),
+    "radam": gx.radam(0.1, eps=eps_of_radam()),
+    "radam_betas_eps": gx.radam(0.1, 0.8, 0.95, eps_of_radam(0.95, 1e-2)),
+    "radam_weight_decay": gx.chain(gx.add_decayed_weights(0.1), gx.radam(0.1, eps=eps_of_radam())),
+    "radam_decoupled_weight_decay": gx.chain(
+        gx.scale_by_radam(eps=eps_of_radam()), gx.add_decayed_weights(0.1), gx.scale_by_learning_rate(0.1)
+    ),
+    "rprop": gx.rprop(0.1),
+    "rprop_etas": gx.rprop(0.1, 0.6, 1.3),
+    "rprop_step_sizes": gx.rprop(0.1, min_step_size=0.05, max_step_size=0.15),
+    # torch brings the first step size, too, into the bounds.
+    "rprop_lr_above_step_sizes": gx.rprop(0.15, min_step_size=0.05, max_step_size=0.15),
+    "adafactor": gx.adafactor(rate_of_adafactor(0.1), **ADAFACTOR),
+    "adafactor_large_lr": gx.adafactor(rate_of_adafactor(0.5), **ADAFACTOR),
+    # The decay is times the rate, and not times the least of it and 1 / sqrt(t).
+    "adafactor_weight_decay": gx.adafactor(rate_of_adafactor(0.5), weight_decay_rate=0.5 * 0.1, **ADAFACTOR),
+    "adafactor_weight_decay_schedule": gx.adafactor(
+        rate_of_adafactor(decaying(0.5)), weight_decay_rate=decaying(0.5 * 0.1), **ADAFACTOR
+    ),
+    "adafactor_beta2_decay_d": gx.adafactor(
+        rate_of_adafactor(0.1), decay_rate=0.5, clipping_threshold=1.5, **ADAFACTOR
+    ),
+    # Written out for the least size that a parameter is taken to have, 1e-3 in gx.adafactor.
+    "adafactor_eps": gx.chain(
+        gx.scale_by_factored_rms(min_dim_size_to_factor=1, epsilon=0.0, min_rms=0.3),
+        gx.clip_by_block_rms(1.0),
+        gx.scale_by_param_block_rms(0.8),
+        gx.scale_by_learning_rate(rate_of_adafactor(0.1)),
+    ),
     "clip_norm_far_above": gx.chain(gx.clip_by_global_norm(1e3), gx.sgd(0.1, 0.5)),
     "clip_value": gx.chain(gx.clip(0.4), gx.sgd(0.1)),
     **CLIPS_BY_NORM,

@@ -86,6 +86,8 @@ def adafactor(
     eps: Hyper = 1e-30,
     factored: bool = True,
     weight_decay_mask: Mask | None = None,
+    *,
+    min_rms: Hyper | None = None,
 ) -> Transform:
     """Adafactor: the gradient over a factored root mean square, clipped, in the size of each leaf.
 
@@ -100,12 +102,15 @@ def adafactor(
       weight_decay_rate: as `weight_decay` in `add_decayed_weights`; not times the learning rate. None: no decay.
       eps: as `epsilon` in `scale_by_factored_rms`.
       weight_decay_mask: as `mask` in `add_decayed_weights`.
+      min_rms: as in `scale_by_factored_rms`.
 
     Shazeer & Stern 2018, arXiv:1804.04235, algorithm 6, without its rate. optax: adafactor. torch:
-    torch.optim.Adafactor, which has other defaults.
+    torch.optim.Adafactor, whose rate is min(lr, 1 / sqrt(t)), t from 1 on, and whose weight_decay_rate is lr times its
+    weight_decay. It has min_dim_size_to_factor 1, eps 0 and, by default, for min_rms the eps of the dtype; it takes no
+    complex leaves.
     """
     stages = [
-        scale_by_factored_rms(factored, decay_rate, decay_offset, min_dim_size_to_factor, eps),
+        scale_by_factored_rms(factored, decay_rate, decay_offset, min_dim_size_to_factor, eps, min_rms=min_rms),
         None if clipping_threshold is None else clip_by_block_rms(clipping_threshold),
         None if learning_rate is None else scale_by_learning_rate(learning_rate, flip_sign=False),
         scale_by_param_block_rms() if multiply_by_parameter_scale else None,

@@ -21,7 +21,8 @@ class ScaleByAdadelta(LeafRule):
       rho: decay of both mean squares, in [0, 1).
       eps: added inside both roots; at 0 nothing ever moves.
 
-    Zeiler 2012, arXiv:1212.5701, algorithm 1. optax: scale_by_adadelta. torch: torch.optim.Adadelta.
+    Zeiler 2012, arXiv:1212.5701, algorithm 1. optax: scale_by_adadelta. torch: torch.optim.Adadelta,
+    which takes the parts of complex leaves for leaves of their own.
     """
 
     rho: Decay = 0.9

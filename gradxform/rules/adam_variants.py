@@ -37,7 +37,9 @@ class ScaleByAmsgrad(LeafRule):
       bias_correction_nu: whether nu is divided by 1 - b2^t before the maximum.
 
     Reddi, Kale & Kumar 2018, arXiv:1904.09237, algorithm 2, which corrects neither mean. optax: scale_by_amsgrad.
-    torch: torch.optim.Adam(amsgrad=True), which takes the maximum of nu as it is and corrects it afterwards.
+    torch: torch.optim.Adam(amsgrad=True), which takes the maximum of nu as it is and corrects it afterwards: u with
+    bias_correction_nu=False and eps c, times c = sqrt(1 - b2^t). It takes the parts of complex leaves for leaves of
+    their own.
     """
 
     b1: Decay = 0.9
@@ -74,7 +76,7 @@ class ScaleByAdamax(LeafRule):
       eps: added to each gradient's size; 0 makes 0/0 of an element that has had no gradient yet.
 
     Kingma & Ba 2015, arXiv:1412.6980, algorithm 2, which has no eps. optax: scale_by_adamax. torch:
-    torch.optim.Adamax.
+    torch.optim.Adamax, which takes the parts of complex leaves for leaves of their own.
     """
 
     b1: Decay = 0.9
@@ -183,7 +185,8 @@ class ScaleByRadam(LeafRule):
 
     Liu et al. 2020, arXiv:1908.03265, algorithm 2, with threshold 4. optax: scale_by_radam, which is NaN for a
     threshold below 4, has NaN derivatives in the first steps, and takes rho_t as written. torch: torch.optim.RAdam,
-    with eps before the bias correction.
+    with eps before the bias correction, where it is the schedule eps / sqrt(1 - b2^t) here. It takes the parts of
+    complex leaves for leaves of their own.
     """
 
     b1: Decay = 0.9

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gradxform.core.record import Decay, NonNegative
+from gradxform.core.record import Decay, NonNegative, Positive
 from gradxform.core.rule import LeafRule, Slot
 from gradxform.core.transform import transform
-from gradxform.maths import abs_sq, ema
+from gradxform.maths import abs_sq, ema, safe_root
 
 
 def decay_rate_pow(step: Any, exponent: Any) -> Any:
@@ -50,6 +52,11 @@ def unfactored_axes(rule: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None
     return None if factored_axes(rule, shape) else all_but(None, shape)
 
 
+def over_root(grad: jax.Array, square: jax.Array, least: Any) -> jax.Array:
+    """grad / max(sqrt(square), least)."""
+    return grad / jnp.maximum(safe_root(square, 2), least)
+
+
 class ScaleByFactoredRms(LeafRule):
     """Divides by the root of a running mean square of which only the means of rows and columns are kept.
 
@@ -60,7 +67,9 @@ class ScaleByFactoredRms(LeafRule):
         u   = g / sqrt(row col / mean(row))
 
     A leaf with fewer than two axes of min_dim_size_to_factor keeps the whole mean: v <- d v + (1 - d) s and
-    u = g / sqrt(v).
+    u = g / sqrt(v). With min_rms, the root and mean(row) are at least that:
+
+        u = g / max(sqrt(row col / max(mean(row), min_rms)), min_rms),   or u = g / max(sqrt(v), min_rms)
 
     Args:
       factored: whether to factor at all.
@@ -69,13 +78,14 @@ class ScaleByFactoredRms(LeafRule):
       min_dim_size_to_factor: how long the two largest axes of a factored leaf are at least.
       epsilon: added to the squares.
       decay_rate_fn: (step, decay_rate) -> d; the step is a floating-point array of shape (), from 0 on.
+      min_rms: the least root mean square to divide by, more than 0, with which epsilon may be 0. None: there is none.
 
     Raises:
       ValueError: step_offset is no int or negative, or a factored leaf is spread over devices inside `shard_map`.
 
     Shazeer & Stern 2018, arXiv:1804.04235, algorithm 4. optax: scale_by_factored_rms, which needs the parameters,
     takes d in float32 only, and gives NaN before step_offset. torch: inside torch.optim.Adafactor, which factors the
-    last two axes of every leaf.
+    last two axes of every leaf that has two, however short; its eps[0] is min_rms here, and epsilon is 0.
     """
 
     factored: bool = True
@@ -84,6 +94,7 @@ class ScaleByFactoredRms(LeafRule):
     min_dim_size_to_factor: int = 128
     epsilon: NonNegative = 1e-30
     decay_rate_fn: Callable[[Any, Any], Any] = decay_rate_pow
+    min_rms: Positive | None = dataclasses.field(default=None, kw_only=True)
 
     v_row = Slot(axes=row_axes, signed=False)
     v_col = Slot(axes=column_axes, signed=False)
@@ -100,11 +111,16 @@ class ScaleByFactoredRms(LeafRule):
         axes = factored_axes(self, grad.shape)
         if axes is None:
             v = ema(slots.v, square, decay)
-            return grad * lax.rsqrt(v), slots._replace(v=v)
+            update = grad * lax.rsqrt(v) if self.min_rms is None else over_root(grad, v, self.min_rms)
+            return update, slots._replace(v=v)
         second, largest = axes
         row = ema(jnp.expand_dims(slots.v_row, largest), leaf.mean_along(square, largest), decay)
         col = ema(jnp.expand_dims(slots.v_col, second), leaf.mean_along(square, second), decay)
-        update = grad * lax.rsqrt(row / leaf.mean_along(row, second)) * lax.rsqrt(col)
+        mean = leaf.mean_along(row, second)
+        if self.min_rms is None:
+            update = grad * lax.rsqrt(row / mean) * lax.rsqrt(col)
+        else:
+            update = over_root(grad, row / jnp.maximum(mean, self.min_rms) * col, self.min_rms)
         return update, slots._replace(v_row=row.squeeze(largest), v_col=col.squeeze(second))
 
 

@@ -93,7 +93,9 @@ class ScaleByRprop(LeafRule):
 
     Riedmiller & Braun 1993, without the step back where the gradient turns (Igel & Huesken 2000, Rprop-). optax:
     scale_by_rprop, which lets out the u of the step before, so that its first update is 0 and a turn is answered a step
-    late. torch: torch.optim.Rprop, with learning rate 1e-2.
+    late. torch: torch.optim.Rprop, with learning rate 1e-2. It brings d into the bounds where s = 0 too, and so at
+    first; takes s of the product of gradients, which underflows; and takes the parts of complex leaves for leaves of
+    their own.
     """
 
     learning_rate: NonNegative

@@ -88,6 +88,11 @@ LAYERS_AND_SIGNS = [
         lambda: gx.scale_by_factored_rms(min_dim_size_to_factor=2),
         optax=lambda: optax_factored(2),
     ),
+    Case(
+        "scale_by_factored_rms:least root",
+        lambda: gx.scale_by_factored_rms(min_dim_size_to_factor=1, epsilon=0.0, min_rms=0.6),
+        reference=references.bounded_factored_rms(0.8, 0.6),
+    ),
     # optax takes no scalars.
     Case("scale_by_sm3", gx.scale_by_sm3, reference=references.sm3(0.9, 1.0, 1e-8), real_only=True),
     Case(
@@ -133,6 +138,11 @@ LAYERS_AND_SIGNS = [
         "adafactor",
         lambda: gx.adafactor(0.1, 2, weight_decay_rate=1e-3),
         optax=optax_adafactor,
+    ),
+    Case(
+        "adafactor:least root",
+        lambda: gx.adafactor(0.1, 1, eps=0.0, min_rms=0.6, weight_decay_rate=0.1 * 0.3),
+        reference=references.adafactor(0.1, 0.3, 0.6),
     ),
     Case(
         "sm3",

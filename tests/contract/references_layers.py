@@ -2,8 +2,10 @@
 
 import functools
 
+import jax
 import numpy as np
 
+from tests.contract.case import params
 from tests.contract.references import joint_norm, per_leaf
 
 
@@ -43,6 +45,44 @@ def rprop(rate, eta_minus, eta_plus, least, largest):
         return out
 
     return per_leaf(rule)
+
+
+def bounded_factored_rms(exponent, least):
+    """The root mean square of torch.optim.Adafactor, by rows and columns where there are two axes: g over it."""
+
+    def rule(grads):
+        row = col = square = 0.0
+        out = []
+        for t, g in enumerate(grads, start=1):
+            weight = t**-exponent
+            if g.ndim > 1:
+                row = row + weight * (np.mean(g**2, -1, keepdims=True) - row)
+                col = col + weight * (np.mean(g**2, -2, keepdims=True) - col)
+                square = row @ col / np.maximum(np.mean(row, -2, keepdims=True), least)
+            else:
+                square = square + weight * (g**2 - square)
+            out.append(g / np.sqrt(np.maximum(square, least**2)))
+        return out
+
+    return per_leaf(rule)
+
+
+def adafactor(rate, weight_decay, least):
+    """torch.optim.Adafactor at its defaults but these, and where the rate is at most 1 / sqrt(t): the whole step."""
+
+    def rms(x):
+        return np.sqrt(np.mean(x**2))
+
+    def reference(steps):
+        now, out = [np.asarray(leaf) for leaf in jax.tree.leaves(params(np.float64))], []
+        for scaled in bounded_factored_rms(0.8, least)(steps):
+            sizes = [rate * max(1e-3, rms(p)) / max(1, rms(u)) for p, u in zip(now, scaled, strict=True)]
+            moved = [(1 - rate * weight_decay) * p - d * u for p, u, d in zip(now, scaled, sizes, strict=True)]
+            out.append([new - old for new, old in zip(moved, now, strict=True)])
+            now = moved
+        return out
+
+    return reference
 
 
 def centered(axis):

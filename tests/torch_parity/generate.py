@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
-from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
+from torch.optim import SGD, Adadelta, Adafactor, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop, Rprop
 from torch.optim.lr_scheduler import ExponentialLR
 
 FILE = Path(__file__).with_name("trajectories.npz")
@@ -66,6 +66,10 @@ CASES = {
     "adam": Case(partial(Adam, lr=0.1)),
     "adam_betas_eps": Case(partial(Adam, lr=0.1, betas=(0.8, 0.95), eps=1e-3)),
     "adam_weight_decay": Case(partial(Adam, lr=0.1, weight_decay=0.1)),
+    # With faster decays than the defaults, at which the maximum of nu is hardly above nu in so few steps.
+    "adam_amsgrad": Case(partial(Adam, lr=0.1, betas=(0.9, 0.9), amsgrad=True)),
+    "adam_amsgrad_eps": Case(partial(Adam, lr=0.1, betas=(0.8, 0.95), eps=1e-2, amsgrad=True)),
+    "adam_amsgrad_weight_decay": Case(partial(Adam, lr=0.1, betas=(0.9, 0.99), weight_decay=0.1, amsgrad=True)),
     "adamw": Case(partial(AdamW, lr=0.1)),
     "adamw_betas_eps": Case(partial(AdamW, lr=0.1, betas=(0.95, 0.9), eps=1e-3, weight_decay=0.1)),
     "adamw_schedule": Case(partial(AdamW, lr=0.1, weight_decay=0.1), gamma=0.9),
@@ -85,6 +89,28 @@ CASES = {
     "adagrad_initial_accumulator_value": Case(partial(Adagrad, lr=0.1, initial_accumulator_value=0.1)),
     "adagrad_lr_decay": Case(partial(Adagrad, lr=0.1, lr_decay=0.1)),
     "adagrad_weight_decay": Case(partial(Adagrad, lr=0.1, weight_decay=0.1)),
+    "adadelta": Case(partial(Adadelta, lr=1.0)),
+    "adadelta_rho_eps": Case(partial(Adadelta, lr=0.5, rho=0.8, eps=1e-3)),
+    "adadelta_weight_decay": Case(partial(Adadelta, lr=1.0, weight_decay=0.1)),
+    "adamax": Case(partial(Adamax, lr=0.1)),
+    "adamax_betas_eps": Case(partial(Adamax, lr=0.1, betas=(0.8, 0.95), eps=1e-2)),
+    "adamax_weight_decay": Case(partial(Adamax, lr=0.1, weight_decay=0.1)),
+    "radam": Case(partial(RAdam, lr=0.1)),
+    "radam_betas_eps": Case(partial(RAdam, lr=0.1, betas=(0.8, 0.95), eps=1e-2)),
+    "radam_weight_decay": Case(partial(RAdam, lr=0.1, weight_decay=0.1)),
+    "radam_decoupled_weight_decay": Case(partial(RAdam, lr=0.1, weight_decay=0.1, decoupled_weight_decay=True)),
+    "rprop": Case(partial(Rprop, lr=0.1)),
+    "rprop_etas": Case(partial(Rprop, lr=0.1, etas=(0.6, 1.3))),
+    "rprop_step_sizes": Case(partial(Rprop, lr=0.1, step_sizes=(0.05, 0.15))),
+    "rprop_lr_above_step_sizes": Case(partial(Rprop, lr=0.2, step_sizes=(0.05, 0.15))),
+    "adafactor": Case(partial(Adafactor, lr=0.1)),
+    # From step 5 on 1 / sqrt(step) is less than the rate.
+    "adafactor_large_lr": Case(partial(Adafactor, lr=0.5)),
+    "adafactor_weight_decay": Case(partial(Adafactor, lr=0.5, weight_decay=0.1)),
+    "adafactor_weight_decay_schedule": Case(partial(Adafactor, lr=0.5, weight_decay=0.1), gamma=0.9),
+    "adafactor_beta2_decay_d": Case(partial(Adafactor, lr=0.1, beta2_decay=-0.5, d=1.5)),
+    # So large that both matter here.
+    "adafactor_eps": Case(partial(Adafactor, lr=0.1, eps=(0.3, 0.8))),
     "clip_norm_1": clipped(clip_grad_norm_, 1.5, 1.0),
     "clip_norm_2": clipped(clip_grad_norm_, 1.0, 2.0),
     "clip_norm_3": clipped(clip_grad_norm_, 1.0, 3.0),
@@ -101,11 +127,18 @@ IN_FLOAT32 = (
     "sgd_dampening",
     "sgd_nesterov_weight_decay",
     "adam",
+    "adam_amsgrad",
     "adamw",
     "nadam",
     "rmsprop",
     "rmsprop_centered_momentum",
     "adagrad",
+    "adadelta",
+    "adamax",
+    "radam",
+    "rprop",
+    "adafactor",
+    "adafactor_eps",
     "clip_norm_2",
     "clip_norm_3",
     "clip_value",
