@@ -45,7 +45,7 @@ def norm(leaves: Sequence[jax.Array], ord: float = 2) -> jax.Array:
         return jnp.zeros((), dtype)
     if math.isinf(ord):
         return _largest(leaves, dtype)
-    terms = [(leaf,) for leaf in leaves]
+    terms: list[Term] = [(leaf,) for leaf in leaves]
     if ord == 2:
         return _euclidean(terms, dtype)
     if ord == 1:
@@ -58,7 +58,7 @@ def norm(leaves: Sequence[jax.Array], ord: float = 2) -> jax.Array:
 def distance(lefts: Sequence[jax.Array], rights: Sequence[jax.Array]) -> jax.Array:
     """The L2 norm of the differences of two lists of leaves, as `norm`; no difference is kept in memory."""
     dtype = real_dtype(*(leaf.dtype for leaf in (*lefts, *rights)))
-    terms = [(a, b) for a, b in zip(lefts, rights, strict=True) if a.size]
+    terms: list[Term] = [(a, b) for a, b in zip(lefts, rights, strict=True) if a.size]
     return _euclidean(terms, dtype) if terms else jnp.zeros((), dtype)
 
 

@@ -107,7 +107,7 @@ class ScaleBySophia(TreeRule):
 
     def update(self, updates, slots, tree):
         mu = tree.map(lambda m, g: ema(m, g, self.b1), slots.mu, updates)
-        bound = self.clip_threshold
+        bound = jnp.inf if self.clip_threshold is None else self.clip_threshold
 
         def newton():
             floored = tree.map(lambda h: jnp.maximum(self.gamma * h, self.eps), slots.nu)
@@ -116,8 +116,6 @@ class ScaleBySophia(TreeRule):
         def estimated():
             diagonal, state = tree.inner(self.hessian_diagonal_fn, updates, slots.hessian_fn_state)
             nu = tree.map(lambda h, d: ema(h, d, self.b2), slots.nu, diagonal)
-            if bound is None:
-                return nu, state, jnp.ones_like(slots.win_rate)
             # Taken anew, so that no copy of it has to be kept for the steps that do not ask.
             inside = tree.sum(tree.map(lambda u: jnp.abs(u) < bound, newton()))
             return nu, state, inside / max(tree.size(mu), 1)
@@ -130,7 +128,7 @@ class ScaleBySophia(TreeRule):
                 lambda: jax.debug.print("Sophia's win rate: {}", win_rate),
                 lambda: None,
             )
-        step = newton() if bound is None else tree.map(lambda u: jnp.clip(u, -bound, bound), newton())
+        step = tree.map(lambda u: jnp.clip(u, -bound, bound), newton())
         return step, slots._replace(mu=mu, nu=nu, hessian_fn_state=state, win_rate=win_rate)
 
 
