@@ -8,6 +8,7 @@ from gradxform.core.transform import Transform as Transform, transform as transf
 # What a rule of your own is made of.
 from gradxform.core.record import (
     Decay as Decay,
+    DecayMask as DecayMask,
     Dtype as Dtype,
     Hyper as Hyper,
     Mask as Mask,
@@ -153,7 +154,8 @@ from gradxform.rules.scaling import (
     set_to_zero as set_to_zero,
 )
 
-# Weight decay.
+# Weight decay, and which parameters decay.
+from gradxform.masks import not_biases_or_norms as not_biases_or_norms
 from gradxform.rules.decay import add_decayed_weights as add_decayed_weights
 
 # Clipping.

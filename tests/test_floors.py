@@ -16,12 +16,13 @@ FLOORS = {
     "maths": (),
     "core": ("maths", "core"),
     "schedules": ("maths", "core"),
+    "masks": ("core",),
     "rules": ("maths", "core"),
     "optimizers": ("core", "rules", "optimizers"),
     "reading": ("core", "reading"),
     "wrappers": ("core", "wrappers"),
     "as_optax": ("core", ""),
-    "": ("maths", "core", "schedules", "rules", "optimizers", "reading", "wrappers"),
+    "": ("maths", "core", "schedules", "masks", "rules", "optimizers", "reading", "wrappers"),
 }
 OUTSIDE = {"jax", "numpy", "optax", "chex"}
 MODULES = sorted(ROOT.rglob("*.py"))

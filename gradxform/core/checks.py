@@ -36,8 +36,7 @@ def arrays(what: str, tree: Any, *, any_dtype: bool, real_only: str | None) -> l
     """
     leaves = []
     for index, leaf in enumerate(jax.tree.leaves(tree)):
-        if isinstance(leaf, float | complex):
-            leaf = jnp.asarray(leaf)
+        leaf = _as_array(leaf)
         if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
             raise TypeError(
                 f"{what}: expected an array at {path_of(tree, index)}, got {show(leaf)} of type "
@@ -54,6 +53,12 @@ def arrays(what: str, tree: Any, *, any_dtype: bool, real_only: str | None) -> l
             )
         leaves.append(leaf)
     return leaves
+
+
+def _as_array(leaf: Any) -> Any:
+    """Numbers and NumPy's arrays as JAX's, where float64 is float32 unless 64 bits are enabled; the rest as it is."""
+    is_numpy = isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "fc"
+    return jnp.asarray(leaf) if is_numpy or isinstance(leaf, float | complex) else leaf
 
 
 def same_structure(what: str, tree: Any, reference: Any, reference_name: str) -> None:

@@ -32,11 +32,17 @@ class Context:
 
 
 class Leaf(Context):
-    """The context of a LeafRule: reductions are over the whole leaf, on all devices together."""
+    """The context of a LeafRule: reductions are over the whole leaf, on all devices together.
 
-    def __init__(self, rule: str, step: jax.Array, extra: Mapping[str, Any], param: jax.Array | None) -> None:
+    Attributes:
+      decays: whether the rule's `DecayMask` lets this leaf decay.
+    """
+
+    def __init__(
+        self, rule: str, step: jax.Array, extra: Mapping[str, Any], param: jax.Array | None, decays: bool
+    ) -> None:
         super().__init__(rule, step, extra)
-        self._param = param
+        self._param, self.decays = param, decays
 
     @property
     def param(self) -> jax.Array:
@@ -87,7 +93,11 @@ class Leaf(Context):
 
 
 class Tree(Context):
-    """The context of a TreeRule: reductions are over all leaves, on all devices together."""
+    """The context of a TreeRule: reductions are over all leaves, on all devices together.
+
+    Attributes:
+      decays: a tree of bools, whether the rule's `DecayMask` lets each leaf decay.
+    """
 
     def __init__(
         self,
@@ -97,9 +107,10 @@ class Tree(Context):
         params: Any,
         given: Mapping[str, Any],
         dtypes: Sequence[Any],
+        decays: Any,
     ) -> None:
         super().__init__(rule, step, extra)
-        self._params, self._given, self._dtypes = params, given, dtypes
+        self._params, self._given, self._dtypes, self.decays = params, given, dtypes, decays
 
     @cached_property
     def params(self) -> Any:

@@ -17,9 +17,9 @@ import optax
 from gradxform.core import checks
 from gradxform.core.context import Tree
 from gradxform.core.guest import Guest
-from gradxform.core.leaves import Program, Shared, advance, program, scaled, split
+from gradxform.core.leaves import Chosen, Shared, advance, program, scaled, split
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
-from gradxform.core.record import Mask
+from gradxform.core.record import DecayMask, Mask
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
 from gradxform.core.slots import (
     as_kept,
@@ -111,7 +111,7 @@ def _first_record(node: Any, params: Any) -> Any:
         return node.init(params)
     if isinstance(node, TreeRule):
         return first_tree_record(node, params)
-    return first_leaf_records(node, params, _applies(node, params))
+    return first_leaf_records(node, params, _chosen(node, Mask, params))
 
 
 def _advance_leaves(
@@ -119,17 +119,14 @@ def _advance_leaves(
 ) -> tuple[Any, list[Any]]:
     grads, structure = jax.tree.flatten(updates)
     params = [None] * len(grads) if step.params is None else jax.tree.leaves(step.params)
-    applies = list(zip(*(_applies(rule, updates) for rule in rules), strict=True))
+    choices = list(zip(*(_choices(rule, updates) for rule in rules), strict=True))
     records = list(zip(*(spread(rule, record, updates) for rule, record in zip(rules, old, strict=True)), strict=True))
     static, hypers = zip(*(split(rule, step.done) for rule in rules), strict=True)
     shared = Shared(step.number, factor, hypers, tuple(_extras(rule, step.extra) for rule in rules))
-    programs: dict[tuple[bool, ...], Program] = {
-        chosen: program(tuple(rule if applied else None for rule, applied in zip(static, chosen, strict=True)))
-        for chosen in set(applies)
-    }
+    programs = {chosen: program(static, chosen) for chosen in set(choices)}
     results = [
         advance(programs[chosen], grad, record, param, shared)
-        for chosen, grad, record, param in zip(applies, grads, records, params, strict=True)
+        for chosen, grad, record, param in zip(choices, grads, records, params, strict=True)
     ]
     new = [
         gather(rule, [kept[i] for _, kept in results], structure, record)
@@ -146,9 +143,10 @@ def _advance_tree(rule: TreeRule, updates: Any, old: Any, step: Step) -> tuple[A
     static, hypers = split(rule, step.done)
     bound = static.replace(**{name: jax.tree.map(lambda x: _as_real(x, real), value) for name, value in hypers.items()})
     extra = {name: _as_real(value, real) for name, value in _extras(rule, step.extra).items()}
-    tree = Tree(rule.call_name, step.number, extra, step.params, step.extra, dtypes)
     updates = jax.tree.map(fit, updates)
     slots = with_step_keys(rule, jax.tree.map(fit, old))
+    decays = jax.tree.unflatten(jax.tree.structure(updates), _chosen(rule, DecayMask, updates))
+    tree = Tree(rule.call_name, step.number, extra, step.params, step.extra, dtypes, decays)
     factor = None
     with jax.named_scope(rule.call_name), mixing(*jax.tree.leaves(updates)):
         if isinstance(rule, TreeScaleRule):
@@ -161,10 +159,14 @@ def _advance_tree(rule: TreeRule, updates: Any, old: Any, step: Step) -> tuple[A
     return updates, factor, with_next_keys(rule, as_kept(rule, new, old), old)
 
 
-def _applies(rule: LeafRule, tree: Any) -> list[bool]:
-    """For each leaf, whether the rule's mask lets it through to the rule."""
+def _choices(rule: LeafRule, tree: Any) -> list[Chosen]:
+    return list(map(Chosen, _chosen(rule, Mask, tree), _chosen(rule, DecayMask, tree)))
+
+
+def _chosen(rule: Rule, kind: Any, tree: Any) -> list[bool]:
+    """For each leaf, what the rule's mask of a kind says of it; True if it has none."""
     leaves, structure = jax.tree.flatten(tree)
-    masks = [getattr(rule, name) for name, role in rule.roles.items() if role is Mask]
+    masks = [getattr(rule, name) for name, role in rule.roles.items() if role is kind]
     # Without leaves there is nothing to choose; optax.tree.map_params calls init with such a tree of its own.
     if not leaves or not masks or masks[0] is None:
         return [True] * len(leaves)

@@ -12,7 +12,7 @@ import numpy as np
 from gradxform.core import checks
 from gradxform.core.context import Leaf
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
-from gradxform.core.record import Mask
+from gradxform.core.record import DecayMask, Mask
 from gradxform.core.rule import LeafRule, Rule
 from gradxform.core.slots import as_kept
 
@@ -33,26 +33,33 @@ class Shared(NamedTuple):
     extras: tuple[dict[str, Any], ...]
 
 
+class Chosen(NamedTuple):
+    """What a rule's masks say of a leaf: whether the rule applies to it, and whether it decays."""
+
+    applies: bool
+    decays: bool
+
+
 class Program:
-    """The static part of a run: its rules, None where a mask leaves the leaf out.
+    """The static part of a run: its rules, and what their masks say of the leaf.
 
     Hashed by identity; `program` gives equal runs the same object.
     """
 
-    def __init__(self, rules: tuple[LeafRule | None, ...]) -> None:
-        self.rules = rules
+    def __init__(self, rules: tuple[LeafRule, ...], chosen: tuple[Chosen, ...]) -> None:
+        self.rules, self.chosen = rules, chosen
 
 
-def program(rules: tuple[LeafRule | None, ...]) -> Program:
+def program(rules: tuple[LeafRule, ...], chosen: tuple[Chosen, ...]) -> Program:
     """The program of rules whose array hyperparameters were taken out."""
     # The types belong to the key because 1 == 1.0, and what is traced may depend on which it is.
-    return _program(rules, tuple(type(value) for rule in rules if rule for value in rule.fields().values()))
+    return _program(rules, chosen, tuple(type(value) for rule in rules for value in rule.fields().values()))
 
 
 @lru_cache(maxsize=1024)
-def _program(rules: tuple[LeafRule | None, ...], types: tuple[type, ...]) -> Program:
+def _program(rules: tuple[LeafRule, ...], chosen: tuple[Chosen, ...], types: tuple[type, ...]) -> Program:
     del types
-    return Program(rules)
+    return Program(rules, chosen)
 
 
 def split(rule: Rule, count: jax.Array) -> tuple[Any, dict[str, Any]]:
@@ -67,7 +74,7 @@ def split(rule: Rule, count: jax.Array) -> tuple[Any, dict[str, Any]]:
         if any(isinstance(number, jax.Array) for number in jax.tree.leaves(at_step)):
             values[name] = jax.tree.map(jnp.asarray, at_step)
     # The mask is no part of what is traced: two that choose the same leaves share a trace.
-    masks = [name for name, role in rule.roles.items() if role is Mask]
+    masks = [name for name, role in rule.roles.items() if role in (Mask, DecayMask)]
     return rule.replace(**dict.fromkeys([*values, *masks])), values
 
 
@@ -91,12 +98,14 @@ def advance(
     fit, real = fitting(*dtypes), real_dtype(*dtypes)
     update, param = _times(fit(grad), shared.factor), None if param is None else fit(param)
     kept = []
-    for rule, record, hypers, extra in zip(program.rules, records, shared.hypers, shared.extras, strict=True):
-        if rule is None:
+    for rule, chosen, record, hypers, extra in zip(
+        program.rules, program.chosen, records, shared.hypers, shared.extras, strict=True
+    ):
+        if not chosen.applies:
             kept.append(record)
             continue
         bound = rule.replace(**jax.tree.map(lambda number: number.astype(real), hypers))
-        leaf = Leaf(rule.call_name, shared.step, extra, param)
+        leaf = Leaf(rule.call_name, shared.step, extra, param, chosen.decays)
         with jax.named_scope(rule.call_name), mixing(grad):
             result = bound.update(update, jax.tree.map(fit, record), leaf)
         update, new = checks.pair(rule.call_name, "update", result, rule.State)

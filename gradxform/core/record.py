@@ -54,11 +54,12 @@ Positive = Annotated[Any, Range("more than 0", lambda value: value > 0)]
 Decay = Annotated[Any, Range("at least 0 and less than 1", lambda value: (value >= 0) & (value < 1))]
 Dtype = Annotated[Any, "a dtype or its name"]
 Mask = Annotated[Any, "a pytree of bools, a prefix of the parameters, or a function of them that returns one"]
+DecayMask = Annotated[Any, "a mask that says which leaves decay, in a rule that treats all of them"]
 Seed = Annotated[Any, "an integer, or a key of jax.random"]
 
 _LEAF = jax.tree.structure(0)
 _NUMERIC = {"Hyper": Hyper, "NonNegative": NonNegative, "Positive": Positive, "Decay": Decay}
-_ROLES = {**_NUMERIC, "Dtype": Dtype, "Mask": Mask, "Seed": Seed}
+_ROLES = {**_NUMERIC, "Dtype": Dtype, "Mask": Mask, "DecayMask": DecayMask, "Seed": Seed}
 
 
 def _role(annotation: Any) -> Any:
@@ -76,14 +77,17 @@ def _is_optional(annotation: Any) -> bool:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 class Record:
-    """A frozen dataclass that is a value: a subclass lists annotated fields and checks them in `check`."""
+    """A frozen dataclass that is a value: a subclass lists annotated fields and checks them in `check`.
+
+    A subclass made with `is_leaf=True` is no pytree: a leaf, as functions are, for where optax looks for one.
+    """
 
     call_name: ClassVar[str]
     numeric: ClassVar[tuple[str, ...]]
     roles: ClassVar[dict[str, Any]]
     optional: ClassVar[frozenset[str]]
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, is_leaf: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
         cls.call_name = snake_case(cls.__name__)
@@ -91,7 +95,8 @@ class Record:
         cls.roles = {name: _role(annotation) for name, annotation in annotations.items()}
         cls.optional = frozenset(name for name, annotation in annotations.items() if _is_optional(annotation))
         cls.numeric = tuple(name for name, role in cls.roles.items() if role in _NUMERIC.values())
-        jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, _unflatten(cls), _flatten)
+        if not is_leaf:
+            jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, _unflatten(cls), _flatten)
 
     def __post_init__(self) -> None:
         for name, role in self.roles.items():

@@ -5,14 +5,20 @@ from __future__ import annotations
 from gradxform.core.chain import chain
 from gradxform.core.record import Dtype, Hyper, Mask
 from gradxform.core.transform import Transform
+from gradxform.optimizers.descent import descent
 from gradxform.rules.adaptive import scale_by_adam, scale_by_nadam, scale_by_rms, scale_by_rss, scale_by_stddev
-from gradxform.rules.decay import add_decayed_weights
 from gradxform.rules.momentum import trace
-from gradxform.rules.scaling import scale_by_learning_rate
 
 
 def sgd(
-    learning_rate: Hyper, momentum: Hyper | None = None, nesterov: bool = False, accumulator_dtype: Dtype | None = None
+    learning_rate: Hyper,
+    momentum: Hyper | None = None,
+    nesterov: bool = False,
+    accumulator_dtype: Dtype | None = None,
+    *,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
 ) -> Transform:
     """Stochastic gradient descent, with momentum if asked.
 
@@ -23,10 +29,11 @@ def sgd(
       momentum: how much of v stays, in [0, 1). None: no momentum, and no state for it.
       nesterov: look ahead by one step.
       accumulator_dtype: what v is kept in. None: the parameter's dtype, float32 at least.
+      weight_decay, mask, independent: as in `adamw`. None: no decay.
 
     Polyak 1964; Sutskever et al. 2013. optax: sgd. torch: torch.optim.SGD; its dampening is an argument of `trace`.
     """
-    descend = scale_by_learning_rate(learning_rate)
+    descend = descent(learning_rate, weight_decay, mask, independent)
     return descend if momentum is None else chain(trace(momentum, nesterov, accumulator_dtype), descend)
 
 
@@ -39,18 +46,22 @@ def adam(
     mu_dtype: Dtype | None = None,
     *,
     nesterov: bool = False,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
 ) -> Transform:
     """Adam: the running mean of the gradient over the root of its running mean square, both bias-corrected.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       b1, b2, eps, eps_root, mu_dtype, nesterov: as in `scale_by_adam`.
+      weight_decay, mask, independent: as in `adamw`. None: no decay.
 
     Kingma & Ba 2015, arXiv:1412.6980, algorithm 1. optax: adam. torch: torch.optim.Adam.
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
-        scale_by_learning_rate(learning_rate),
+        descent(learning_rate, weight_decay, mask, independent),
     )
 
 
@@ -65,6 +76,7 @@ def adamw(
     mask: Mask | None = None,
     *,
     nesterov: bool = False,
+    independent: bool = False,
 ) -> Transform:
     """Adam with decoupled weight decay: p <- p - learning_rate (adam(g) + weight_decay p).
 
@@ -72,14 +84,14 @@ def adamw(
       learning_rate: the step size; a number or a schedule.
       b1, b2, eps, eps_root, mu_dtype, nesterov: as in `scale_by_adam`.
       weight_decay, mask: as in `add_decayed_weights`; the decay is times the learning rate.
+      independent: whether the decay is weight_decay p alone, not times the learning rate.
 
     Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2. optax: adamw. torch: torch.optim.AdamW, which decays by
     1e-2 unless told.
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
+        descent(learning_rate, weight_decay, mask, independent),
     )
 
 
@@ -92,6 +104,9 @@ def nadam(
     mu_dtype: Dtype | None = None,
     *,
     momentum_decay: Hyper | None = None,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
 ) -> Transform:
     """Adam with Nesterov's look-ahead.
 
@@ -100,6 +115,7 @@ def nadam(
       b1, b2, eps, eps_root, mu_dtype: as in `scale_by_adam`.
       momentum_decay: how fast the decay of the mean warms up, as in `scale_by_nadam`, which takes neither eps_root nor
         mu_dtype. None: it is b1 from the start.
+      weight_decay, mask, independent: as in `adamw`. None: no decay.
 
     Raises:
       ValueError: momentum_decay together with eps_root or mu_dtype.
@@ -109,7 +125,7 @@ def nadam(
     """
     return chain(
         _nesterov_adam("nadam", b1, b2, eps, eps_root, mu_dtype, momentum_decay),
-        scale_by_learning_rate(learning_rate),
+        descent(learning_rate, weight_decay, mask, independent),
     )
 
 
@@ -124,13 +140,14 @@ def nadamw(
     mask: Mask | None = None,
     *,
     momentum_decay: Hyper | None = None,
+    independent: bool = False,
 ) -> Transform:
     """`nadam` with decoupled weight decay: p <- p - learning_rate (nadam(g) + weight_decay p).
 
     Args:
       learning_rate: the step size; a number or a schedule.
       b1, b2, eps, eps_root, mu_dtype, momentum_decay: as in `nadam`.
-      weight_decay, mask: as in `add_decayed_weights`; the decay is times the learning rate.
+      weight_decay, mask, independent: as in `adamw`.
 
     Raises:
       ValueError: momentum_decay together with eps_root or mu_dtype.
@@ -140,8 +157,7 @@ def nadamw(
     """
     return chain(
         _nesterov_adam("nadamw", b1, b2, eps, eps_root, mu_dtype, momentum_decay),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
+        descent(learning_rate, weight_decay, mask, independent),
     )
 
 
@@ -155,6 +171,10 @@ def rmsprop(
     momentum: Hyper | None = None,
     nesterov: bool = False,
     bias_correction: bool = False,
+    *,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
 ) -> Transform:
     """RMSprop: the gradient over the root of its running mean square, then momentum if asked.
 
@@ -162,32 +182,45 @@ def rmsprop(
       learning_rate: the step size; a number or a schedule.
       decay, eps, initial_scale, eps_in_sqrt, bias_correction: as in `scale_by_rms`.
       centered: divide by the standard deviation instead, as in `scale_by_stddev`.
-      momentum, nesterov: as `decay` and `nesterov` in `trace`, after the learning rate. None: no momentum.
+      momentum, nesterov: as `decay` and `nesterov` in `trace`, after the learning rate; where weights decay, before it,
+        so that the decay is not gathered. None: no momentum.
+      weight_decay, mask, independent: as in `adamw`. None: no decay.
 
     Tieleman & Hinton 2012, lecture 6.5. optax: rmsprop. torch: torch.optim.RMSprop, with decay (its alpha) 0.99, eps
     outside the root, and the rate after the momentum.
     """
     scale_by = scale_by_stddev if centered else scale_by_rms
-    tail = [] if momentum is None else [trace(momentum, nesterov)]
-    return chain(
-        scale_by(decay, eps, initial_scale, eps_in_sqrt, bias_correction), scale_by_learning_rate(learning_rate), *tail
-    )
+    scaled = scale_by(decay, eps, initial_scale, eps_in_sqrt, bias_correction)
+    descend = descent(learning_rate, weight_decay, mask, independent)
+    if momentum is None:
+        return chain(scaled, descend)
+    gathered = trace(momentum, nesterov)
+    return chain(scaled, descend, gathered) if weight_decay is None else chain(scaled, gathered, descend)
 
 
 def adagrad(
-    learning_rate: Hyper, initial_accumulator_value: Hyper = 0.1, eps: Hyper = 1e-7, *, eps_in_sqrt: bool = True
+    learning_rate: Hyper,
+    initial_accumulator_value: Hyper = 0.1,
+    eps: Hyper = 1e-7,
+    *,
+    eps_in_sqrt: bool = True,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
 ) -> Transform:
     """AdaGrad: the gradient over the root of the sum of all its squares.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       initial_accumulator_value, eps, eps_in_sqrt: as in `scale_by_rss`.
+      weight_decay, mask, independent: as in `adamw`. None: no decay.
 
     Duchi, Hazan & Singer 2011, figure 1 (diagonal). optax: adagrad. torch: torch.optim.Adagrad, which begins at 0 and
     has eps 1e-10 outside the root.
     """
     return chain(
-        scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt=eps_in_sqrt), scale_by_learning_rate(learning_rate)
+        scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt=eps_in_sqrt),
+        descent(learning_rate, weight_decay, mask, independent),
     )
 
 

@@ -7,9 +7,8 @@ from optax import GradientTransformation
 from gradxform.core.chain import chain
 from gradxform.core.record import Dtype, Hyper, Mask
 from gradxform.core.transform import Transform
+from gradxform.optimizers.descent import descent, one_mask
 from gradxform.rules.curvature import HUTCHINSON, scale_by_sophia
-from gradxform.rules.decay import add_decayed_weights
-from gradxform.rules.scaling import scale_by_learning_rate
 
 
 def sophia(
@@ -26,6 +25,9 @@ def sophia(
     mu_dtype: Dtype | None = None,
     verbose: bool = False,
     print_win_rate_every_n_steps: int = 0,
+    *,
+    mask: Mask | None = None,
+    independent: bool = False,
 ) -> Transform:
     """Sophia: the running mean of the gradient over that of the Hessian's diagonal, clipped, with decoupled decay.
 
@@ -33,8 +35,8 @@ def sophia(
       learning_rate: the step size; a number or a schedule.
       b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype, verbose: as in
         `scale_by_sophia`.
-      weight_decay, weight_decay_mask: as `weight_decay` and `mask` in `add_decayed_weights`; the decay is times the
-        learning rate.
+      weight_decay, mask, independent: as in `adamw`.
+      weight_decay_mask: optax's name for mask.
       print_win_rate_every_n_steps: as in `scale_by_sophia`.
 
     Extra arguments of `update`: those of hessian_diagonal_fn, such as obj_fn, the loss as a function of the parameters.
@@ -54,6 +56,5 @@ def sophia(
             verbose,
             print_win_rate_every_n_steps,
         ),
-        add_decayed_weights(weight_decay, weight_decay_mask),
-        scale_by_learning_rate(learning_rate),
+        descent(learning_rate, weight_decay, one_mask(mask, weight_decay_mask), independent),
     )

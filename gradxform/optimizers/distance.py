@@ -5,8 +5,8 @@ from __future__ import annotations
 from gradxform.core.chain import chain
 from gradxform.core.record import Hyper, Mask
 from gradxform.core.transform import Transform
+from gradxform.optimizers.descent import decayed
 from gradxform.rules.betting import scale_by_cocob
-from gradxform.rules.decay import add_decayed_weights
 from gradxform.rules.distance import scale_by_dog, scale_by_dowg
 from gradxform.rules.scaling import scale_by_learning_rate
 
@@ -17,6 +17,8 @@ def dog(
     eps: Hyper = 1e-8,
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
+    *,
+    independent: bool = False,
 ) -> Transform:
     """Distance over gradients: descent with the distance travelled over the root of the sum of squared gradient norms.
 
@@ -27,12 +29,13 @@ def dog(
       init_step: what the first step is told by, and the number: `init_step` and `init_value` of `scale_by_dog`.
       eps: as in `scale_by_dog`.
       weight_decay, mask: as in `add_decayed_weights`, before all else: an L2 penalty. None: no decay.
+      independent: decay by weight_decay p alone, after the learning rate.
 
     Ivgi, Hinder & Carmon 2023, arXiv:2302.12022, algorithm 1, without the averaging. optax: contrib.dog. torch: none;
     DoG of the package dog-optimizer.
     """
-    penalty = [] if weight_decay is None else [add_decayed_weights(weight_decay, mask)]
-    return chain(*penalty, scale_by_dog(*init_step, eps), scale_by_learning_rate(learning_rate))
+    descend = chain(scale_by_dog(*init_step, eps), scale_by_learning_rate(learning_rate))
+    return decayed(descend, weight_decay, mask, independent)
 
 
 def dowg(
@@ -41,6 +44,8 @@ def dowg(
     eps: Hyper = 1e-4,
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
+    *,
+    independent: bool = False,
 ) -> Transform:
     """Distance over weighted gradients: as `dog`, with gradients weighted by the distance at which they were seen.
 
@@ -48,11 +53,12 @@ def dowg(
       learning_rate: what the step size is multiplied by; a number or a schedule.
       init_estim_sq_dist, eps: as in `scale_by_dowg`.
       weight_decay, mask: as in `add_decayed_weights`, before all else: an L2 penalty. None: no decay.
+      independent: decay by weight_decay p alone, after the learning rate.
 
     Khaled, Mishchenko & Jin 2023, arXiv:2305.16284, algorithm 1. optax: contrib.dowg. torch: none.
     """
-    penalty = [] if weight_decay is None else [add_decayed_weights(weight_decay, mask)]
-    return chain(*penalty, scale_by_dowg(init_estim_sq_dist, eps), scale_by_learning_rate(learning_rate))
+    descend = chain(scale_by_dowg(init_estim_sq_dist, eps), scale_by_learning_rate(learning_rate))
+    return decayed(descend, weight_decay, mask, independent)
 
 
 def cocob(
@@ -61,6 +67,8 @@ def cocob(
     eps: Hyper = 1e-8,
     weight_decay: Hyper = 0.0,
     mask: Mask | None = None,
+    *,
+    independent: bool = False,
 ) -> Transform:
     """Coin betting: each parameter stands where a gambler who bets on its gradients would.
 
@@ -68,11 +76,9 @@ def cocob(
       learning_rate: what the gradients are multiplied by; a number or a schedule.
       alpha, eps: as in `scale_by_cocob`.
       weight_decay, mask: as in `add_decayed_weights`, before all else: an L2 penalty.
+      independent: decay by weight_decay p alone, after all else.
 
     Orabona & Tommasi 2017, arXiv:1705.07795, algorithm 2. optax: contrib.cocob. torch: none.
     """
-    return chain(
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate, flip_sign=False),
-        scale_by_cocob(alpha, eps),
-    )
+    bet = chain(scale_by_learning_rate(learning_rate, flip_sign=False), scale_by_cocob(alpha, eps))
+    return decayed(bet, weight_decay, mask, independent)

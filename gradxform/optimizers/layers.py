@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from gradxform.core.chain import chain
 from gradxform.core.record import Dtype, Hyper, Mask
 from gradxform.core.transform import Transform
+from gradxform.optimizers.descent import decayed, descent, one_mask
 from gradxform.rules.adaptive import scale_by_adam
 from gradxform.rules.clipping import clip_by_block_rms
 from gradxform.rules.decay import add_decayed_weights
@@ -24,6 +25,8 @@ def lamb(
     eps_root: Hyper = 0.0,
     weight_decay: Hyper = 0.0,
     mask: Mask | None = None,
+    *,
+    independent: bool = False,
 ) -> Transform:
     """LAMB: Adam whose step has the size of each layer, for large batches.
 
@@ -31,15 +34,12 @@ def lamb(
       learning_rate: the step size; a number or a schedule.
       b1, b2, eps, eps_root: as in `scale_by_adam`.
       weight_decay, mask: as in `add_decayed_weights`; the decay is part of what gets the layer's size.
+      independent: decay by weight_decay p alone, after the learning rate.
 
     You et al. 2020, arXiv:1904.00962, algorithm 2, with phi(x) = x. optax: lamb. torch: none.
     """
-    return chain(
-        scale_by_adam(b1, b2, eps, eps_root),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_trust_ratio(),
-        scale_by_learning_rate(learning_rate),
-    )
+    descend = chain(scale_by_trust_ratio(), scale_by_learning_rate(learning_rate))
+    return chain(scale_by_adam(b1, b2, eps, eps_root), decayed(descend, weight_decay, mask, independent))
 
 
 def lars(
@@ -51,26 +51,31 @@ def lars(
     trust_ratio_mask: Mask | None = True,
     momentum: Hyper = 0.9,
     nesterov: bool = False,
+    *,
+    mask: Mask | None = None,
+    independent: bool = False,
 ) -> Transform:
     """LARS: momentum whose step has the size of each layer, for large batches.
 
     Args:
       learning_rate: the step size; a number or a schedule.
-      weight_decay: added to the gradient, times the parameters.
-      weight_decay_mask: as `mask` in `add_decayed_weights`.
+      weight_decay, mask: as in `add_decayed_weights`, before all else.
+      weight_decay_mask: optax's name for mask. True: everywhere.
       trust_coefficient, eps: as in `scale_by_trust_ratio`.
       trust_ratio_mask: as `mask` in `scale_by_trust_ratio`.
       momentum, nesterov: as `decay` and `nesterov` in `trace`, after the learning rate.
+      independent: decay by weight_decay p alone, after all else.
 
     You, Gitman & Ginsburg 2017, arXiv:1708.03888, algorithm 1, which divides by |g| + weight_decay |p| where this
     divides by |g + weight_decay p|. optax: lars. torch: none.
     """
-    return chain(
-        add_decayed_weights(weight_decay, weight_decay_mask),
+    descend = chain(
         scale_by_trust_ratio(trust_coefficient=trust_coefficient, eps=eps, mask=trust_ratio_mask),
         scale_by_learning_rate(learning_rate),
         trace(momentum, nesterov),
     )
+    chosen = one_mask(mask, None if weight_decay_mask is True else weight_decay_mask)
+    return decayed(descend, weight_decay, chosen, independent)
 
 
 def adafactor(
@@ -88,6 +93,9 @@ def adafactor(
     weight_decay_mask: Mask | None = None,
     *,
     min_rms: Hyper | None = None,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
 ) -> Transform:
     """Adafactor: the gradient over a factored root mean square, clipped, in the size of each leaf.
 
@@ -99,36 +107,56 @@ def adafactor(
       clipping_threshold: as `threshold` in `clip_by_block_rms`. None: no clipping.
       momentum: decay of a running mean of the steps, as in `ema` without debias. None: no mean.
       dtype_momentum: what the mean is kept in.
-      weight_decay_rate: as `weight_decay` in `add_decayed_weights`; not times the learning rate. None: no decay.
+      weight_decay_rate: optax's decay, not times the learning rate: weight_decay with independent. None: no decay.
       eps: as `epsilon` in `scale_by_factored_rms`.
-      weight_decay_mask: as `mask` in `add_decayed_weights`.
+      weight_decay_mask: optax's name for mask.
       min_rms: as in `scale_by_factored_rms`.
+      weight_decay, mask, independent: as in `adamw`; with it the learning rate comes after the mean. None: no decay.
+
+    Raises:
+      ValueError: weight_decay together with weight_decay_rate.
 
     Shazeer & Stern 2018, arXiv:1804.04235, algorithm 6, without its rate. optax: adafactor. torch:
     torch.optim.Adafactor, whose rate is min(lr, 1 / sqrt(t)), t from 1 on, and whose weight_decay_rate is lr times its
     weight_decay. It has min_dim_size_to_factor 1, eps 0 and, by default, for min_rms the eps of the dtype; it takes no
     complex leaves.
     """
-    stages = [
+    if weight_decay is not None and weight_decay_rate is not None:
+        raise ValueError("adafactor: expected one of weight_decay and weight_decay_rate, got both")
+    chosen = one_mask(mask, weight_decay_mask)
+    scaled = [
         scale_by_factored_rms(factored, decay_rate, decay_offset, min_dim_size_to_factor, eps, min_rms=min_rms),
-        None if clipping_threshold is None else clip_by_block_rms(clipping_threshold),
-        None if learning_rate is None else scale_by_learning_rate(learning_rate, flip_sign=False),
-        scale_by_param_block_rms() if multiply_by_parameter_scale else None,
-        None if momentum is None else ema(momentum, debias=False, accumulator_dtype=dtype_momentum),
-        None if weight_decay_rate is None else add_decayed_weights(weight_decay_rate, weight_decay_mask),
-        scale(-1.0),
+        *([] if clipping_threshold is None else [clip_by_block_rms(clipping_threshold)]),
     ]
-    return chain(*(stage for stage in stages if stage is not None))
+    rate = [] if learning_rate is None else [scale_by_learning_rate(learning_rate, flip_sign=False)]
+    sized = [
+        *([scale_by_param_block_rms()] if multiply_by_parameter_scale else []),
+        *([] if momentum is None else [ema(momentum, debias=False, accumulator_dtype=dtype_momentum)]),
+    ]
+    if weight_decay_rate is not None:
+        return chain(*scaled, *rate, *sized, add_decayed_weights(weight_decay_rate, chosen), scale(-1.0))
+    if weight_decay is not None:
+        rate_or_one = 1.0 if learning_rate is None else learning_rate
+        return chain(*scaled, *sized, descent(rate_or_one, weight_decay, chosen, independent))
+    return chain(*scaled, *rate, *sized, decayed(scale(-1.0), None, chosen, independent))
 
 
-def sm3(learning_rate: Hyper, momentum: Hyper = 0.9) -> Transform:
+def sm3(
+    learning_rate: Hyper,
+    momentum: Hyper = 0.9,
+    *,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
+) -> Transform:
     """SM3: AdaGrad that keeps one vector for each axis of a leaf, with a running mean of the steps.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       momentum: decay of the mean, as `b1` in `scale_by_sm3`.
+      weight_decay, mask, independent: as in `adamw`. None: no decay.
 
     Anil et al. 2019, arXiv:1901.11150, algorithm SM3-II. optax: sm3, which takes neither scalars nor schedules. torch:
     none.
     """
-    return chain(scale_by_sm3(momentum), scale_by_learning_rate(learning_rate))
+    return chain(scale_by_sm3(momentum), descent(learning_rate, weight_decay, mask, independent))

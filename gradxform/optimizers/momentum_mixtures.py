@@ -5,10 +5,9 @@ from __future__ import annotations
 from gradxform.core.chain import chain
 from gradxform.core.record import Dtype, Hyper, Mask
 from gradxform.core.transform import Transform
-from gradxform.rules.decay import add_decayed_weights
+from gradxform.optimizers.descent import decayed, descent
 from gradxform.rules.dual_averaging import scale_by_madgrad
 from gradxform.rules.momentum_mixtures import scale_by_adan, scale_by_ademamix, scale_by_simplified_ademamix
-from gradxform.rules.scaling import scale_by_learning_rate
 
 
 def adan(
@@ -22,13 +21,14 @@ def adan(
     mask: Mask | None = None,
     *,
     difference_weight: Hyper | None = None,
+    independent: bool = False,
 ) -> Transform:
     """Adan: Adam with Nesterov's look-ahead from the change of the gradient.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       b1, b2, b3, eps, eps_root, difference_weight: as in `scale_by_adan`.
-      weight_decay, mask: as in `add_decayed_weights`; the decay is times the learning rate.
+      weight_decay, mask, independent: as in `adamw`.
 
     Xie et al. 2022, arXiv:2208.06677, algorithm 1, which decays by dividing the parameters by 1 + learning_rate
     weight_decay. optax: adan, which looks ahead by 1 - b2 where the paper has b2; difference_weight=0.08 gives its
@@ -36,8 +36,7 @@ def adan(
     """
     return chain(
         scale_by_adan(b1, b2, b3, eps, eps_root, difference_weight=difference_weight),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
+        descent(learning_rate, weight_decay, mask, independent),
     )
 
 
@@ -52,20 +51,21 @@ def ademamix(
     mu_dtype: Dtype | None = None,
     weight_decay: Hyper = 0.0,
     mask: Mask | None = None,
+    *,
+    independent: bool = False,
 ) -> Transform:
     """AdEMAMix: Adam with a second, slower running mean of the gradient beside the first.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       b1, b2, b3, alpha, eps, eps_root, mu_dtype: as in `scale_by_ademamix`.
-      weight_decay, mask: as in `add_decayed_weights`; the decay is times the learning rate.
+      weight_decay, mask, independent: as in `adamw`.
 
     Pagliardini, Ablin & Grangier 2024, arXiv:2409.03137, algorithm 1. optax: contrib.ademamix. torch: none.
     """
     return chain(
         scale_by_ademamix(b1, b2, b3, alpha, eps, eps_root, mu_dtype),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
+        descent(learning_rate, weight_decay, mask, independent),
     )
 
 
@@ -78,31 +78,41 @@ def simplified_ademamix(
     eps_root: Hyper = 0.0,
     weight_decay: Hyper = 0.0,
     mask: Mask | None = None,
+    *,
+    independent: bool = False,
 ) -> Transform:
     """AdEMAMix with one mean: the decaying sum of the gradients, and the gradient itself beside it.
 
     Args:
       learning_rate: the step size; a number or a schedule. Smaller than Adam's by about 1 - b1.
       b1, b2, alpha, eps, eps_root: as in `scale_by_simplified_ademamix`.
-      weight_decay, mask: as in `add_decayed_weights`; the decay is times the learning rate.
+      weight_decay, mask, independent: as in `adamw`.
 
     Morwani et al. 2025, arXiv:2502.02431. optax: contrib.simplified_ademamix. torch: none.
     """
     return chain(
         scale_by_simplified_ademamix(b1, b2, alpha, eps, eps_root),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
+        descent(learning_rate, weight_decay, mask, independent),
     )
 
 
-def madgrad(learning_rate: Hyper, momentum: Hyper = 0.9, weight_decay: Hyper = 0.0, eps: Hyper = 1e-6) -> Transform:
+def madgrad(
+    learning_rate: Hyper,
+    momentum: Hyper = 0.9,
+    weight_decay: Hyper = 0.0,
+    eps: Hyper = 1e-6,
+    *,
+    mask: Mask | None = None,
+    independent: bool = False,
+) -> Transform:
     """MADGRAD: dual averaging with a cube root and momentum.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       momentum, eps: as in `scale_by_madgrad`.
-      weight_decay: as in `add_decayed_weights`, before the rest: an L2 penalty.
+      weight_decay, mask: as in `add_decayed_weights`, before all else: an L2 penalty.
+      independent: decay by weight_decay p alone, after all else.
 
     Defazio & Jelassi 2021, arXiv:2101.11075, algorithm 1. optax: contrib.madgrad. torch: none.
     """
-    return chain(add_decayed_weights(weight_decay), scale_by_madgrad(learning_rate, momentum, eps))
+    return decayed(scale_by_madgrad(learning_rate, momentum, eps), weight_decay, mask, independent)

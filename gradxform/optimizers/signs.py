@@ -5,9 +5,9 @@ from __future__ import annotations
 from gradxform.core.chain import chain
 from gradxform.core.record import Dtype, Hyper, Mask, Seed
 from gradxform.core.transform import Transform
+from gradxform.optimizers.descent import decayed, descent, one_mask
 from gradxform.rules.adadelta import scale_by_adadelta
 from gradxform.rules.adaptive import scale_by_adam
-from gradxform.rules.decay import add_decayed_weights
 from gradxform.rules.momentum import ema
 from gradxform.rules.noise import add_noise
 from gradxform.rules.optimistic import scale_by_optimistic_gradient
@@ -23,48 +23,65 @@ def lion(
     mu_dtype: Dtype | None = None,
     weight_decay: Hyper = 1e-3,
     mask: Mask | None = None,
+    *,
+    independent: bool = False,
 ) -> Transform:
     """Lion: steps by the sign of a mean of the gradients, with decoupled weight decay.
 
     Args:
       learning_rate: the step size, 3 to 10 times less than Adam's; a number or a schedule.
       b1, b2, mu_dtype: as in `scale_by_lion`.
-      weight_decay, mask: as in `add_decayed_weights`; the decay is times the learning rate.
+      weight_decay, mask, independent: as in `adamw`.
 
     Chen et al. 2023, arXiv:2302.06675, algorithm 2. optax: lion. torch: none.
     """
     return chain(
         scale_by_lion(b1, b2, mu_dtype),
-        add_decayed_weights(weight_decay, mask),
-        scale_by_learning_rate(learning_rate),
+        descent(learning_rate, weight_decay, mask, independent),
     )
 
 
-def sign_sgd(learning_rate: Hyper) -> Transform:
+def sign_sgd(
+    learning_rate: Hyper,
+    *,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
+) -> Transform:
     """Steps by the sign of the gradient.
 
     Args:
       learning_rate: the step size; a number or a schedule.
+      weight_decay, mask, independent: as in `adamw`. None: no decay.
 
     Bernstein et al. 2018, arXiv:1802.04434, algorithm 1. optax: sign_sgd. torch: none.
     """
-    return chain(scale_by_sign(), scale_by_learning_rate(learning_rate))
+    return chain(scale_by_sign(), descent(learning_rate, weight_decay, mask, independent))
 
 
-def signum(learning_rate: Hyper, beta: Hyper = 0.9, accumulator_dtype: Dtype | None = None) -> Transform:
+def signum(
+    learning_rate: Hyper,
+    beta: Hyper = 0.9,
+    accumulator_dtype: Dtype | None = None,
+    *,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
+) -> Transform:
     """Steps by the sign of the running mean of the gradient.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       beta: decay of the mean, in [0, 1).
       accumulator_dtype: what the mean is kept in. None: the parameter's dtype, float32 at least.
+      weight_decay, mask, independent: as in `adamw`. None: no decay.
 
     Bernstein et al. 2018, arXiv:1802.04434, algorithm 2. optax: signum. torch: none.
     """
     return chain(
         ema(beta, debias=False, accumulator_dtype=accumulator_dtype),
         scale_by_sign(),
-        scale_by_learning_rate(learning_rate),
+        descent(learning_rate, weight_decay, mask, independent),
     )
 
 
@@ -93,6 +110,9 @@ def adadelta(
     eps: Hyper = 1e-6,
     weight_decay: Hyper = 0.0,
     weight_decay_mask: Mask | None = None,
+    *,
+    mask: Mask | None = None,
+    independent: bool = False,
 ) -> Transform:
     """AdaDelta: the gradient times the root mean square of past updates over that of past gradients.
 
@@ -100,29 +120,36 @@ def adadelta(
       learning_rate: the step size, 1 in the paper; a number or a schedule. None leaves the sign of the gradient, and so
         goes uphill unless a step downhill follows in the chain, as in optax.
       rho, eps: as in `scale_by_adadelta`.
-      weight_decay: of an L2 penalty, added to the gradient.
-      weight_decay_mask: as `mask` in `add_decayed_weights`.
+      weight_decay, mask: as in `add_decayed_weights`, before all else: an L2 penalty.
+      weight_decay_mask: optax's name for mask.
+      independent: decay by weight_decay p alone, after the learning rate.
 
     Zeiler 2012, arXiv:1212.5701, algorithm 1. optax: adadelta. torch: torch.optim.Adadelta, with learning rate 1.
     """
-    return chain(
-        add_decayed_weights(weight_decay, weight_decay_mask),
-        scale_by_adadelta(rho, eps),
-        scale_by_learning_rate(learning_rate),
-    )
+    descend = chain(scale_by_adadelta(rho, eps), scale_by_learning_rate(learning_rate))
+    return decayed(descend, weight_decay, one_mask(mask, weight_decay_mask), independent)
 
 
-def optimistic_gradient_descent(learning_rate: Hyper, alpha: Hyper = 1.0, beta: Hyper = 1.0) -> Transform:
+def optimistic_gradient_descent(
+    learning_rate: Hyper,
+    alpha: Hyper = 1.0,
+    beta: Hyper = 1.0,
+    *,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
+) -> Transform:
     """Gradient descent with a forecast of the gradient, for games and other saddle points.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       alpha, beta: as in `scale_by_optimistic_gradient`.
+      weight_decay, mask, independent: as in `adamw`. None: no decay.
 
     Daskalakis et al. 2018, arXiv:1711.00141, equation 3. optax: optimistic_gradient_descent, which takes no schedules
     for alpha and beta. torch: none.
     """
-    return chain(scale_by_optimistic_gradient(alpha, beta), scale_by_learning_rate(learning_rate))
+    return chain(scale_by_optimistic_gradient(alpha, beta), descent(learning_rate, weight_decay, mask, independent))
 
 
 def optimistic_adam(
@@ -144,7 +171,7 @@ def optimistic_adam(
       b1, b2, eps, eps_root, mu_dtype, nesterov: as in `scale_by_adam`; here nesterov is True by default.
 
     Daskalakis et al. 2018, arXiv:1711.00141, algorithm 1, where nesterov is False. optax: optimistic_adam, deprecated
-    there for `optimistic_adam_v2` and without schedules. torch: none.
+    there for `optimistic_adam_v2`, which takes weight decay here, and without schedules. torch: none.
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
@@ -164,6 +191,9 @@ def optimistic_adam_v2(
     eps_root: Hyper = 0.0,
     mu_dtype: Dtype | None = None,
     nesterov: bool = True,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
 ) -> Transform:
     """Adam with a forecast of its updates.
 
@@ -171,6 +201,7 @@ def optimistic_adam_v2(
       learning_rate: the step size; a number or a schedule.
       alpha, beta: as in `scale_by_optimistic_gradient`.
       b1, b2, eps, eps_root, mu_dtype, nesterov: as in `scale_by_adam`; here nesterov is True by default.
+      weight_decay, mask, independent: as in `adamw`. None: no decay.
 
     Daskalakis et al. 2018, arXiv:1711.00141, algorithm 1, where nesterov is False. optax: optimistic_adam_v2. torch:
     none.
@@ -178,27 +209,44 @@ def optimistic_adam_v2(
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
         scale_by_optimistic_gradient(alpha, beta),
-        scale_by_learning_rate(learning_rate),
+        descent(learning_rate, weight_decay, mask, independent),
     )
 
 
 def noisy_sgd(
-    learning_rate: Hyper, eta: Hyper = 0.01, gamma: Hyper = 0.55, key: Seed | None = None, *, seed: int | None = None
+    learning_rate: Hyper,
+    eta: Hyper = 0.01,
+    gamma: Hyper = 0.55,
+    key: Seed | None = None,
+    *,
+    seed: int | None = None,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
 ) -> Transform:
     """Gradient descent with Gaussian noise whose variance falls over the steps.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       eta, gamma, key, seed: as in `add_noise`.
+      weight_decay, mask, independent: as in `adamw`. None: no decay.
 
     Neelakantan et al. 2015, arXiv:1511.06807. optax: noisy_sgd, which draws other numbers from the same key. torch:
     none.
     """
-    return chain(add_noise(eta, gamma, key, seed=seed), scale_by_learning_rate(learning_rate))
+    return chain(add_noise(eta, gamma, key, seed=seed), descent(learning_rate, weight_decay, mask, independent))
 
 
 def polyak_sgd(
-    max_learning_rate: Hyper = 1.0, scaling: Hyper = 1.0, f_min: Hyper = 0.0, eps: Hyper = 0.0, variant: str = "sps"
+    max_learning_rate: Hyper = 1.0,
+    scaling: Hyper = 1.0,
+    f_min: Hyper = 0.0,
+    eps: Hyper = 0.0,
+    variant: str = "sps",
+    *,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
 ) -> Transform:
     """Gradient descent with Polyak's step size; call `update(updates, state, params, value=loss)`.
 
@@ -207,8 +255,11 @@ def polyak_sgd(
     Args:
       max_learning_rate, f_min, eps, variant: as in `scale_by_polyak`.
       scaling: times the step; a number or a schedule.
+      weight_decay, mask, independent: as in `adamw`. None: no decay.
 
     Loizou et al. 2021, arXiv:2002.10542, equation 3. optax: polyak_sgd, which scales the gradient before its norm is
     taken, and so divides by scaling where its formula multiplies. torch: none.
     """
-    return chain(scale_by_polyak(f_min, max_learning_rate, eps, variant), scale_by_learning_rate(scaling))
+    return chain(
+        scale_by_polyak(f_min, max_learning_rate, eps, variant), descent(scaling, weight_decay, mask, independent)
+    )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gradxform.core.record import Decay, Dtype, Hyper, NonNegative
+from gradxform.core.record import Decay, DecayMask, Dtype, Hyper, NonNegative
 from gradxform.core.rule import LeafRule, Slot
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, corrected_mean, debias, ema, safe_root, shrink_factor
@@ -225,6 +225,7 @@ class ScaleByNovograd(LeafRule):
       eps_root: added inside the root.
       weight_decay: how much of the parameter is added to the normalised gradient; a schedule if it changes.
       mu_dtype: what mu is kept in. None: the parameter's dtype, float32 at least.
+      mask: True for the leaves that decay, as in `add_decayed_weights`. None: all.
 
     Raises:
       ValueError: `update` was called without parameters.
@@ -238,6 +239,7 @@ class ScaleByNovograd(LeafRule):
     eps_root: NonNegative = 0.0
     weight_decay: NonNegative = 0.0
     mu_dtype: Dtype | None = None
+    mask: DecayMask | None = dataclasses.field(default=None, kw_only=True)
 
     mu = Slot(dtype="mu_dtype")
     nu = Slot(axes=(), signed=False)
@@ -246,7 +248,8 @@ class ScaleByNovograd(LeafRule):
         square = jnp.square(leaf.norm(grad))
         nu = jnp.where(leaf.step == 1, square, ema(slots.nu, square, self.b2))
         normalised = grad / (safe_root(nu + self.eps_root, 2) + self.eps)
-        mu = self.b1 * slots.mu + (normalised + self.weight_decay * leaf.param)
+        decay = self.weight_decay * leaf.param if leaf.decays else 0
+        mu = self.b1 * slots.mu + (normalised + decay)
         return mu, slots._replace(mu=mu, nu=nu)
 
 

@@ -6,9 +6,11 @@ rate nor the weight decay can be a rule of its own.
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax.numpy as jnp
 
-from gradxform.core.record import Decay, NonNegative, Positive
+from gradxform.core.record import Decay, DecayMask, NonNegative, Positive
 from gradxform.core.rule import Slot, TreeRule
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, debias, ema
@@ -33,6 +35,8 @@ class DadaptAdamw(TreeRule):
       eps: added outside the root.
       estim_lr0: what d begins with, lower than the distance.
       weight_decay: decoupled, times c.
+      mask: True for the leaves that decay, as in `add_decayed_weights`. None: all.
+      independent: whether the decay is weight_decay p alone, not times c.
 
     Raises:
       ValueError: `update` was called without parameters.
@@ -47,6 +51,8 @@ class DadaptAdamw(TreeRule):
     eps: NonNegative = 1e-8
     estim_lr0: Positive = 1e-6
     weight_decay: NonNegative = 0.0
+    mask: DecayMask | None = dataclasses.field(default=None, kw_only=True)
+    independent: bool = dataclasses.field(default=False, kw_only=True)
 
     exp_avg = Slot()
     exp_avg_sq = Slot(signed=False)
@@ -64,8 +70,10 @@ class DadaptAdamw(TreeRule):
         square = tree.map(lambda v, g: ema(v, abs_sq(g), b2), slots.exp_avg_sq, updates)
         grad_sum = tree.map(lambda s, g: ema(s, rate * g, b3), slots.grad_sum, updates)
         estimate = grown(slots.estim_lr, numerator, (1 - b3) * tree.norm(grad_sum, 1))
+        decay = decay_of(self, rate)
         step = tree.map(
-            lambda m, v, p: -self.weight_decay * rate * p - m / (jnp.sqrt(v) + self.eps), mean, square, tree.params
+            lambda d, m, v, p: (-decay * p if d else 0) - m / (jnp.sqrt(v) + self.eps),
+            *(tree.decays, mean, square, tree.params),
         )
         return step, slots._replace(
             exp_avg=mean, exp_avg_sq=square, grad_sum=grad_sum, estim_lr=estimate, numerator_weighted=numerator
@@ -94,6 +102,8 @@ class Prodigy(TreeRule):
       estim_lr_coef: what the estimate is multiplied by.
       weight_decay: decoupled, times c.
       safeguard_warmup: keep the learning rate out of s, so that a long warm-up does not make d too large.
+      mask: True for the leaves that decay, as in `add_decayed_weights`. None: all.
+      independent: whether the decay is weight_decay p alone, not times c.
 
     Raises:
       ValueError: `update` was called without parameters.
@@ -112,6 +122,8 @@ class Prodigy(TreeRule):
     estim_lr_coef: NonNegative = 1.0
     weight_decay: NonNegative = 0.0
     safeguard_warmup: bool = False
+    mask: DecayMask | None = dataclasses.field(default=None, kw_only=True)
+    independent: bool = dataclasses.field(default=False, kw_only=True)
 
     exp_avg = Slot()
     exp_avg_sq = Slot(signed=False)
@@ -132,11 +144,10 @@ class Prodigy(TreeRule):
         square = tree.map(lambda v, g: ema(v, abs_sq(d * g), b2), slots.exp_avg_sq, updates)
         grad_sum = tree.map(lambda s, g: b3 * s + weight * g, slots.grad_sum, updates)
         estimate = grown(d, self.estim_lr_coef * numerator, tree.norm(grad_sum, 1))
+        decay = decay_of(self, rate)
         step = tree.map(
-            lambda m, v, p: -self.weight_decay * rate * p - rate * m / (jnp.sqrt(v) + estimate * self.eps),
-            mean,
-            square,
-            tree.params,
+            lambda d, m, v, p: (-decay * p if d else 0) - rate * m / (jnp.sqrt(v) + estimate * self.eps),
+            *(tree.decays, mean, square, tree.params),
         )
         return step, slots._replace(
             exp_avg=mean, exp_avg_sq=square, grad_sum=grad_sum, estim_lr=estimate, numerator_weighted=numerator
@@ -146,6 +157,11 @@ class Prodigy(TreeRule):
 def corrected(rate, b1, b2, step):
     """rate sqrt(1 - b2^t) / (1 - b1^t): Adam's two bias corrections in one number."""
     return debias(rate, b1, step) / jnp.sqrt(debias(jnp.ones_like(rate), b2, step))
+
+
+def decay_of(rule, rate):
+    """What the parameters are multiplied by and shrink by."""
+    return rule.weight_decay if rule.independent else rule.weight_decay * rate
 
 
 def grown(estimate, numerator, denominator):

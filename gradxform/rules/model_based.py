@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax.numpy as jnp
 
-from gradxform.core.record import Decay, Hyper, NonNegative
+from gradxform.core.record import Decay, DecayMask, Hyper, NonNegative
 from gradxform.core.rule import Extra, Metric, Slot, TreeRule
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, debias, ema
@@ -28,6 +30,8 @@ class Momo(TreeRule):
       lower_bound: what the loss cannot fall below.
       weight_decay: decoupled, times the learning rate.
       adapt_lower_bound: estimate the lower bound from the model, from lower_bound on.
+      mask: True for the leaves that decay, as in `add_decayed_weights`; for the others w is 0. None: all.
+      independent: whether w is weight_decay alone, not times the learning rate.
 
     Extra arguments of `update`: value, the loss at the parameters, a number or an array of shape ().
 
@@ -46,6 +50,8 @@ class Momo(TreeRule):
     lower_bound: Hyper = 0.0
     weight_decay: NonNegative = 0.0
     adapt_lower_bound: bool = False
+    mask: DecayMask | None = dataclasses.field(default=None, kw_only=True)
+    independent: bool = dataclasses.field(default=False, kw_only=True)
 
     exp_avg = Slot()
     barf = Slot(axes=())
@@ -59,15 +65,15 @@ class Momo(TreeRule):
         barf = ema(slots.barf, tree.extra["value"], decay)
         mean = tree.map(lambda m, g: ema(m, g, decay), slots.exp_avg, updates)
         gamma = ema(slots.gamma, tree.vdot(updates, tree.params), decay)
-        shrink = self.learning_rate * self.weight_decay
-        grown = 1 + shrink
-        square, inner = tree.norm(mean) ** 2, tree.vdot(mean, tree.params)
-        cap = grown * (barf - gamma) + inner
+        shrink, grown = decay_of(self)
+        stretched = tree.map(lambda d, m: m if d else grown * m, tree.decays, mean)
+        cap = grown * (barf - gamma) + tree.vdot(stretched, tree.params)
         bound = lowered(self, slots.lb, cap, grown)
-        tau = jnp.minimum(self.learning_rate, model_step(cap - grown * bound, square))
+        tau = jnp.minimum(self.learning_rate, model_step(cap - grown * bound, tree.vdot(stretched, mean)))
         if self.adapt_lower_bound:
+            square, inner = tree.vdot(mean, mean), tree.vdot(mean, tree.params)
             bound = jnp.maximum(barf + inner - gamma - tau * square / 2, self.lower_bound)
-        step = tree.map(lambda m, p: -shrink / grown * p - tau * m, mean, tree.params)
+        step = tree.map(lambda d, m, p: (-shrink / grown * p if d else 0) - tau * m, tree.decays, mean, tree.params)
         return step, slots._replace(exp_avg=mean, barf=barf, gamma=gamma, lb=bound, step_size=tau)
 
 
@@ -90,6 +96,8 @@ class MomoAdam(TreeRule):
       lower_bound: what the loss cannot fall below.
       weight_decay: decoupled, times the learning rate.
       adapt_lower_bound: estimate the lower bound from the model, from lower_bound on.
+      mask: True for the leaves that decay, as in `add_decayed_weights`; for the others w is 0. None: all.
+      independent: whether w is weight_decay alone, not times the learning rate.
 
     Extra arguments of `update`: value, the loss at the parameters, a number or an array of shape ().
 
@@ -109,6 +117,8 @@ class MomoAdam(TreeRule):
     lower_bound: Hyper = 0.0
     weight_decay: NonNegative = 0.0
     adapt_lower_bound: bool = False
+    mask: DecayMask | None = dataclasses.field(default=None, kw_only=True)
+    independent: bool = dataclasses.field(default=False, kw_only=True)
 
     exp_avg = Slot()
     exp_avg_sq = Slot(signed=False)
@@ -125,17 +135,27 @@ class MomoAdam(TreeRule):
         root = tree.map(lambda v: self.eps + jnp.sqrt(debias(v, self.b2, tree.step)), square)
         direction = tree.map(jnp.divide, mean, root)
         gamma = ema(slots.gamma, tree.vdot(updates, tree.params), self.b1)
-        shrink = self.learning_rate * self.weight_decay
-        grown = 1 + shrink
-        weighted, inner = tree.vdot(mean, direction), tree.vdot(mean, tree.params)
+        shrink, grown = decay_of(self)
+        stretched = tree.map(lambda d, m: m if d else grown * m, tree.decays, mean)
         weight = 1 / debias(jnp.ones_like(barf), self.b1, tree.step)
-        cap = grown * (barf - gamma) + inner
+        cap = grown * (barf - gamma) + tree.vdot(stretched, tree.params)
         bound = lowered(self, slots.lb, cap, grown * weight)
-        tau = jnp.minimum(self.learning_rate / weight, model_step(cap - grown * weight * bound, weighted))
+        tau = jnp.minimum(
+            self.learning_rate / weight, model_step(cap - grown * weight * bound, tree.vdot(stretched, direction))
+        )
         if self.adapt_lower_bound:
+            weighted, inner = tree.vdot(mean, direction), tree.vdot(mean, tree.params)
             bound = jnp.maximum((barf + inner - gamma - tau * weighted / 2) / weight, self.lower_bound)
-        step = tree.map(lambda u, p: -shrink / grown * p - tau * u, direction, tree.params)
+        step = tree.map(
+            lambda d, u, p: (-shrink / grown * p if d else 0) - tau * u, tree.decays, direction, tree.params
+        )
         return step, slots._replace(exp_avg=mean, exp_avg_sq=square, barf=barf, gamma=gamma, lb=bound, step_size=tau)
+
+
+def decay_of(rule):
+    """w and 1 + w."""
+    shrink = rule.weight_decay if rule.independent else rule.learning_rate * rule.weight_decay
+    return shrink, 1 + shrink
 
 
 def lowered(rule, bound, cap, weight):
