@@ -19,6 +19,29 @@ def amsgrad(grads, b1, b2, eps):
     return out
 
 
+def adamax(grads, b1, b2):
+    """Kingma & Ba 2015, algorithm 2; it has no eps."""
+    m = u = 0.0
+    out = []
+    for t, g in enumerate(grads, start=1):
+        m = b1 * m + (1 - b1) * g
+        u = np.maximum(b2 * u, np.abs(g))
+        out.append(m / (1 - b1**t) / u)
+    return out
+
+
+def nadam(grads, b1, b2, eps):
+    """Dozat 2015, cs229.stanford.edu/proj2015/054_report.pdf, algorithm 8, with a momentum of b1 at each step."""
+    m = n = 0.0
+    out = []
+    for t, g in enumerate(grads, start=1):
+        m = b1 * m + (1 - b1) * g
+        n = b2 * n + (1 - b2) * g**2
+        m_hat = b1 * m / (1 - b1 ** (t + 1)) + (1 - b1) * g / (1 - b1**t)
+        out.append(m_hat / (np.sqrt(n / (1 - b2**t)) + eps))
+    return out
+
+
 def adan(grads, b1, b2, b3, eps):
     """Xie et al. 2022, algorithm 1; from 0 with bias corrections, as the authors' code has it.
 

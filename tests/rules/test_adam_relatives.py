@@ -74,6 +74,23 @@ def test_first_steps_are_the_box_s(name):
         np.testing.assert_allclose(descend(tx), expected, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("name", ["adamaxw", "nadamw"])
+def test_first_steps_with_decoupled_decay_are_the_boxes_of_the_method_and_of_adamw(name):
+    b1, b2, eps, decay, x, grads, expected = 0.9, 0.99, 1e-8, 0.1, START, [], []
+    method = {
+        "adamaxw": (gx.adamaxw(RATE, b1, b2, 0.0, decay), lambda grads: boxes.adamax(grads, b1, b2)),
+        "nadamw": (gx.nadamw(RATE, b1, b2, eps, weight_decay=decay), lambda grads: boxes.nadam(grads, b1, b2, eps)),
+    }
+    tx, box = method[name]
+    for _ in range(STEPS):
+        grads.append(slope(x))
+        # Loshchilov & Hutter 2019, algorithm 2, with 1 as alpha and the rate as eta, which multiplies both.
+        x = x - RATE * (box(grads)[-1] + decay * x)
+        expected.append(x)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(descend(tx), expected, rtol=1e-12, atol=1e-14)
+
+
 def test_first_steps_of_madgrad_are_the_box_s():
     expected = boxes.madgrad(lambda step, x: slope(x), STEPS, RATE, 0.9, 1e-6, START)
     with jax.enable_x64(True):

@@ -54,6 +54,25 @@ def assert_same(ours, theirs):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14), ours, theirs)
 
 
+def test_sign_sgd_is_algorithm_1_of_bernstein_et_al():
+    # The rate is high, so that signs change.
+    def step(t, p, g, memory):
+        return p - 0.6 * np.sign(g)
+
+    assert_same(trajectory(gx.sign_sgd(0.6)), papers(step))
+
+
+def test_signum_is_algorithm_2_of_bernstein_et_al():
+    # The rate is high, so that signs change, and the decay low, so that those of the means follow.
+    rate, beta = 0.6, 0.5
+
+    def step(t, p, g, memory):
+        memory["m"] = beta * memory.get("m", 0.0) + (1 - beta) * g
+        return p - rate * np.sign(memory["m"])
+
+    assert_same(trajectory(gx.signum(rate, beta)), papers(step))
+
+
 def test_lion_is_algorithm_2_of_chen_et_al():
     rate, b1, b2, decay = 0.05, 0.9, 0.99, 0.1
 
@@ -141,6 +160,40 @@ def test_optimistic_gradient_descent_is_equation_3_of_daskalakis_et_al():
         return p - 2 * rate * g + rate * before
 
     assert_same(trajectory(gx.optimistic_gradient_descent(rate)), papers(step))
+
+
+@pytest.mark.parametrize("make", [gx.optimistic_adam, gx.optimistic_adam_v2])
+def test_optimistic_adam_is_algorithm_1_of_daskalakis_et_al(make):
+    """Convention: before the first step the direction, of which the box has 0 / 0, was what it is at the first."""
+    rate, b1, b2, eps = 0.1, 0.8, 0.99, 1e-6
+
+    def step(t, p, g, memory):
+        memory["m"] = b1 * memory.get("m", 0.0) + (1 - b1) * g
+        memory["v"] = b2 * memory.get("v", 0.0) + (1 - b2) * g**2
+        direction = memory["m"] / (1 - b1**t) / (np.sqrt(memory["v"] / (1 - b2**t)) + eps)
+        before = memory.get("direction", direction)
+        memory["direction"] = direction
+        return p - 2 * rate * direction + rate * before
+
+    assert_same(trajectory(make(rate, b1=b1, b2=b2, eps=eps, nesterov=False)), papers(step))
+
+
+def test_noisy_sgd_is_equation_1_of_neelakantan_et_al():
+    """Convention: the normal numbers are those that noise of variance 1 has from the same key."""
+    rate, eta, gamma, key = 0.2, 0.5, 0.55, 7
+    with jax.enable_x64(True):
+        zeros, unit = jax.tree.map(jnp.zeros_like, start()), gx.add_noise(1.0, 0.0, key)
+        state, normal = unit.init(zeros), []
+        for _ in range(STEPS):
+            updates, state = unit.update(zeros, state)
+            normal.append([np.asarray(leaf) for leaf in updates])
+    params, expected = start(), []
+    for t in range(STEPS):
+        deviation = np.sqrt(eta / (1 + t) ** gamma)
+        noisy = [g + deviation * n for g, n in zip(gradients(params), normal[t], strict=True)]
+        params = [p - rate * g for p, g in zip(params, noisy, strict=True)]
+        expected.append(params)
+    assert_same(trajectory(gx.noisy_sgd(rate, eta, gamma, key)), expected)
 
 
 @pytest.mark.parametrize("largest", [10.0, 0.3])
