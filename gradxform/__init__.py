@@ -1,5 +1,7 @@
 """gradxform: gradient transformations for JAX that are values."""
 
+from typing import TYPE_CHECKING
+
 from gradxform.core.apply import apply_updates as apply_updates
 from gradxform.core.chain import chain as chain, named_chain as named_chain
 from gradxform.core.engine import State as State
@@ -218,5 +220,9 @@ from gradxform.wrappers.borrowed import (
 # Reading a transform and its state.
 from gradxform.reading.hyperparameters import hyperparams as hyperparams
 from gradxform.reading.metrics import metrics as metrics
+
+# A type checker would take it that every name is there.
+if not TYPE_CHECKING:
+    from gradxform.missing import __getattr__ as __getattr__
 
 __version__ = "0.1.0"

@@ -38,6 +38,26 @@ def test_arguments_are_optax_s(name):
         assert added.default is not inspect.Parameter.empty
 
 
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("adamm", r"gradxform has no 'adamm'; did you mean adam or "),
+        ("clip_by_globalnorm", "did you mean clip_by_global_norm or "),
+        ("l2_loss", r"has no 'l2_loss'; optax has it: take it from there, or `import gradxform.as_optax as optax`"),
+        ("xyzzy", "docs/names.md lists what there is"),
+    ],
+)
+def test_a_name_that_is_not_there_is_an_error_that_says_what_is(name, match):
+    with pytest.raises(AttributeError, match=match):
+        getattr(gx, name)
+    assert not hasattr(gx, name)
+
+
+def test_from_import_of_a_name_that_is_not_there():
+    with pytest.raises(ImportError, match="adamm"):
+        from gradxform import adamm  # noqa: F401 # pyright: ignore[reportAttributeAccessIssue]: that is the test
+
+
 def _default(parameter):
     """A default as something to compare: of a function what it computes, of a transform that it is one."""
     if isinstance(parameter.default, optax.GradientTransformation):

@@ -22,7 +22,8 @@ FLOORS = {
     "reading": ("core", "reading"),
     "wrappers": ("core", "wrappers"),
     "as_optax": ("core", ""),
-    "": ("maths", "core", "schedules", "masks", "rules", "optimizers", "reading", "wrappers"),
+    "missing": (),
+    "": ("maths", "core", "schedules", "masks", "missing", "rules", "optimizers", "reading", "wrappers"),
 }
 OUTSIDE = {"jax", "numpy", "optax", "chex"}
 MODULES = sorted(ROOT.rglob("*.py"))

@@ -45,7 +45,15 @@ class Case:
         return self.name.split(":")[0]
 
 
-def same(name: str, *args: Any, variant: str = "", real_only: bool = False, smooth: bool = True, **kwargs: Any) -> Case:
+def same(
+    name: str,
+    *args: Any,
+    variant: str = "",
+    real_only: bool = False,
+    smooth: bool = True,
+    needs_params: bool = False,
+    **kwargs: Any,
+) -> Case:
     """A case that optax has under the same name with the same arguments."""
     make, theirs = getattr(gx, name), getattr(optax, name)
     return Case(
@@ -54,6 +62,7 @@ def same(name: str, *args: Any, variant: str = "", real_only: bool = False, smoo
         optax=lambda: theirs(*args, **kwargs),
         real_only=real_only,
         smooth=smooth,
+        needs_params=needs_params,
     )
 
 

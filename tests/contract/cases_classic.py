@@ -9,7 +9,6 @@ from tests.contract.case import MASK, Case, same, warm_up
 
 ADAM = {"b1": 0.8, "b2": 0.95, "eps": 1e-6}
 
-CLASSIC_NEED_PARAMS = {"add_decayed_weights", "adaptive_grad_clip", "adamw", "nadamw", "chain"}
 
 CLASSIC = [
     same("trace", 0.9),
@@ -38,8 +37,20 @@ CLASSIC = [
     same("scale_by_learning_rate", warm_up, flip_sign=False, variant="schedule"),
     same("scale_by_learning_rate", None, variant="none"),
     same("scale_by_schedule", warm_up),
-    same("add_decayed_weights", 0.1),
-    same("add_decayed_weights", warm_up, MASK, variant="mask"),
+    same("add_decayed_weights", 0.1, needs_params=True),
+    same("add_decayed_weights", warm_up, MASK, variant="mask", needs_params=True),
+    Case(
+        "add_decayed_weights:after the rate, mask",
+        lambda: gx.add_decayed_weights(0.1, MASK, flip_sign=True),
+        optax=lambda: optax.add_decayed_weights(-0.1, MASK),
+        needs_params=True,
+    ),
+    Case(
+        "adamw:independent, mask",
+        lambda: gx.adamw(warm_up, weight_decay=0.1, mask=MASK, independent=True, eps_root=1e-8),
+        optax=lambda: optax.chain(optax.adam(warm_up, eps_root=1e-8), optax.add_decayed_weights(-0.1, MASK)),
+        needs_params=True,
+    ),
     same("identity"),
     same("set_to_zero"),
     same("clip", 0.5, real_only=True),
@@ -60,20 +71,20 @@ CLASSIC = [
     ),
     Case("normalize_by_global_norm", gx.normalize_by_global_norm, reference=references.normalize(1.0)),
     same("clip_by_block_rms", 0.2),
-    same("adaptive_grad_clip", 0.1),
+    same("adaptive_grad_clip", 0.1, needs_params=True),
     same("zero_nans"),
     same("sgd", 0.1),
     same("sgd", warm_up, momentum=0.9, variant="momentum"),
     same("sgd", 0.1, momentum=0.9, nesterov=True, variant="nesterov"),
     same("adam", 0.1, eps_root=1e-8),
-    same("adamw", warm_up, weight_decay=0.1, mask=MASK, eps_root=1e-8),
+    same("adamw", warm_up, weight_decay=0.1, mask=MASK, eps_root=1e-8, needs_params=True),
     same("nadam", 0.1, eps_root=1e-8),
     Case(
         "nadam:torch",
         lambda: gx.chain(gx.nadam(1.0, momentum_decay=4e-3), gx.scale(-1.0)),
         reference=references.nadam(0.9, 0.999, 1e-8, 4e-3),
     ),
-    same("nadamw", 0.1, eps_root=1e-8),
+    same("nadamw", 0.1, eps_root=1e-8, needs_params=True),
     same("rmsprop", 0.1),
     same("rmsprop", 0.1, centered=True, eps=1e-4, momentum=0.9, nesterov=True, variant="centered"),
     same("adagrad", 0.1),
@@ -81,6 +92,7 @@ CLASSIC = [
         "chain",
         lambda: gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(warm_up, eps_root=1e-8)),
         optax=lambda: optax.chain(optax.clip_by_global_norm(0.5), optax.adamw(warm_up, eps_root=1e-8)),
+        needs_params=True,
     ),
     Case(
         "named_chain",

@@ -9,11 +9,6 @@ import gradxform as gx
 from tests.contract import references_layers as references
 from tests.contract.case import MASK, Case, same, total, warm_up
 
-# Each adds or scales by its parameters.
-LAYERS_AND_SIGNS_NEED_PARAMS = {
-    *("keep_params_nonnegative", "scale_by_trust_ratio", "scale_by_param_block_norm", "scale_by_param_block_rms"),
-    *("lion", "adadelta", "lamb", "lars", "fromage", "adafactor"),
-}
 VALUE = {"value": 0.7}
 
 
@@ -65,13 +60,14 @@ LAYERS_AND_SIGNS = [
     same("normalize_by_update_norm", 2.0),
     same("apply_every"),
     same("apply_every", 3, variant="three"),
-    same("keep_params_nonnegative", real_only=True),
-    same("scale_by_trust_ratio"),
-    same("scale_by_trust_ratio", 0.5, 0.1, 1e-3, variant="bounded"),
+    same("keep_params_nonnegative", real_only=True, needs_params=True),
+    same("scale_by_trust_ratio", needs_params=True),
+    same("scale_by_trust_ratio", 0.5, 0.1, 1e-3, variant="bounded", needs_params=True),
     Case(
         "scale_by_trust_ratio:mask",
         lambda: gx.scale_by_trust_ratio(mask=MASK),
         optax=lambda: optax.masked(optax.scale_by_trust_ratio(), MASK),
+        needs_params=True,
     ),
     # Uphill, updates in the size of the parameters would grow without end, and rounding with them.
     *(
@@ -79,6 +75,7 @@ LAYERS_AND_SIGNS = [
             name,
             lambda name=name: gx.chain(getattr(gx, name)(0.8), gx.scale(-0.1)),
             optax=lambda name=name: optax.chain(getattr(optax, name)(0.8), optax.scale(-0.1)),
+            needs_params=True,
         )
         for name in ("scale_by_param_block_norm", "scale_by_param_block_rms")
     ),
@@ -111,8 +108,8 @@ LAYERS_AND_SIGNS = [
         optax=lambda: optax.scale_by_polyak(0.6, 0.05, 0.1, "sps+"),
         extra=VALUE,
     ),
-    same("lion", 0.01),
-    same("lion", warm_up, weight_decay=0.1, mask=MASK, variant="mask"),
+    same("lion", 0.01, needs_params=True),
+    same("lion", warm_up, weight_decay=0.1, mask=MASK, variant="mask", needs_params=True),
     same("sign_sgd", 0.01),
     same("signum", 0.01),
     Case(
@@ -121,7 +118,7 @@ LAYERS_AND_SIGNS = [
         reference=references.rprop(0.1, 0.6, 1.3, 0.05, 0.3),
         real_only=True,
     ),
-    same("adadelta", 1.0, weight_decay=0.1),
+    same("adadelta", 1.0, weight_decay=0.1, needs_params=True),
     same("optimistic_gradient_descent", 0.1),
     Case(
         "optimistic_adam",
@@ -129,20 +126,22 @@ LAYERS_AND_SIGNS = [
         optax=lambda: optax_optimistic_adam(0.1, 0.05, eps_root=1e-8),
     ),
     same("optimistic_adam_v2", warm_up, eps_root=1e-8),
-    same("lamb", 0.1, weight_decay=0.1, eps_root=1e-8),
-    same("lars", 0.1),
-    same("lars", warm_up, 0.1, MASK, 0.1, 1e-3, MASK, nesterov=True, variant="mask"),
-    same("fromage", 0.1),
-    same("fromage", warm_up, 0.5, variant="schedule"),
+    same("lamb", 0.1, weight_decay=0.1, eps_root=1e-8, needs_params=True),
+    same("lars", 0.1, needs_params=True),
+    same("lars", warm_up, 0.1, MASK, 0.1, 1e-3, MASK, nesterov=True, variant="mask", needs_params=True),
+    same("fromage", 0.1, needs_params=True),
+    same("fromage", warm_up, 0.5, variant="schedule", needs_params=True),
     Case(
         "adafactor",
         lambda: gx.adafactor(0.1, 2, weight_decay_rate=1e-3),
         optax=optax_adafactor,
+        needs_params=True,
     ),
     Case(
         "adafactor:least root",
         lambda: gx.adafactor(0.1, 1, eps=0.0, min_rms=0.6, weight_decay_rate=0.1 * 0.3),
         reference=references.adafactor(0.1, 0.3, 0.6),
+        needs_params=True,
     ),
     Case(
         "sm3",

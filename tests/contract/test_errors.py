@@ -8,7 +8,7 @@ import pytest
 
 import gradxform as gx
 from tests.contract.case import at, gradients, params
-from tests.contract.cases import CASES, NEED_PARAMS
+from tests.contract.cases import CASES
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -72,7 +72,7 @@ def test_integer_update(case):
 def test_missing_parameters(case):
     tx, first, grad = case.make(), params(), at(0, gradients(1))
     state = tx.init(first)
-    if case.public_name in NEED_PARAMS:
+    if case.needs_params:
         with pytest.raises(ValueError, match=r"needs the parameters: call update\(updates, state, params\)"):
             tx.update(grad, state, **case.extra)
     else:

@@ -159,6 +159,29 @@ def test_a_mask_says_where_weights_decay(mask):
     assert jax.tree.map(lambda leaf: float(leaf[0]), updates) == {"dense": {"w": 0.5, "b": 0.0}, "out": 0.5}
 
 
+def test_a_decay_mask_is_read_by_rules_of_leaves_and_of_trees():
+    @gx.transform
+    class OfLeaves(gx.LeafRule):
+        mask: gx.DecayMask | None = None
+
+        def update(self, grad, slots, leaf):
+            return grad - leaf.param if leaf.decays else grad, slots
+
+    @gx.transform
+    class OfTrees(gx.TreeRule):
+        mask: gx.DecayMask | None = None
+
+        def update(self, updates, slots, tree):
+            return tree.map(lambda d, u, p: u - p if d else u, tree.decays, updates, tree.params), slots
+
+    params = {"a": jnp.ones(2), "b": {"c": jnp.ones(2), "d": jnp.ones(2)}}
+    for make in (OfLeaves, OfTrees):
+        for mask, left in ((None, [0, 0, 0]), ({"a": False, "b": True}, [1, 0, 0])):
+            tx = make(mask)
+            updates, _ = tx.update(params, tx.init(params), params)
+            np.testing.assert_array_equal([leaf[0] for leaf in jax.tree.leaves(updates)], left)
+
+
 def test_a_mask_may_be_a_prefix():
     params = {"dense": {"w": jnp.ones(2), "b": jnp.ones(2)}, "out": jnp.ones(2)}
     tx = gx.add_decayed_weights(0.5, {"dense": False, "out": True})
