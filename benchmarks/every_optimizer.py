@@ -51,6 +51,7 @@ CALLS: dict[str, dict[str, Any]] = {
         for name in ("cocob", "dadapt_adamw", "dog", "dowg", "momo", "momo_adam", "prodigy")
     },
     "adafactor": {"learning_rate": 1e-3},
+    "mechanize": {},
     "polyak_sgd": {},
     "sgd": {"learning_rate": 1e-3, "momentum": 0.9},
     "sophia": {"learning_rate": 1e-3},
@@ -67,6 +68,8 @@ def pair(name: str) -> Pair:
     with warnings.catch_warnings():
         # Of what is deprecated there, and of keys that are not given.
         warnings.simplefilter("ignore")
+        if name == "mechanize":
+            return gx.mechanize(gx.adamw(1.0)), theirs(optax.adamw(1.0))
         return getattr(gx, name)(**CALLS[name]), theirs(**CALLS[name])
 
 

@@ -28,7 +28,7 @@ and combinators of optax {version}. Made from the code by `python docs/names.py`
 
 def is_transform(name: str, value: object) -> bool:
     """Whether a public name of optax makes a transform, an optimizer or a schedule."""
-    if not inspect.isroutine(value) and not hasattr(value, "func"):
+    if name.startswith("_") or not (inspect.isroutine(value) or hasattr(value, "func")):
         return False
     returns = str(getattr(value, "__annotations__", {}).get("return", ""))
     if hasattr(value, "func"):

@@ -81,6 +81,7 @@ from gradxform.rules.distance import (
     scale_by_dog as scale_by_dog,
     scale_by_dowg as scale_by_dowg,
 )
+from gradxform.rules.mechanic import mechanize as mechanize
 from gradxform.rules.model_based import momo as momo, momo_adam as momo_adam
 from gradxform.rules.plateau import reduce_on_plateau as reduce_on_plateau
 
@@ -89,6 +90,14 @@ from gradxform.optimizers.curvature import sophia as sophia
 from gradxform.rules.curvature import (
     hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian,
     scale_by_sophia as scale_by_sophia,
+)
+
+# Differential privacy, from gradients of single examples.
+from gradxform.optimizers.private import dpsgd as dpsgd
+from gradxform.rules.private import (
+    differentially_private_aggregate as differentially_private_aggregate,
+    per_example_global_norm_clip as per_example_global_norm_clip,
+    per_example_layer_norm_clip as per_example_layer_norm_clip,
 )
 
 # Momentum.
@@ -191,7 +200,7 @@ from gradxform.schedules import (
     warmup_stable_decay as warmup_stable_decay,
 )
 
-# Wrappers and second-order methods, optax's own.
+# Wrappers, second-order methods and methods of matrices, optax's own.
 from gradxform.wrappers.borrowed import (
     MultiSteps as MultiSteps,
     apply_if_finite as apply_if_finite,
@@ -199,14 +208,18 @@ from gradxform.wrappers.borrowed import (
     conditionally_transform as conditionally_transform,
     flatten as flatten,
     freeze as freeze,
+    galore as galore,
     lbfgs as lbfgs,
     lookahead as lookahead,
     masked as masked,
     multi_transform as multi_transform,
+    muon as muon,
     partition as partition,
     sam as sam,
     scale_by_backtracking_linesearch as scale_by_backtracking_linesearch,
+    scale_by_galore as scale_by_galore,
     scale_by_lbfgs as scale_by_lbfgs,
+    scale_by_muon as scale_by_muon,
     scale_by_zoom_linesearch as scale_by_zoom_linesearch,
     schedule_free as schedule_free,
     schedule_free_adamw as schedule_free_adamw,

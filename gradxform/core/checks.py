@@ -12,6 +12,7 @@ import numpy as np
 
 from gradxform.core.precision import is_complex, is_inexact
 from gradxform.core.record import show
+from gradxform.core.reductions import varying_axes
 
 FREEZE = "keep it out of the optimizer, as with optax.partition and set_to_zero, or None in its place"
 
@@ -88,6 +89,44 @@ def same_shapes(what: str, tree: Any, leaves: Sequence[Any], references: Sequenc
             ) from None
 
 
+def examples(what: str, tree: Any, leaves: Sequence[Any], references: Sequence[Any] | None = None) -> None:
+    """Raises ValueError unless all leaves hold the gradients of as many examples, in an axis in front.
+
+    Args:
+      what: what the tree is, for the message.
+      tree: the tree.
+      leaves: its leaves.
+      references: what has the shapes without that axis. None: any shapes will do.
+    """
+    for index, leaf in enumerate(leaves):
+        shape = leaf.shape[1:] if references is None else references[index].shape
+        try:
+            chex.assert_shape(leaf, (None, *shape))
+        except AssertionError:
+            expected = f"({', '.join(map(str, ('batch', *shape)))}{',' * (not shape)})"
+            raise ValueError(
+                f"{what}: expected per-example gradients of shape {expected} at {path_of(tree, index)}, "
+                f"got {leaf.shape}; take them with jax.vmap(jax.grad(...))"
+            ) from None
+        if len(leaf) != len(leaves[0]):
+            raise ValueError(
+                f"{what}: expected the gradients of {len(leaves[0])} examples at {path_of(tree, index)}, "
+                f"as at {path_of(tree, 0)}, got {len(leaf)}"
+            )
+
+
+def examples_here(rule: str, tree: Any, leaves: Sequence[Any]) -> None:
+    """Raises ValueError unless there are examples, and each device has all of them, as far as the types tell."""
+    for index, leaf in enumerate(leaves):
+        if not len(leaf):
+            raise ValueError(f"{rule}: expected the gradient of one example at least, got {leaf.shape}")
+        if axes := varying_axes(leaf):
+            raise ValueError(
+                f"{rule}: expected the gradients of all examples on each device, got {path_of(tree, index)} spread "
+                f"over mesh axes {axes}; take this step outside shard_map, with jit over sharded arrays"
+            )
+
+
 def same_kinds(what: str, tree: Any, leaves: Sequence[Any], references: Sequence[Any], reference_name: str) -> None:
     """Raises TypeError for the first leaf that is complex where its reference is real, or real where it is complex."""
     for index, (leaf, reference) in enumerate(zip(leaves, references, strict=True)):
@@ -137,6 +176,14 @@ def leaf_result(rule: str, update: Any, grad: jax.Array) -> None:
         raise ValueError(f"{rule}: expected an update of shape {grad.shape}, got {jnp.shape(update)}") from None
     if is_complex(update) != is_complex(grad):
         raise TypeError(f"{rule}: expected a {_kind(grad)} update, got {update.dtype}")
+
+
+def first_of_chain(rule: str, before: Sequence[str]) -> None:
+    """Raises ValueError if a rule that takes per-example gradients has others before it."""
+    if before:
+        raise ValueError(
+            f"{rule} takes per-example gradients, and must be the first of its chain; got it after {before[-1]}"
+        )
 
 
 def tree_result(rule: str, updates: Any, came: Any) -> None:

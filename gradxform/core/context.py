@@ -139,12 +139,28 @@ class Tree(Context):
         """How many elements all leaves have."""
         return sum(map(reductions.total_size, jax.tree.leaves(tree)))
 
+    def count_examples(self, tree: Any) -> int:
+        """How many examples the leaves of per-example updates hold; 1 where there are no leaves."""
+        return len(jax.tree.leaves(tree)[0]) if jax.tree.leaves(tree) else 1
+
     def random_signs(self, key: jax.Array, like: Any) -> Any:
         """A tree of -1 and 1, each as likely, in the shapes and dtypes of the leaves of `like`."""
+        return self._drawn(jax.random.rademacher, key, like)
+
+    def random_normal(self, key: jax.Array, like: Any) -> Any:
+        """A tree of draws from N(0, 1), complex ones in each part, in the shapes and dtypes of the leaves of `like`."""
+
+        def draw(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+            # JAX halves the variance between the parts.
+            parts = 2 if jnp.issubdtype(dtype, jnp.complexfloating) else 1
+            return parts**0.5 * jax.random.normal(key, shape, dtype)
+
+        return self._drawn(draw, key, like)
+
+    def _drawn(self, draw: Callable[..., jax.Array], key: jax.Array, like: Any) -> Any:
         leaves, structure = jax.tree.flatten(like)
         keys = [reductions.own_key(key, index, leaf) for index, leaf in enumerate(leaves)]
-        drawn = [jax.random.rademacher(key, leaf.shape, leaf.dtype) for key, leaf in zip(keys, leaves, strict=True)]
-        return structure.unflatten(drawn)
+        return structure.unflatten([draw(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)])
 
     def inner(self, transform: Any, updates: Any, state: Any) -> tuple[Any, Any]:
         """One step of a transform that the rule holds, with the parameters and all extra arguments."""

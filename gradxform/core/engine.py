@@ -86,7 +86,7 @@ def update(stages: Stages, updates: Any, state: State, params: Any = None, **ext
         else:
             if unchecked:
                 updates, params = _admit("updates", run, updates), _admit("parameters", run, params)
-                _check_fit(updates, params)
+                _check_fit(node, updates, params)
                 step, unchecked = step._replace(params=params), False
             if isinstance(node, LeafRule):
                 updates, new = _advance_leaves([stage.node for stage in run], updates, old, step, factor)
@@ -155,7 +155,7 @@ def _advance_tree(rule: TreeRule, updates: Any, old: Any, step: Step) -> tuple[A
         else:
             came = updates
             updates, new = checks.pair(rule.call_name, "updates", bound.update(updates, slots, tree), rule.State)
-            checks.tree_result(rule.call_name, updates, came)
+            checks.tree_result(rule.call_name, updates, _one_example(came) if rule.per_example else came)
     return updates, factor, with_next_keys(rule, as_kept(rule, new, old), old)
 
 
@@ -191,12 +191,23 @@ def _admit(what: str, stages: Stages, tree: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(tree), leaves)
 
 
-def _check_fit(updates: Any, params: Any) -> None:
+def _check_fit(rule: Rule, updates: Any, params: Any) -> None:
+    leaves, references = jax.tree.leaves(updates), None
     if params is not None:
         checks.same_structure("updates", updates, params, "the parameters")
-        leaves, references = jax.tree.leaves(updates), jax.tree.leaves(params)
+        references = jax.tree.leaves(params)
+    if rule.per_example:
+        checks.examples("updates", updates, leaves, references)
+        checks.examples_here(rule.call_name, updates, leaves)
+    elif references is not None:
         checks.same_shapes("updates", updates, leaves, references, "the parameters")
+    if references is not None:
         checks.same_kinds("updates", updates, leaves, references, "the parameters")
+
+
+def _one_example(updates: Any) -> Any:
+    """The shapes and dtypes of one example's updates."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), updates)
 
 
 def _scale(updates: Any, factor: jax.Array) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import optax
 
-from gradxform.core.record import Record
+from gradxform.core.record import Record, maker
 
 
 class Guest(Record):
@@ -54,9 +54,8 @@ class Stranger(Guest):
     @property
     def name(self) -> str:
         """The name of the function that made it, as far as its `update` tells: 'scale_by_lion'."""
-        made_by = getattr(self.given.update, "__qualname__", "").split(".")[0]
-        return made_by if made_by.isidentifier() else "guest"
+        return maker(self.given)[1]
 
     def __repr__(self) -> str:
-        package = getattr(self.given.update, "__module__", "").split(".")[0]
+        package, _ = maker(self.given)
         return f"<{package}.{self.name}>" if package else f"<{self.name}>"

@@ -31,6 +31,7 @@ from typing import (
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.core import Tracer
 
 P = ParamSpec("P")
@@ -201,6 +202,12 @@ def show(value: Any) -> str:
         return show(np.asarray(value))
     if isinstance(value, np.ndarray):
         return f"jnp.{value.dtype.name}({value.tolist()!r})"
+    if (
+        isinstance(value, optax.GradientTransformation)
+        and type(value).__repr__ is optax.GradientTransformation.__repr__
+    ):
+        package, name = maker(value)
+        return f"<{package}.{name}>"
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
         return f"({', '.join(map(show, value))}{',' * (len(value) == 1)})"
     if isinstance(value, list):
@@ -210,6 +217,13 @@ def show(value: Any) -> str:
     if callable(value) and hasattr(value, "__qualname__") and not isinstance(value, type):
         return f"<{value.__module__}.{value.__qualname__}>"
     return repr(value)
+
+
+def maker(pair: optax.GradientTransformation) -> tuple[str, str]:
+    """The package and the name of the function that made a pair, as far as its `update` tells: 'optax' and 'chain'."""
+    made_by = getattr(pair.update, "__qualname__", "").split(".")[0]
+    package = getattr(pair.update, "__module__", "").split(".")[0]
+    return package, made_by if made_by.isidentifier() else "guest"
 
 
 def _range(role: Any) -> Range:

@@ -30,6 +30,8 @@ class Slot:
       axes: which axes of the parameter it keeps. None: all, so that it is like the parameter. `()`: none, a scalar; one
         a leaf in a LeafRule, one for the whole tree in a TreeRule. Or a function (rule, shape) -> axes, -> None where
         the leaf has no such slot (in its place is optax.MaskedNode), or -> a list of axes, for a tuple of arrays.
+      length: where axes is `()`, the name of the field that holds how many numbers to keep: a vector in the place of a
+        scalar.
       signed: False promises that no value is negative; such a slot is real for complex parameters.
       copy: whether it begins as a copy of the parameter, in place of `init`.
     """
@@ -39,6 +41,11 @@ class Slot:
     axes: tuple[()] | Callable[[Any, tuple[int, ...]], Any] | None = None
     signed: bool = True
     copy: bool = False
+    length: str | None = dataclasses.field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.length is not None and self.axes != ():
+            raise TypeError(f"Slot: length={self.length!r} is for slots that keep no axes of the parameter, axes=()")
 
     @property
     def is_like_param(self) -> bool:
@@ -95,7 +102,9 @@ class Inner:
 class Rule(Record):
     """What LeafRule and TreeRule share: the declarations, read from the class body.
 
-    `real_only` refuses complex leaves, `any_dtype` lets integers and the like through.
+    `real_only` refuses complex leaves, `any_dtype` lets integers and the like through. `per_example` is for a TreeRule
+    that stands first in its chain: its updates come with one more axis in front, that of the examples of a batch, and
+    leave without it.
     """
 
     slots: ClassVar[dict[str, Slot]]
@@ -106,6 +115,7 @@ class Rule(Record):
     State: ClassVar[Any]
     real_only: ClassVar[bool] = False
     any_dtype: ClassVar[bool] = False
+    per_example: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -121,6 +131,8 @@ class Rule(Record):
         cls.inners = {name: value for name, value in declared.items() if isinstance(value, Inner)}
         if cls.inners and not issubclass(cls, TreeRule):
             raise TypeError(f"{cls.__name__}: only a TreeRule has a transform within")
+        if cls.per_example and (not issubclass(cls, TreeRule) or issubclass(cls, TreeScaleRule)):
+            raise TypeError(f"{cls.__name__}: only a TreeRule with an update takes per-example gradients")
         names = (*cls.slots, *cls.keys, *cls.inners, *cls.metrics)
         cls.State = cast(Any, namedtuple(f"{cls.__name__}State", names))
         # Pickle finds a class by its qualified name: here, beside the rule.
@@ -160,8 +172,9 @@ class TreeRule(Rule):
         """One step of the whole tree.
 
         Args:
-          updates: the incoming updates, a pytree like the parameters, in the dtypes of computation.
-          slots: slots (a tree like the parameters each, or a scalar) and metrics (scalars) as a NamedTuple.
+          updates: the incoming updates, a pytree like the parameters, in the dtypes of computation; with `per_example`
+            each leaf has one more axis in front.
+          slots: slots (a tree like the parameters each, a scalar, or a vector) and metrics (scalars) as a NamedTuple.
           tree: the context: step, parameters, extra arguments, reductions.
 
         Returns:

@@ -35,7 +35,7 @@ def first_leaf_records(rule: LeafRule, params: Any, applies: Sequence[bool]) -> 
 
 
 def first_tree_record(rule: TreeRule, params: Any) -> Any:
-    """A tree rule's record before the first step: slots like the parameters or scalars, keys and metrics."""
+    """A tree rule's record before the first step: slots like the parameters, scalars or vectors, keys and metrics."""
     leaves, structure = jax.tree.flatten(params)
     values = {}
     for name, slot in rule.slots.items():
@@ -143,7 +143,7 @@ def _filled(rule: Rule, slot: Slot, leaf: Any, shape: tuple[int, ...], where: Ca
         return jnp.array(leaf, dtype, copy=True)
     if slot.axes == ():
         # What a whole leaf has in common is the same on all devices, however the leaf is spread.
-        return jnp.full((), value, dtype)
+        return jnp.full(() if slot.length is None else getattr(rule, slot.length), value, dtype)
     return jnp.full_like(leaf, value, dtype=dtype, shape=None if shape == leaf.shape else shape)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 import jax
 import optax
 
-from gradxform.core import engine
+from gradxform.core import checks, engine
 from gradxform.core.engine import Stage, Stages
 from gradxform.core.record import Factory, P, factory, written_call
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
@@ -32,7 +32,10 @@ class Transform(optax.GradientTransformationExtraArgs):
     stages: Stages
 
     def __new__(cls, stages: Stages) -> Self:
-        """The transform of a row of stages."""
+        """The transform of a row of stages. ValueError if one must be the first and is not."""
+        for index, stage in enumerate(stages):
+            if isinstance(stage.node, Rule) and stage.node.per_example:
+                checks.first_of_chain(stage.node.call_name, [before.name for before in stages[:index]])
         self = tuple.__new__(cls, (partial(engine.init, stages), partial(engine.update, stages)))
         self.stages = stages
         return self

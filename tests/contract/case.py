@@ -28,6 +28,7 @@ class Case:
       smooth: whether derivatives through it are compared with optax's.
       needs_params: whether `update` must be given the parameters.
       extra: the extra arguments of `update`, by name.
+      batch: how many examples the incoming updates hold in an axis in front; 0 where they have no such axis.
     """
 
     name: str
@@ -38,11 +39,23 @@ class Case:
     smooth: bool = True
     needs_params: bool = False
     extra: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+    batch: int = 0
 
     @property
     def public_name(self) -> str:
         """The name under which it is found in `gradxform`."""
         return self.name.split(":")[0]
+
+    def gradients(self, steps: int, dtype: Any = np.float32) -> dict[str, Any]:
+        """Gradients for `params`, stacked over steps, with the axis of the examples where the case takes one."""
+        return gradients(steps, dtype, self.batch)
+
+    def incoming(self, tree: Any) -> Any:
+        """A tree like the parameters as what comes in: with `batch`, so many multiples of it."""
+        if not self.batch:
+            return tree
+        sizes = np.linspace(0.5, 1.5, self.batch)
+        return jax.tree.map(lambda leaf: jnp.stack([leaf * jnp.asarray(size, leaf.dtype) for size in sizes]), tree)
 
 
 def same(
@@ -83,13 +96,14 @@ def params(dtype: Any = np.float32) -> dict[str, Any]:
     return {**leaves, "scale": _values(rng, (), dtype)}
 
 
-def gradients(steps: int, dtype: Any = np.float32) -> dict[str, Any]:
-    """Gradients for `params`, stacked over steps, of sizes that change from step to step."""
+def gradients(steps: int, dtype: Any = np.float32, batch: int = 0) -> dict[str, Any]:
+    """Gradients for `params`, stacked over steps, and over examples if any, of sizes that change with both."""
     rng = np.random.default_rng(1)
+    front = (steps, batch) if batch else (steps,)
 
     def leaf(like: jax.Array) -> jax.Array:
-        sizes = np.exp(rng.uniform(-2, 1, (steps,) + (1,) * like.ndim))
-        values = sizes * _normal(rng, (steps, *like.shape), dtype)
+        sizes = np.exp(rng.uniform(-2, 1, front + (1,) * like.ndim))
+        values = sizes * _normal(rng, (*front, *like.shape), dtype)
         return jnp.asarray(values.astype(np.complex128 if np.iscomplexobj(values) else np.float64)).astype(dtype)
 
     return jax.tree.map(leaf, params(dtype))

@@ -25,8 +25,8 @@ def contrib(name: str, *args: Any, variant: str = "", **kwargs: Any) -> Case:
     )
 
 
-# Roots of 0 at the first step, where optax's derivative is NaN: of |p - p_0| in the distances, and of the mean square
-# beside sums that begin at 0 in D-Adaptation and Prodigy.
+# Roots of 0 at the first step, where optax's derivative is NaN: of |p - p_0| in the distances, of the mean square
+# beside sums that begin at 0 in D-Adaptation and Prodigy, and of v in Mechanic.
 ROOT_OF_ZERO: dict[str, Any] = {"smooth": False, "needs_params": True}
 # Where the bound is estimated, rates are large, so that it stays far from the value: their difference keeps its digits.
 VALUE: dict[str, Any] = {"needs_params": True, "extra": {"value": 1.5}}
@@ -93,6 +93,19 @@ RATE_FREE = [
     contrib("momo_adam", **VALUE),
     contrib(
         "momo_adam", 2.0, 0.8, 0.99, 1e-8, 0.5, 0.01, True, variant="adapt", needs_params=True, extra={"value": 8.0}
+    ),
+    # optax takes d from the way that the parameters have come, of which in float32 too little is left at a small scale.
+    Case(
+        "mechanize",
+        lambda: gx.mechanize(gx.adam(warm_up), s_init=0.1),
+        optax=lambda: optax.contrib.mechanize(optax.adam(warm_up), s_init=0.1),
+        **ROOT_OF_ZERO,
+    ),
+    Case(
+        "mechanize:three decays",
+        lambda: gx.mechanize(gx.sgd(0.1, 0.9), 0.1, 1e-3, 0.1, 3),
+        optax=lambda: optax.contrib.mechanize(optax.sgd(0.1, 0.9), 0.1, 1e-3, 0.1, 3),
+        **ROOT_OF_ZERO,
     ),
     contrib("scale_by_cocob", real_only=True, needs_params=True),
     contrib("cocob", real_only=True, needs_params=True),

@@ -37,7 +37,7 @@ def assert_close(ours, theirs, rtol, atol):
 @pytest.mark.parametrize("case", WITH_OPTAX, ids=lambda case: case.name)
 def test_equals_optax_over_100_steps_in_float64(case):
     with jax.enable_x64(True):
-        first, grads = params(np.float64), gradients(STEPS, np.float64)
+        first, grads = params(np.float64), case.gradients(STEPS, np.float64)
         with jax.numpy_dtype_promotion("standard"):
             theirs = run(case.optax(), first, grads, case.extra)
         # 100 steps of rounding in float64, with what an eps of 1e-8 in a root makes of it.
@@ -46,7 +46,7 @@ def test_equals_optax_over_100_steps_in_float64(case):
 
 @pytest.mark.parametrize("case", WITH_OPTAX, ids=lambda case: case.name)
 def test_equals_optax_over_100_steps_in_float32(case):
-    first, grads = params(), gradients(STEPS)
+    first, grads = params(), case.gradients(STEPS)
     with jax.numpy_dtype_promotion("standard"):
         theirs = run(case.optax(), first, grads, case.extra)
     # optax rounds b2^t to 3e-8, which of 1 - b2^t at b2 = 0.999 is 3e-5 / t, and of its root half of that. Updates of
@@ -57,7 +57,7 @@ def test_equals_optax_over_100_steps_in_float32(case):
 @pytest.mark.parametrize("case", WITH_FORMULA, ids=lambda case: case.name)
 def test_equals_the_formula_over_100_steps(case):
     with jax.enable_x64(True):
-        grads = gradients(STEPS, np.float64)
+        grads = case.gradients(STEPS, np.float64)
         steps = [[np.asarray(leaf) for leaf in jax.tree.leaves(at(i, grads))] for i in range(STEPS)]
         updates, _ = run(case.make(), params(np.float64), grads, case.extra)
         # The same operations in another order, in float64.

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import gradxform as gx
-from tests.contract.case import at, gradients, params
+from tests.contract.case import at, params
 from tests.contract.cases import CASES
 
 DTYPES = [
@@ -42,7 +42,7 @@ def abstract(tree):
 @every_case
 def test_state_is_fixed_and_updates_leave_in_the_dtype_that_came(case, of_params, of_grads):
     with x64(of_params, of_grads):
-        first, grad = params(jnp.dtype(of_params)), at(0, gradients(2, jnp.dtype(of_grads)))
+        first, grad = params(jnp.dtype(of_params)), at(0, case.gradients(2, jnp.dtype(of_grads)))
         tx = case.make()
         if case.real_only and "complex" in of_params:
             with pytest.raises(TypeError, match="takes real arrays, got complex"):
@@ -59,7 +59,8 @@ def test_state_is_fixed_and_updates_leave_in_the_dtype_that_came(case, of_params
         jax.eval_shape(types_after_two_steps, first, grad)
         before, after, later, updates = seen
         assert before == after == later
-        assert jax.tree.map(lambda u: (u.dtype, u.shape), updates) == jax.tree.map(lambda g: (g.dtype, g.shape), grad)
+        expected = jax.tree.map(lambda g, p: (g.dtype, p.shape), grad, first)
+        assert jax.tree.map(lambda u: (u.dtype, u.shape), updates) == expected
         for leaf in jax.tree.leaves(before):
             assert leaf.dtype not in (jnp.bfloat16, jnp.float16), "slots of low-precision parameters are float32"
 
@@ -108,7 +109,7 @@ def test_a_first_step_may_donate_parameters_and_state(case):
         updates, state = tx.update(grad, state, params, **case.extra)
         return gx.apply_updates(params, updates), state
 
-    first, grad = params(), at(0, gradients(1))
+    first, grad = params(), at(0, case.gradients(1))
     expected = step(first, tx.init(first), grad)
     state = tx.init(first)
     donated = jax.jit(step, donate_argnums=(0, 1))(first, state, grad)
@@ -138,7 +139,7 @@ def test_trees_of_every_kind_work(case, tree):
     else:
         tx = case.make()
     state = tx.init(tree)
-    updates, after = tx.update(tree, state, tree, **case.extra)
+    updates, after = tx.update(case.incoming(tree), state, tree, **case.extra)
     assert abstract(after) == abstract(state)
     assert jax.tree.structure(updates) == jax.tree.structure(tree)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((updates, after)))

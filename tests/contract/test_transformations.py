@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.contract.case import at, gradients, params
+from tests.contract.case import at, params
 from tests.contract.cases import CASES
 
 STEPS = 4
@@ -18,7 +18,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @functools.cache
 def eagerly(case):
     """Updates of each step and the last state, one call after the other."""
-    tx, first, grads = case.make(), params(), gradients(STEPS)
+    tx, first, grads = case.make(), params(), case.gradients(STEPS)
     state, updates = tx.init(first), []
     for i in range(STEPS):
         update, state = tx.update(at(i, grads), state, first, **case.extra)
@@ -50,7 +50,7 @@ def scanned(case):
 
 @every_case
 def test_jit(case):
-    tx, first, grads = case.make(), params(), gradients(STEPS)
+    tx, first, grads = case.make(), params(), case.gradients(STEPS)
     step, state, updates = jax.jit(functools.partial(tx.update, **case.extra)), tx.init(first), []
     for i in range(STEPS):
         update, state = step(at(i, grads), state, first)
@@ -61,12 +61,12 @@ def test_jit(case):
 
 @every_case
 def test_scan(case):
-    assert_same(jax.jit(scanned(case))(params(), gradients(STEPS)), eagerly(case))
+    assert_same(jax.jit(scanned(case))(params(), case.gradients(STEPS)), eagerly(case))
 
 
 @every_case
 def test_vmap(case):
-    first, grads = params(), gradients(STEPS)
+    first, grads = params(), case.gradients(STEPS)
     twice = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), (first, grads))
     both = jax.jit(jax.vmap(scanned(case)))(*twice)
     for i in range(2):
@@ -75,7 +75,7 @@ def test_vmap(case):
 
 @every_case
 def test_pmap(case):
-    first, grads = params(), gradients(STEPS)
+    first, grads = params(), case.gradients(STEPS)
     everywhere = jax.tree.map(lambda leaf: jnp.stack([leaf] * DEVICES), (first, grads))
     results = jax.pmap(scanned(case))(*everywhere)
     for device in range(DEVICES):

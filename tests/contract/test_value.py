@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from tests.contract.case import at, gradients, params, total, warm_up
+from tests.contract.case import at, params, total, warm_up
 from tests.contract.cases import CASES
 
 NAMES = {**vars(gx), "inf": np.inf}
@@ -46,7 +46,7 @@ def test_different_transforms_are_unequal():
 @every_case
 def test_pickles_and_copies_with_its_state(case):
     tx, first = case.make(), params()
-    _, state = tx.update(at(0, gradients(1)), tx.init(first), first, **case.extra)
+    _, state = tx.update(at(0, case.gradients(1)), tx.init(first), first, **case.extra)
     for copied in (pickle.loads(pickle.dumps((tx, state))), copy.deepcopy((tx, state))):
         assert copied[0] == tx
         assert jax.tree.structure(copied[1]) == jax.tree.structure(state)
@@ -65,7 +65,7 @@ def test_is_a_pytree_of_its_numbers(case):
 
 @every_case
 def test_as_an_argument_of_jit_new_numbers_do_not_retrace(case):
-    tx, first, grad = case.make(), params(), at(0, gradients(1))
+    tx, first, grad = case.make(), params(), at(0, case.gradients(1))
     traces = []
 
     @jax.jit
@@ -83,7 +83,7 @@ def test_as_an_argument_of_jit_new_numbers_do_not_retrace(case):
 
 @every_case
 def test_many_hyperparameters_at_once_equal_one_after_the_other(case):
-    tx, first, grad = case.make(), params(), at(0, gradients(1))
+    tx, first, grad = case.make(), params(), at(0, case.gradients(1))
     one, other = (jax.tree.map(lambda number, k=k: np.float32(number * k), tx) for k in (1.0, 0.9))
     if not jax.tree.leaves(tx):
         assert one == other == tx

@@ -420,3 +420,57 @@ def test_a_tree_rule_gets_a_new_key_at_each_step():
     assert not np.any(one == other)
     with pytest.raises(TypeError, match=r"noise: key must be an integer, or a key of jax.random; got 'seed'"):
         Noise("seed")
+
+
+def test_a_tree_rule_may_keep_vectors():
+    @gx.transform
+    class Counts(gx.TreeRule):
+        length: int = 3
+        first: gx.Hyper = 0.5
+
+        counts = gx.Slot(init="first", axes=(), length="length")
+
+        def update(self, updates, slots, tree):
+            return updates, slots._replace(counts=self.first + jnp.arange(3.0))
+
+    params = {"a": jnp.ones(2, jnp.bfloat16)}
+    tx = Counts()
+    state = tx.init(params)
+    _, after = jax.jit(tx.update)(params, state)
+    assert jax.tree.map(jax.typeof, after) == jax.tree.map(jax.typeof, state)
+    np.testing.assert_array_equal(after.stages["counts"].counts, [0.5, 1.5, 2.5])
+    with pytest.raises(ValueError, match=r"slot counts is kept with shape \(2,\), got \(3,\)"):
+        Counts(2).update(params, Counts(2).init(params))
+    with pytest.raises(TypeError, match="length='n' is for slots that keep no axes of the parameter"):
+        gx.Slot(length="n")
+
+
+class Mean(gx.TreeRule):
+    """The mean over the examples."""
+
+    wrong: bool = False
+
+    per_example = True
+
+    def update(self, updates, slots, tree):
+        return (updates if self.wrong else tree.map(lambda u: u.mean(0), updates)), slots
+
+
+def test_a_rule_that_takes_per_example_gradients():
+    tx, params = gx.chain(gx.transform(Mean)(), gx.trace(0.9)), {"a": jnp.ones(3, jnp.bfloat16)}
+    grads = {"a": jnp.arange(6.0).reshape(2, 3).astype(jnp.bfloat16)}
+    for given in (params, None):
+        updates, _ = tx.update(grads, tx.init(params), given)
+        assert updates["a"].dtype == jnp.bfloat16
+        np.testing.assert_array_equal(updates["a"], [1.5, 2.5, 3.5])
+    wrong = gx.transform(Mean)(wrong=True)
+    with pytest.raises(
+        ValueError, match=r"mean: expected shape \(3,\) at 'a', as the updates that came have, got \(2, 3\)"
+    ):
+        wrong.update(grads, wrong.init(params), params)
+
+
+@pytest.mark.parametrize("kind", [gx.LeafRule, gx.TreeScaleRule])
+def test_only_a_tree_rule_takes_per_example_gradients(kind):
+    with pytest.raises(TypeError, match="Wrong: only a TreeRule with an update takes per-example gradients"):
+        type("Wrong", (kind,), {"per_example": True})

@@ -13,6 +13,7 @@ import gradxform as gx
 
 PARAMS = {"w": jnp.arange(1.0, 4.0), "b": jnp.ones(2)}
 LABELS = {"w": "train", "b": "keep"}
+MATRICES = {"w": jnp.arange(1.0, 7.0).reshape(3, 2) ** 2, "b": jnp.array([[2.0, 1.0], [0.5, 3.0]])}
 
 
 def ndim_is_one(tree):
@@ -43,7 +44,15 @@ CASES = {
     "stateless": lambda lib: lib.stateless(lambda updates, params: jax.tree.map(jnp.negative, updates)),
     "stateless_with_tree_map": lambda lib: lib.stateless_with_tree_map(lambda update, param: update + param),
     "MultiSteps": lambda lib: lib.MultiSteps(lib.adam(0.1), 2),
+    "muon": lambda lib: (lib if lib is gx else optax.contrib).muon(0.1, weight_decay=0.1),
+    "scale_by_muon": lambda lib: (lib if lib is gx else optax.contrib).scale_by_muon(),
+    "galore": lambda lib: (lib if lib is gx else optax.contrib).galore(0.1, rank=1, update_proj_gap=2),
+    "scale_by_galore": lambda lib: (lib if lib is gx else optax.contrib).scale_by_galore(
+        rank=1, base_optimizer=lib.adam(0.1)
+    ),
 }
+# Unless told of its axes, optax's scale_by_muon takes one matrix and no tree.
+TRIED_WITH = dict.fromkeys(("muon", "galore", "scale_by_galore"), MATRICES) | {"scale_by_muon": MATRICES["w"]}
 WITH_FUNCTIONS = ("by a function", "conditionally", "stateless")
 every_case = pytest.mark.parametrize("name", CASES)
 
@@ -52,7 +61,8 @@ every_case = pytest.mark.parametrize("name", CASES)
 def test_computes_what_optax_computes(name):
     def trajectory(library):
         tx = CASES[name](library)
-        params, state = PARAMS, tx.init(PARAMS)
+        params = TRIED_WITH.get(name, PARAMS)
+        state = tx.init(params)
         for _ in range(4):
             updates, state = tx.update(params, state, params)
             params = optax.apply_updates(params, updates)
