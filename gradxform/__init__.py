@@ -13,6 +13,7 @@ from gradxform.core.record import (
     DecayMask as DecayMask,
     Dtype as Dtype,
     Hyper as Hyper,
+    Live as Live,
     Mask as Mask,
     NonNegative as NonNegative,
     Positive as Positive,
@@ -231,7 +232,12 @@ from gradxform.wrappers.borrowed import (
 )
 
 # Reading a transform and its state.
-from gradxform.reading.hyperparameters import hyperparams as hyperparams
+from gradxform.reading.hyperparameters import (
+    adjust as adjust,
+    hyperparams as hyperparams,
+    live as live,
+    replace as replace,
+)
 from gradxform.reading.metrics import metrics as metrics
 
 # A type checker would take it that every name is there.

@@ -7,7 +7,8 @@ and so traced once for each distinct shape and dtype, however many leaves there 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ import optax
 from gradxform.core import checks
 from gradxform.core.context import Tree
 from gradxform.core.guest import Guest
+from gradxform.core.hyperparameters import as_live, bound, first_live
 from gradxform.core.leaves import Chosen, Shared, advance, program, scaled, split
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
 from gradxform.core.record import DecayMask, Mask
@@ -48,10 +50,20 @@ class State(NamedTuple):
     Attributes:
       count: int32 of shape (): how many updates were done.
       stages: what each stage remembers, by its name: slots and metrics, or a guest's own state.
+      live: the hyperparameters that live in the state, by `stage.name`; `gx.adjust` changes them.
     """
 
     count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]: optax's name; nobody counts in a state
     stages: dict[str, Any]
+    live: dict[str, jax.Array]
+
+    @property
+    def hyperparams(self) -> Mapping[str, Any]:
+        """The live hyperparameters, also those of `inject_hyperparams`, under which name optax's states have them."""
+        found = [self.live, *(getattr(record, "hyperparams", {}) for record in self.stages.values())]
+        filled = [live for live in found if live]
+        # One of them can be written to; of several this is a copy.
+        return filled[0] if len(filled) == 1 else MappingProxyType({k: v for live in filled for k, v in live.items()})
 
 
 class Step(NamedTuple):
@@ -66,12 +78,15 @@ class Step(NamedTuple):
 def init(stages: Stages, params: Any) -> State:
     """The state before the first update. Raises for parameters that its rules cannot compute with, naming the path."""
     params = _admit("parameters", stages, params)
-    return State(jnp.zeros((), jnp.int32), {name: _first_record(node, params) for name, node in stages})
+    live = first_live(stages, params)
+    records = {name: _first_record(node, params) for name, node in bound(stages, live)}
+    return State(jnp.zeros((), jnp.int32), records, live)
 
 
 def update(stages: Stages, updates: Any, state: State, params: Any = None, **extra: Any) -> tuple[Any, State]:
     """One step: the updates that leave the last stage, in the dtypes in which they came, and the new state."""
     checks.state_of([stage.name for stage in stages], state, State)
+    stages = bound(stages, state.live)
     came = updates
     step = Step(state.count, jnp.asarray(optax.safe_increment(state.count)), params, extra)
     records: dict[str, Any] = {}
@@ -96,7 +111,7 @@ def update(stages: Stages, updates: Any, state: State, params: Any = None, **ext
                 new = [record]
         records.update(zip((stage.name for stage in run), new, strict=True))
     updates = updates if factor is None else _scale(updates, factor)
-    return _cast_like(updates, came), State(step.number, records)
+    return _cast_like(updates, came), State(step.number, records, as_live(state.live))
 
 
 def _runs(stages: Stages) -> Iterator[Stages]:

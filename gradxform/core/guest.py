@@ -46,6 +46,10 @@ class Stranger(Guest):
             hint = "; call it to make the transform" if callable(self.given) else ""
             raise TypeError(f"chain takes transforms, ours or optax's; got {self.given!r} of type {got}{hint}")
 
+    def parts(self) -> dict[str, Any]:
+        """Nothing: functions do not tell."""
+        return {}
+
     @property
     def pair(self) -> optax.GradientTransformation:
         """Optax's pair."""

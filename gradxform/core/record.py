@@ -126,6 +126,14 @@ class Record:
         """The values by field name, in the order of the call."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(cast(Any, self))}
 
+    def parts(self) -> dict[str, Any]:
+        """What it is made of, by name: of a record its fields."""
+        return self.fields()
+
+    def with_parts(self, **parts: Any) -> Any:
+        """A record with other parts, checked as when it is made."""
+        return type(self)(**{**self.fields(), **parts})
+
     def __repr__(self) -> str:
         shown = []
         for field in dataclasses.fields(cast(Any, self)):
@@ -232,6 +240,9 @@ def _range(role: Any) -> Range:
 
 def _number(where: str, within: Range, value: Any) -> Any:
     """Lets numbers in a range, arrays and functions of the step through, the last as records."""
+    if isinstance(value, Live):
+        _number(where, within, value.value)
+        return value
     if isinstance(value, Record):
         return value
     if callable(value):
@@ -325,6 +336,31 @@ def _restore(module: str, qualname: str, values: dict[str, Any]) -> Record:
     for part in qualname.split("."):
         found = getattr(found, part)
     return getattr(found, "record", found)(**values)
+
+
+def is_record(value: Any) -> bool:
+    """Whether a value is a schedule, a function of the step or a `Live`."""
+    return isinstance(value, Record)
+
+
+class Live(Record):
+    """A hyperparameter whose value lives in the state, from where `adjust` changes it without a retrace.
+
+    Args:
+      value: the first value: a number, or an array of shape ().
+
+    Raises:
+      TypeError: a function of the step; it cannot be both.
+
+    optax: inject_hyperparams. torch: an entry of `param_groups`.
+    """
+
+    value: Hyper
+
+    def check(self) -> None:
+        """Raises TypeError for a schedule."""
+        if isinstance(self.value, Record):
+            raise TypeError(f"Live: value must be a number or an array; got {show(self.value)}")
 
 
 class Function(Record):

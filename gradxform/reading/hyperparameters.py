@@ -1,23 +1,30 @@
-"""The hyperparameters of a transform at a step."""
+"""The hyperparameters of a transform: read, replaced, and brought to life in the state."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from gradxform.core.engine import State
-from gradxform.core.rule import Rule
+from gradxform.core.hyperparameters import bound, hyperparameters
+from gradxform.core.record import Live, Record, show
 from gradxform.core.transform import Transform
+from gradxform.reading import parts
+
+Tree = TypeVar("Tree")
 
 
 def hyperparams(tx: Transform, state: State) -> dict[str, jax.Array]:
     """The value of every numeric hyperparameter in the next update, by `stage.name`; schedules at the state's count.
 
+    Of transforms within transforms, such as those of `masked` and `partition`, each has its path before its names.
+
     Args:
       tx: a gradxform transform.
-      state: its state; only its count is read.
+      state: its state; only its counts, and the hyperparameters that live in it, are read.
 
     Returns:
       Arrays of shape (). A hyperparameter that is None is left out.
@@ -32,11 +39,176 @@ def hyperparams(tx: Transform, state: State) -> dict[str, jax.Array]:
             f"hyperparams takes a gradxform transform and its state, got {type(tx).__name__} and {type(state).__name__}"
         )
     values = {}
-    for name, node in tx.stages:
-        for field in node.numeric if isinstance(node, Rule) else ():
-            value: Any = getattr(node, field)
-            for path, number in jax.tree_util.tree_flatten_with_path(value, is_leaf=callable)[0]:
-                # Of a pair of numbers, such as betas, each has its index behind the name.
-                key = ".".join([name, field, *(str(part.idx) for part in path)])
-                values[key] = jnp.asarray(number(state.count) if callable(number) else number)
+    for prefix, inner, inner_state in _with_states(tx, state):
+        for key, number in hyperparameters(bound(inner.stages, inner_state.live)):
+            at_step = number(inner_state.count) if callable(number) else number
+            values[".".join((*prefix, key))] = jnp.asarray(at_step)
     return values
+
+
+def replace(tx: Transform, changes: Mapping[str, Any] | None = None, /, **values: Any) -> Transform:
+    """A transform with other hyperparameters.
+
+        replace(tx, learning_rate=1e-4)
+        replace(tx, {"scale_by_adam.b1": 0.95, "learning_rate.peak_value": 1e-3})
+
+    Args:
+      tx: a gradxform transform.
+      changes: new values by name. A name is the whole path, such as `scale_by_adam.b1`, or as much of its end as leaves
+        no doubt; numbers within schedules and transforms within transforms have names too.
+      **values: new values by a field's name alone: numbers, arrays, schedules, and other arguments such as `mask`.
+
+    Returns:
+      A Transform, whose states are those of `tx` unless the shape of a slot depends on what was changed.
+
+    Raises:
+      ValueError: a name that is not there, or that more than one field has, with the names there are; a value out of
+        range.
+      TypeError: not a gradxform transform, or a value of the wrong kind.
+
+    optax: none; a transform is made anew. torch: assignment to an entry of `param_groups`.
+    """
+    names = _fields("replace", tx)
+    for name, value in {**(changes or {}), **values}.items():
+        path = names[parts.found("replace", name, list(names))]
+        tx = parts.with_field(tx, path, lambda old, value=value: value)
+    return tx
+
+
+def live(tx: Transform, *names: str) -> Transform:
+    """A transform with hyperparameters that live in its state, as float32 arrays of shape ().
+
+    `adjust` changes them between two steps or inside one, without a retrace. They are in `state.live`.
+
+    Args:
+      tx: a gradxform transform.
+      *names: as in `replace`. None at all: every hyperparameter of a rule that is a number.
+
+    Raises:
+      ValueError: a name that is not there, that more than one hyperparameter has, or that is no number, as schedules
+        are none.
+      TypeError: not a gradxform transform.
+
+    optax: inject_hyperparams. torch: `param_groups`.
+    """
+    fields = _fields("live", tx)
+    numeric = dict(_numeric(tx))
+    for name in names or [name for name, value in numeric.items() if not isinstance(value, Record)]:
+        found = parts.found("live", name, list(fields))
+        value = numeric.get(found)
+        if isinstance(value, Record) and not isinstance(value, Live):
+            raise ValueError(f"live: {found} follows {show(value)}; to adjust it, replace that by a number first")
+        if value is None:
+            raise ValueError(f"live: {found} is no number; these are: {', '.join(numeric) or 'none'}")
+        tx = parts.with_field(tx, fields[found], _alive)
+    return tx
+
+
+def adjust(state: Tree, changes: Mapping[str, Any] | None = None, /, **values: Any) -> Tree:
+    """A state with other values of the hyperparameters that live in it; inside `jit` too.
+
+        state = adjust(state, learning_rate=1e-4)
+
+    Args:
+      state: the state of a transform with live hyperparameters, or any pytree with such states in it, those of
+        `optax.inject_hyperparams` too.
+      changes: new values by name: numbers, or arrays of shape () or of the shape that the value has. A name is the
+        whole path, such as `scale_by_adam.b1`, or as much of its end as leaves no doubt.
+      **values: new values by a hyperparameter's name alone.
+
+    Returns:
+      The state, of the same structure, shapes and dtypes.
+
+    Raises:
+      ValueError: a name that is not live, or that more than one hyperparameter has, with the names there are; one that
+        follows a schedule; a value of another shape.
+      TypeError: a value that is no real number.
+
+    optax: assignment to `state.hyperparams`. torch: assignment to an entry of `param_groups`.
+    """
+    held: dict[str, Any] = {}
+    scheduled: list[str] = []
+
+    def look(path: parts.Path, holder: Any) -> Any:
+        values = holder.live if _is_state(holder) else holder.hyperparams
+        names = {key: ".".join((*path, key)) for key in values}
+        scheduled.extend(names[key] for key in getattr(holder, "hyperparams_states", {}) if key in names)
+        held.update({name: values[key] for key, name in names.items()})
+        return {key: new.get(name, values[key]) for key, name in names.items()}
+
+    new: dict[str, Any] = {}
+    _map_held(look, state)
+    for name, value in {**(changes or {}), **values}.items():
+        whole = parts.found("adjust", name, list(held))
+        if whole in scheduled:
+            raise ValueError(f"adjust: {whole} follows a schedule, which would write over it")
+        new[whole] = _like(f"adjust: {whole}", value, held[whole])
+    return _map_held(look, state)
+
+
+def _with_states(tx: Transform, state: State, path: parts.Path = ()) -> Iterator[tuple[parts.Path, Transform, State]]:
+    """The transform, and each within it, with its path and its part of the state."""
+    yield path, tx, state
+    for stage, node in tx.stages:
+        leaves = jax.tree.leaves(state.stages[stage], is_leaf=_is_state)
+        states = [leaf for leaf in leaves if _is_state(leaf)]
+        for inner_path, inner in parts.transforms(node, (*path, stage)):
+            fitting = next((s for s in states if set(s.stages) == {name for name, _ in inner.stages}), None)
+            if fitting is not None:
+                states.remove(fitting)
+                yield from _with_states(inner, fitting, inner_path)
+
+
+def _numeric(tx: Transform, path: parts.Path = ()) -> Iterator[tuple[str, Any]]:
+    """Each number or schedule of each rule, also of transforms within, by its whole name."""
+    for key, value in hyperparameters(tx.stages):
+        yield ".".join((*path, key)), value
+    for inner_path, inner in parts.transforms(tx, path):
+        yield from _numeric(inner, inner_path)
+
+
+def _fields(what: str, tx: Any) -> dict[str, parts.Path]:
+    if not isinstance(tx, Transform):
+        raise TypeError(f"{what} takes a gradxform transform, got {type(tx).__name__}")
+    return {".".join(path): path for path, _ in parts.fields(tx)}
+
+
+def _alive(value: Any) -> Live:
+    return value if isinstance(value, Live) else Live(value)
+
+
+def _is_state(tree: Any) -> bool:
+    return isinstance(tree, State)
+
+
+def _holds(tree: Any) -> bool:
+    """Whether hyperparameters live in this part of a state itself."""
+    return _is_state(tree) or "hyperparams" in getattr(tree, "_fields", ())
+
+
+def _map_held(change: Callable[[parts.Path, Any], Any], tree: Any, path: parts.Path = ()) -> Any:
+    """A tree of states, with what the function makes of each holder in the place of its live hyperparameters."""
+
+    def visit(keys: Any, part: Any) -> Any:
+        # The names of groups, as `partition` has them; what else is on the way says nothing to a user.
+        inside = (*path, *(str(key.key) for key in keys if isinstance(key, jax.tree_util.DictKey)))
+        if not _holds(part):
+            return part
+        if _is_state(part):
+            stages = {name: _map_held(change, record, (*inside, name)) for name, record in part.stages.items()}
+            return part._replace(stages=stages, live=change(inside, part))
+        others = {name: getattr(part, name) for name in part._fields if name != "hyperparams"}
+        within = {name: _map_held(change, other, inside) for name, other in others.items()}
+        return part._replace(hyperparams=change(inside, part), **within)
+
+    return jax.tree_util.tree_map_with_path(visit, tree, is_leaf=_holds)
+
+
+def _like(what: str, value: Any, old: Any) -> jax.Array:
+    old = jnp.asarray(old)
+    array = jnp.asarray(value)
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer)):
+        raise TypeError(f"{what} must be a real number; got {show(value)}")
+    if array.shape not in ((), old.shape):
+        raise ValueError(f"{what} must be a number or an array of shape {old.shape}; got shape {array.shape}")
+    return jnp.broadcast_to(array, old.shape).astype(old.dtype)

@@ -31,6 +31,14 @@ class Borrowed(Guest):
     function: Callable[..., Any]
     arguments: dict[str, Any]
 
+    def parts(self) -> dict[str, Any]:
+        """The arguments by name."""
+        return self.arguments
+
+    def with_parts(self, **parts: Any) -> Borrowed:
+        """The call with other arguments."""
+        return Borrowed(self.function, {**self.arguments, **parts})
+
     @property
     def pair(self) -> optax.GradientTransformation:
         """What optax's function returns."""
