@@ -240,6 +240,9 @@ from gradxform.wrappers.inject import (
 # Many at once.
 from gradxform.explore.sweep import Sweep as Sweep, sweep as sweep
 
+# Many devices.
+from gradxform.devices.axes import on_axes as on_axes
+
 # Reading a transform and its state.
 from gradxform.reading.hyperparameters import (
     adjust as adjust,

@@ -80,12 +80,6 @@ def unit_axes(shape: tuple[int, ...]) -> Axis:
     return 0 if len(shape) <= 3 else tuple(range(len(shape) - 1))
 
 
-def norm_along(x: jax.Array, axis: Axis) -> jax.Array:
-    """The L2 norm over some axes, which stay with length 1; safe from overflow and underflow."""
-    scale = unit_scale(jnp.max(jnp.abs(x), axis=axis, keepdims=True, initial=0))
-    return safe_root(jnp.sum(abs_sq(x * scale), axis=axis, keepdims=True), 2) / scale
-
-
 def _log(decay: Any) -> Any:
     if isinstance(decay, int | float):
         return math.log(decay) if decay > 0 else -math.inf

@@ -21,10 +21,23 @@ FLOORS = {
     "optimizers": ("core", "rules", "optimizers"),
     "reading": ("core", "reading"),
     "wrappers": ("core", "wrappers"),
+    "devices": ("maths", "core", "devices"),
     "explore": ("core", "reading", "explore"),
     "as_optax": ("core", ""),
     "missing": (),
-    "": ("maths", "core", "schedules", "masks", "missing", "rules", "optimizers", "reading", "wrappers", "explore"),
+    "": (
+        "maths",
+        "core",
+        "schedules",
+        "masks",
+        "missing",
+        "rules",
+        "optimizers",
+        "reading",
+        "wrappers",
+        "devices",
+        "explore",
+    ),
 }
 OUTSIDE = {"jax", "numpy", "optax", "chex"}
 MODULES = sorted(ROOT.rglob("*.py"))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import optax
 
 from gradxform.core.guest import Stranger
+from gradxform.core.placement import Placement
 from gradxform.core.transform import Transform, name_stages
 
 
@@ -25,10 +27,11 @@ def chain(*args: optax.GradientTransformation) -> Transform:
 
     Raises:
       TypeError: an argument that is no transform, such as a function that was not called.
+      ValueError: transforms of which `on_axes` told different specs.
 
     optax: chain, whose state is a tuple.
     """
-    return Transform(name_stages([pair for tx in args for pair in _nodes(tx)]))
+    return Transform(name_stages([pair for tx in args for pair in _nodes(tx)]), _placement("chain", args))
 
 
 def named_chain(*args: tuple[str, optax.GradientTransformation]) -> Transform:
@@ -52,7 +55,15 @@ def named_chain(*args: tuple[str, optax.GradientTransformation]) -> Transform:
     for name, tx in args:
         inner = _nodes(tx)
         nodes += [(name if len(inner) == 1 else f"{name}.{stage}", node) for stage, node in inner]
-    return Transform(name_stages(nodes))
+    return Transform(name_stages(nodes), _placement("named_chain", [tx for _, tx in args]))
+
+
+def _placement(what: str, transforms: Iterable[Any]) -> Placement | None:
+    """What `on_axes` told of any of the transforms, which is told of all."""
+    told = {tx.placement for tx in transforms if isinstance(tx, Transform)} - {None}
+    if len(told) > 1:
+        raise ValueError(f"{what}: on_axes told of the parameters of its transforms in different ways")
+    return told.pop() if told else None
 
 
 def _nodes(tx: Any) -> list[tuple[str, Any]]:

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.core.placement import varying_axes
 from gradxform.core.precision import is_complex, is_inexact
 from gradxform.core.record import show
-from gradxform.core.reductions import varying_axes
 
 FREEZE = "keep it out of the optimizer, as with optax.partition and set_to_zero, or None in its place"
 

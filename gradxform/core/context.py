@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import optax
 
 from gradxform.core import reductions
+from gradxform.core.placement import Axes, Cut, spread_axes, whole_shape
 from gradxform.core.precision import fitting, real_dtype
 from gradxform.core.record import show
-from gradxform.maths import Axis, norm_along
+from gradxform.maths import Axis
 
 
 class Context:
@@ -36,13 +37,22 @@ class Leaf(Context):
 
     Attributes:
       decays: whether the rule's `DecayMask` lets this leaf decay.
+      shape: the shape of the leaf on all devices together, where it is told how it is cut.
     """
 
     def __init__(
-        self, rule: str, step: jax.Array, extra: Mapping[str, Any], param: jax.Array | None, decays: bool
+        self,
+        rule: str,
+        step: jax.Array,
+        extra: Mapping[str, Any],
+        param: jax.Array | None,
+        decays: bool,
+        shape: tuple[int, ...],
+        cut: Cut | None,
     ) -> None:
         super().__init__(rule, step, extra)
-        self._param, self.decays = param, decays
+        self._param, self.decays, self._cut = param, decays, cut
+        self.shape = whole_shape(shape, cut)
 
     @property
     def param(self) -> jax.Array:
@@ -53,43 +63,49 @@ class Leaf(Context):
 
     def norm(self, x: jax.Array, ord: float = 2) -> jax.Array:
         """The norm of order `ord` of the leaf, of shape ()."""
-        return reductions.norm([x], ord)
+        return reductions.norm([x], [self._axes(x)], ord)
 
     def norm_along(self, x: jax.Array, axis: Axis) -> jax.Array:
         """The L2 norms over some axes (None: all), which stay with length 1.
 
-        ValueError for a leaf that is spread over devices: its type does not tell along which of its axes.
+        ValueError for a leaf that is spread over devices, unless `on_axes` tells along which of its axes it is cut.
         """
-        self._check_whole(x, "norms", axis)
-        return norm_along(x, axis)
+        return reductions.norm_along(x, axis, self._axes_along(x, "norms", axis))
 
     def mean_along(self, x: jax.Array, axis: Axis) -> jax.Array:
         """The means over some axes (None: all), which stay with length 1. ValueError as in `norm_along`."""
-        self._check_whole(x, "means", axis)
-        return jnp.mean(x, axis=axis, keepdims=True)
+        return reductions.mean_along(x, axis, self._axes_along(x, "means", axis))
 
     def max_along(self, x: jax.Array, axis: Axis) -> jax.Array:
         """The largest of values that are at least 0, over some axes, which stay with length 1; 0 where there are none.
 
         ValueError as in `norm_along`.
         """
-        self._check_whole(x, "maxima", axis)
-        return jnp.max(x, axis=axis, keepdims=True, initial=0)
-
-    def _check_whole(self, x: jax.Array, what: str, axis: Axis) -> None:
-        if axes := reductions.varying_axes(x):
-            raise ValueError(
-                f"{self._rule} takes {what} along axes {show(axis)} of a leaf that is spread over mesh axes {axes}, "
-                "and its type does not tell along which of its own axes it is cut; keep such leaves whole"
-            )
+        return reductions.max_along(x, axis, self._axes_along(x, "maxima", axis))
 
     def rms(self, x: jax.Array) -> jax.Array:
         """The root of the mean square of the leaf, of shape (); 0 for an empty leaf."""
-        return self.norm(x) / max(reductions.total_size(x), 1) ** 0.5
+        return self.norm(x) / max(reductions.total_size(x, self._axes(x)), 1) ** 0.5
 
     def any(self, x: jax.Array) -> jax.Array:
         """Whether any element is true, of shape ()."""
-        return reductions.any_true(x)
+        return reductions.any_true(x, self._axes(x))
+
+    def _axes(self, x: jax.Array) -> Axes:
+        return spread_axes(self._rule, x, self._cut)
+
+    def _axes_along(self, x: jax.Array, what: str, axis: Axis) -> Axes:
+        """The mesh axes over which a leaf is cut along some of its axes."""
+        spread = self._axes(x)
+        if self._cut is not None:
+            chosen = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
+            return tuple(sorted({name for each in chosen for name in self._cut[each]}))
+        if spread:
+            raise ValueError(
+                f"{self._rule} takes {what} along axes {show(axis)} of a leaf that is spread over mesh axes {spread}, "
+                "and its type does not tell along which of its own axes it is cut; tell it with on_axes"
+            )
+        return ()
 
 
 class Tree(Context):
@@ -108,9 +124,11 @@ class Tree(Context):
         given: Mapping[str, Any],
         dtypes: Sequence[Any],
         decays: Any,
+        cuts: Sequence[Cut | None],
     ) -> None:
         super().__init__(rule, step, extra)
         self._params, self._given, self._dtypes, self.decays = params, given, dtypes, decays
+        self._cuts, self._structure = cuts, jax.tree.structure(decays)
 
     @cached_property
     def params(self) -> Any:
@@ -121,23 +139,23 @@ class Tree(Context):
 
     def norm(self, tree: Any, ord: float = 2) -> jax.Array:
         """The norm of order `ord` of all leaves together, of shape ()."""
-        return reductions.norm(jax.tree.leaves(tree), ord)
+        return reductions.norm(jax.tree.leaves(tree), self._axes(tree), ord)
 
     def distance(self, left: Any, right: Any) -> jax.Array:
         """The L2 norm of the difference of two trees, all leaves together, of shape ()."""
-        return reductions.distance(jax.tree.leaves(left), jax.tree.leaves(right))
+        return reductions.distance(jax.tree.leaves(left), jax.tree.leaves(right), self._axes(left, right))
 
     def vdot(self, left: Any, right: Any) -> jax.Array:
         """The inner product of two trees, of shape (); for complex leaves its real part."""
-        return reductions.vdot(jax.tree.leaves(left), jax.tree.leaves(right))
+        return reductions.vdot(jax.tree.leaves(left), jax.tree.leaves(right), self._axes(left, right))
 
     def sum(self, tree: Any) -> jax.Array:
         """The sum of all elements of all leaves, real numbers or bools, of shape ()."""
-        return reductions.total(jax.tree.leaves(tree), real_dtype(*self._dtypes))
+        return reductions.total(jax.tree.leaves(tree), self._axes(tree), real_dtype(*self._dtypes))
 
     def size(self, tree: Any) -> int:
         """How many elements all leaves have."""
-        return sum(map(reductions.total_size, jax.tree.leaves(tree)))
+        return sum(map(reductions.total_size, jax.tree.leaves(tree), self._axes(tree)))
 
     def count_examples(self, tree: Any) -> int:
         """How many examples the leaves of per-example updates hold; 1 where there are no leaves."""
@@ -159,12 +177,25 @@ class Tree(Context):
 
     def _drawn(self, draw: Callable[..., jax.Array], key: jax.Array, like: Any) -> Any:
         leaves, structure = jax.tree.flatten(like)
-        keys = [reductions.own_key(key, index, leaf) for index, leaf in enumerate(leaves)]
+        keys = [reductions.own_key(key, index, axes) for index, axes in enumerate(self._axes(like))]
         return structure.unflatten([draw(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)])
 
     def inner(self, transform: Any, updates: Any, state: Any) -> tuple[Any, Any]:
         """One step of a transform that the rule holds, with the parameters and all extra arguments."""
         return optax.with_extra_args_support(transform).update(updates, state, self.params, **self._given)
+
+    def _axes(self, *trees: Any) -> list[Axes]:
+        """The mesh axes over which each leaf of a tree, or of one of several alike, is spread."""
+        columns = list(zip(*map(jax.tree.leaves, trees), strict=True))
+        cuts = self._cuts
+        if any(jax.tree.structure(tree) != self._structure for tree in trees):
+            if any(cut is not None for cut in cuts):
+                raise ValueError(f"{self._rule} reduces over a tree unlike the parameters: on_axes cannot tell of it")
+            cuts = [None] * len(columns)
+        return [
+            tuple(sorted({name for leaf in leaves for name in spread_axes(self._rule, leaf, cut)}))
+            for leaves, cut in zip(columns, cuts, strict=True)
+        ]
 
     def map(self, function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
         """`function` of each leaf and of the leaves of `rest` in its place."""

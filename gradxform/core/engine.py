@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gradxform.core import checks
+from gradxform.core import checks, placement as placing
 from gradxform.core.context import Tree
 from gradxform.core.guest import Guest
 from gradxform.core.hyperparameters import as_live, bound, first_live
 from gradxform.core.leaves import Chosen, Shared, advance, program, scaled, split
+from gradxform.core.placement import Cut, Placement
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
 from gradxform.core.record import DecayMask, Mask
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
@@ -67,28 +68,44 @@ class State(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a step brings beside the updates: `done` updates were before it, and it is number `number`."""
+    """What a step brings beside the updates: `done` updates were before it, and it is number `number`.
+
+    `cuts` tells how each leaf of the updates is cut over devices, None where nobody told.
+    """
 
     done: jax.Array
     number: jax.Array
     params: Any
     extra: dict[str, Any]
+    cuts: Sequence[Cut | None]
 
 
-def init(stages: Stages, params: Any) -> State:
+def init(stages: Stages, placement: Placement | None, params: Any) -> State:
     """The state before the first update. Raises for parameters that its rules cannot compute with, naming the path."""
     params = _admit("parameters", stages, params)
     live = first_live(stages, params)
-    records = {name: _first_record(node, params) for name, node in bound(stages, live)}
+    placement = placement or placing.current()
+    with placing.told(placement):
+        records = {name: _first_record(node, params, placement) for name, node in bound(stages, live)}
     return State(jnp.zeros((), jnp.int32), records, live)
 
 
-def update(stages: Stages, updates: Any, state: State, params: Any = None, **extra: Any) -> tuple[Any, State]:
+def update(
+    stages: Stages, placement: Placement | None, updates: Any, state: State, params: Any = None, **extra: Any
+) -> tuple[Any, State]:
     """One step: the updates that leave the last stage, in the dtypes in which they came, and the new state."""
+    placement = placement or placing.current()
+    with placing.told(placement):
+        return _update(stages, placement, updates, state, params, extra)
+
+
+def _update(
+    stages: Stages, placement: Placement | None, updates: Any, state: State, params: Any, extra: dict[str, Any]
+) -> tuple[Any, State]:
     checks.state_of([stage.name for stage in stages], state, State)
     stages = bound(stages, state.live)
     came = updates
-    step = Step(state.count, jnp.asarray(optax.safe_increment(state.count)), params, extra)
+    step = Step(state.count, jnp.asarray(optax.safe_increment(state.count)), params, extra, ())
     records: dict[str, Any] = {}
     factor, unchecked = None, True
     for run in _runs(stages):
@@ -102,7 +119,8 @@ def update(stages: Stages, updates: Any, state: State, params: Any = None, **ext
             if unchecked:
                 updates, params = _admit("updates", run, updates), _admit("parameters", run, params)
                 _check_fit(node, updates, params)
-                step, unchecked = step._replace(params=params), False
+                step = step._replace(params=params, cuts=_cuts(placement, "updates", updates))
+                unchecked = False
             if isinstance(node, LeafRule):
                 updates, new = _advance_leaves([stage.node for stage in run], updates, old, step, factor)
                 factor = None
@@ -121,12 +139,17 @@ def _runs(stages: Stages) -> Iterator[Stages]:
         yield tuple(group)
 
 
-def _first_record(node: Any, params: Any) -> Any:
+def _first_record(node: Any, params: Any, placement: Placement | None) -> Any:
     if isinstance(node, Guest):
         return node.init(params)
+    cuts = _cuts(placement, "parameters", params)
     if isinstance(node, TreeRule):
-        return first_tree_record(node, params)
-    return first_leaf_records(node, params, _chosen(node, Mask, params))
+        return first_tree_record(node, params, cuts)
+    return first_leaf_records(node, params, _chosen(node, Mask, params), cuts)
+
+
+def _cuts(placement: Placement | None, what: str, tree: Any) -> Sequence[Cut | None]:
+    return [None] * len(jax.tree.leaves(tree)) if placement is None else placement.cuts(what, tree)
 
 
 def _advance_leaves(
@@ -135,13 +158,16 @@ def _advance_leaves(
     grads, structure = jax.tree.flatten(updates)
     params = [None] * len(grads) if step.params is None else jax.tree.leaves(step.params)
     choices = list(zip(*(_choices(rule, updates) for rule in rules), strict=True))
-    records = list(zip(*(spread(rule, record, updates) for rule, record in zip(rules, old, strict=True)), strict=True))
+    records = list(
+        zip(*(spread(rule, record, updates, step.cuts) for rule, record in zip(rules, old, strict=True)), strict=True)
+    )
     static, hypers = zip(*(split(rule, step.done) for rule in rules), strict=True)
     shared = Shared(step.number, factor, hypers, tuple(_extras(rule, step.extra) for rule in rules))
-    programs = {chosen: program(static, chosen) for chosen in set(choices)}
+    kinds = list(zip(choices, step.cuts, strict=True))
+    programs = {kind: program(static, *kind) for kind in set(kinds)}
     results = [
-        advance(programs[chosen], grad, record, param, shared)
-        for chosen, grad, record, param in zip(choices, grads, records, params, strict=True)
+        advance(programs[kind], grad, record, param, shared)
+        for kind, grad, record, param in zip(kinds, grads, records, params, strict=True)
     ]
     new = [
         gather(rule, [kept[i] for _, kept in results], structure, record)
@@ -161,7 +187,7 @@ def _advance_tree(rule: TreeRule, updates: Any, old: Any, step: Step) -> tuple[A
     updates = jax.tree.map(fit, updates)
     slots = with_step_keys(rule, jax.tree.map(fit, old))
     decays = jax.tree.unflatten(jax.tree.structure(updates), _chosen(rule, DecayMask, updates))
-    tree = Tree(rule.call_name, step.number, extra, step.params, step.extra, dtypes, decays)
+    tree = Tree(rule.call_name, step.number, extra, step.params, step.extra, dtypes, decays, step.cuts)
     factor = None
     with jax.named_scope(rule.call_name), mixing(*jax.tree.leaves(updates)):
         if isinstance(rule, TreeScaleRule):

@@ -11,6 +11,7 @@ import numpy as np
 
 from gradxform.core import checks
 from gradxform.core.context import Leaf
+from gradxform.core.placement import Cut
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
 from gradxform.core.record import DecayMask, Mask
 from gradxform.core.rule import LeafRule, Rule
@@ -41,25 +42,27 @@ class Chosen(NamedTuple):
 
 
 class Program:
-    """The static part of a run: its rules, and what their masks say of the leaf.
+    """The static part of a run: its rules, what their masks say of the leaf, and how it is cut over devices.
 
     Hashed by identity; `program` gives equal runs the same object.
     """
 
-    def __init__(self, rules: tuple[LeafRule, ...], chosen: tuple[Chosen, ...]) -> None:
-        self.rules, self.chosen = rules, chosen
+    def __init__(self, rules: tuple[LeafRule, ...], chosen: tuple[Chosen, ...], cut: Cut | None) -> None:
+        self.rules, self.chosen, self.cut = rules, chosen, cut
 
 
-def program(rules: tuple[LeafRule, ...], chosen: tuple[Chosen, ...]) -> Program:
+def program(rules: tuple[LeafRule, ...], chosen: tuple[Chosen, ...], cut: Cut | None) -> Program:
     """The program of rules whose array hyperparameters were taken out."""
     # The types belong to the key because 1 == 1.0, and what is traced may depend on which it is.
-    return _program(rules, chosen, tuple(type(value) for rule in rules for value in rule.fields().values()))
+    return _program(rules, chosen, cut, tuple(type(value) for rule in rules for value in rule.fields().values()))
 
 
 @lru_cache(maxsize=1024)
-def _program(rules: tuple[LeafRule, ...], chosen: tuple[Chosen, ...], types: tuple[type, ...]) -> Program:
+def _program(
+    rules: tuple[LeafRule, ...], chosen: tuple[Chosen, ...], cut: Cut | None, types: tuple[type, ...]
+) -> Program:
     del types
-    return Program(rules, chosen)
+    return Program(rules, chosen, cut)
 
 
 def split(rule: Rule, count: jax.Array) -> tuple[Any, dict[str, Any]]:
@@ -105,7 +108,7 @@ def advance(
             kept.append(record)
             continue
         bound = rule.replace(**jax.tree.map(lambda number: number.astype(real), hypers))
-        leaf = Leaf(rule.call_name, shared.step, extra, param, chosen.decays)
+        leaf = Leaf(rule.call_name, shared.step, extra, param, chosen.decays, grad.shape, program.cut)
         with jax.named_scope(rule.call_name), mixing(grad):
             result = bound.update(update, jax.tree.map(fit, record), leaf)
         update, new = checks.pair(rule.call_name, "update", result, rule.State)

@@ -1,8 +1,7 @@
 """Sums, maxima and norms over leaves that may be spread over devices.
 
-Inside `shard_map` with `check_vma=True` the type of a value tells over which mesh axes it varies. A sum over such a
-leaf is the sum of its local part, then `psum` over just those axes; a leaf that is the same everywhere is not counted
-once per device.
+With each leaf come the mesh axes over which it is spread. A sum over such a leaf is the sum of its local part, then
+`psum` over just those axes; a leaf that is the same everywhere is not counted once per device.
 """
 
 from __future__ import annotations
@@ -15,23 +14,15 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gradxform.core.placement import Axes
 from gradxform.core.precision import DType, fitting, is_complex, mixing, real_dtype, wider
-from gradxform.maths import abs_pow, safe_root, unit_scale
+from gradxform.maths import Axis, abs_pow, abs_sq, safe_root, unit_scale
 
-Axes = tuple[str, ...]
 # What a norm is of: a leaf, or two of which it is the difference.
 Term = tuple[jax.Array] | tuple[jax.Array, jax.Array]
 
 
-def varying_axes(x: jax.Array) -> Axes:
-    """The mesh axes over which a value differs, as its type tells; none outside `shard_map`."""
-    aval = jax.typeof(x)
-    # JAX 0.10 keeps the set in `vma`, newer releases in `mat.varying`.
-    varying = aval.mat.varying if hasattr(aval, "mat") else aval.vma
-    return tuple(sorted(varying))
-
-
-def norm(leaves: Sequence[jax.Array], ord: float = 2) -> jax.Array:
+def norm(leaves: Sequence[jax.Array], axes: Sequence[Axes], ord: float = 2) -> jax.Array:
     """The vector norm of order `ord` (at least 1, or infinity) of all leaves together, on all devices together.
 
     No intermediate overflows or underflows where the norm itself does not.
@@ -40,28 +31,31 @@ def norm(leaves: Sequence[jax.Array], ord: float = 2) -> jax.Array:
       A real array of shape (), float32 at least. NaN if a leaf holds NaN, infinity if one holds infinity.
     """
     dtype = real_dtype(*(leaf.dtype for leaf in leaves))
-    leaves = [leaf for leaf in leaves if leaf.size]
-    if not leaves:
+    spread = [(leaf, names) for leaf, names in zip(leaves, axes, strict=True) if leaf.size]
+    if not spread:
         return jnp.zeros((), dtype)
+    filled, kept = [leaf for leaf, _ in spread], tuple(names for _, names in spread)
     if math.isinf(ord):
-        return _largest(leaves, dtype)
-    terms: list[Term] = [(leaf,) for leaf in leaves]
+        return _largest(filled, kept, dtype)
+    terms: list[Term] = [(leaf,) for leaf in filled]
     if ord == 2:
-        return _euclidean(lambda scale: _power_sum(terms, scale, 2, dtype), jnp.ones((), dtype))
+        return _euclidean(lambda scale: _power_sum(terms, scale, kept, 2, dtype), jnp.ones((), dtype))
     if ord == 1:
         # No sum of moduli on the way is greater than the last.
-        return _power_sum(terms, jnp.ones((), dtype), 1, dtype)
-    scale = unit_scale(_largest(leaves, dtype))
-    return safe_root(_power_sum(terms, scale, ord, dtype), ord) / scale
+        return _power_sum(terms, jnp.ones((), dtype), kept, 1, dtype)
+    scale = unit_scale(_largest(filled, kept, dtype))
+    return safe_root(_power_sum(terms, scale, kept, ord, dtype), ord) / scale
 
 
-def distance(lefts: Sequence[jax.Array], rights: Sequence[jax.Array]) -> jax.Array:
+def distance(lefts: Sequence[jax.Array], rights: Sequence[jax.Array], axes: Sequence[Axes]) -> jax.Array:
     """The L2 norm of the differences of two lists of leaves, as `norm`; no difference is kept in memory."""
     dtype = real_dtype(*(leaf.dtype for leaf in (*lefts, *rights)))
-    terms: list[Term] = [(a, b) for a, b in zip(lefts, rights, strict=True) if a.size]
-    if not terms:
+    spread = [((a, b), names) for a, b, names in zip(lefts, rights, axes, strict=True) if a.size]
+    if not spread:
         return jnp.zeros((), dtype)
-    return _euclidean(lambda scale: _power_sum(terms, scale, 2, dtype), jnp.ones((), dtype))
+    terms: list[Term] = [term for term, _ in spread]
+    kept = tuple(names for _, names in spread)
+    return _euclidean(lambda scale: _power_sum(terms, scale, kept, 2, dtype), jnp.ones((), dtype))
 
 
 def example_norms(leaves: Sequence[jax.Array]) -> jax.Array:
@@ -89,7 +83,7 @@ def example_sum(leaf: jax.Array, weights: jax.Array) -> jax.Array:
     return jnp.tensordot(weights.astype(wide), leaf.astype(wide), axes=1, precision=lax.Precision.HIGHEST)
 
 
-def vdot(lefts: Sequence[jax.Array], rights: Sequence[jax.Array]) -> jax.Array:
+def vdot(lefts: Sequence[jax.Array], rights: Sequence[jax.Array], axes: Sequence[Axes]) -> jax.Array:
     """The inner product of two lists of leaves, on all devices together: the real part of the sum of conj(a) b.
 
     Returns:
@@ -97,35 +91,53 @@ def vdot(lefts: Sequence[jax.Array], rights: Sequence[jax.Array]) -> jax.Array:
     """
     dtype = real_dtype(*(leaf.dtype for leaf in (*lefts, *rights)))
     # A sum of products: a dot on an accelerator would round its inputs to fewer bits.
-    return total([_real_product(a, b) for a, b in zip(lefts, rights, strict=True)], dtype)
+    return total([_real_product(a, b) for a, b in zip(lefts, rights, strict=True)], axes, dtype)
 
 
-def total(leaves: Sequence[jax.Array], dtype: DType) -> jax.Array:
+def total(leaves: Sequence[jax.Array], axes: Sequence[Axes], dtype: DType) -> jax.Array:
     """The sum of all elements of all leaves of real numbers or bools, on all devices together, of shape ()."""
     if not leaves:
         return jnp.zeros((), dtype)
     sums = [jnp.sum(leaf, dtype=dtype) for leaf in leaves]
-    return _joined(map(varying_axes, leaves), sums, dtype, lax.add, lax.psum)
+    return _joined(axes, sums, dtype, lax.add, lax.psum)
 
 
-def total_size(x: jax.Array) -> int:
+def total_size(x: jax.Array, axes: Axes) -> int:
     """How many elements a leaf has on all devices together."""
-    return x.size * math.prod(lax.axis_size(name) for name in varying_axes(x))
+    return x.size * math.prod(map(lax.axis_size, axes))
 
 
-def own_key(key: jax.Array, index: int, leaf: jax.Array) -> jax.Array:
+def own_key(key: jax.Array, index: int, axes: Axes) -> jax.Array:
     """The random key of the index-th leaf; of a leaf that is spread over devices, each draws for its own part."""
     key = jax.random.fold_in(key, index)
-    for axis in varying_axes(leaf):
+    for axis in axes:
         key = jax.random.fold_in(key, lax.axis_index(axis))
     return key
 
 
-def any_true(x: jax.Array) -> jax.Array:
+def any_true(x: jax.Array, axes: Axes) -> jax.Array:
     """Whether any element of a leaf of bools is true, on any device."""
-    axes = varying_axes(x)
     found = jnp.any(x)
     return lax.pmax(found.astype(jnp.int32), axes).astype(bool) if axes else found
+
+
+def norm_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
+    """The L2 norms over some axes, which stay with length 1, of a leaf that is cut along them over mesh axes."""
+    scale = unit_scale(max_along(jnp.abs(x), axis, axes))
+    squares = jnp.sum(abs_sq(x * scale), axis=axis, keepdims=True)
+    return safe_root(lax.psum(squares, axes) if axes else squares, 2) / scale
+
+
+def mean_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
+    """The means over some axes, as `norm_along`."""
+    mean = jnp.mean(x, axis=axis, keepdims=True)
+    return lax.pmean(mean, axes) if axes else mean
+
+
+def max_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
+    """The largest of values that are at least 0 over some axes, as `norm_along`; 0 where there are none."""
+    largest = jnp.max(x, axis=axis, keepdims=True, initial=0)
+    return lax.pmax(largest, axes) if axes else largest
 
 
 def _euclidean(power_sum: Callable[[jax.Array], jax.Array], ones: jax.Array) -> jax.Array:
@@ -151,15 +163,14 @@ def _euclidean(power_sum: Callable[[jax.Array], jax.Array], ones: jax.Array) -> 
 
 
 # Jitted, so that the second use, in the branch that is rarely taken, is not traced again.
-@partial(jax.jit, static_argnames=("ord", "dtype"))
-def _power_sum(terms: list[Term], scale: jax.Array, ord: float, dtype: DType) -> jax.Array:
+@partial(jax.jit, static_argnames=("axes", "ord", "dtype"))
+def _power_sum(terms: list[Term], scale: jax.Array, axes: tuple[Axes, ...], ord: float, dtype: DType) -> jax.Array:
     sums = [_term_power_sum(term, scale, ord) for term in terms]
-    axes = (tuple(sorted({axis for leaf in term for axis in varying_axes(leaf)})) for term in terms)
     return _joined(axes, sums, dtype, lax.add, lax.psum)
 
 
-def _largest(leaves: list[jax.Array], dtype: DType) -> jax.Array:
-    return _joined(map(varying_axes, leaves), [_leaf_largest(leaf) for leaf in leaves], dtype, lax.max, lax.pmax)
+def _largest(leaves: list[jax.Array], axes: Sequence[Axes], dtype: DType) -> jax.Array:
+    return _joined(axes, [_leaf_largest(leaf) for leaf in leaves], dtype, lax.max, lax.pmax)
 
 
 @jax.jit

@@ -12,38 +12,41 @@ import optax
 from jax import lax
 
 from gradxform.core import checks
+from gradxform.core.placement import Cut, spread_axes, whole_shape
 from gradxform.core.precision import compute_dtype, fitting, is_complex, is_inexact, mixing, real_dtype
 from gradxform.core.reductions import own_key
 from gradxform.core.rule import LeafRule, Metric, Rule, Slot, TreeRule
 
 
-def first_leaf_records(rule: LeafRule, params: Any, applies: Sequence[bool]) -> Any:
+def first_leaf_records(rule: LeafRule, params: Any, applies: Sequence[bool], cuts: Sequence[Cut | None]) -> Any:
     """A leaf rule's record before the first step: each slot a tree like the parameters, keys alone.
 
     Where a mask leaves a leaf out, or the leaf has no such slot, its place holds optax.MaskedNode, which is no leaf.
     """
     leaves, structure = jax.tree.flatten(params)
     columns: dict[str, list[Any]] = {name: [] for name in (*rule.slots, *rule.metrics)}
-    for index, (leaf, applied) in enumerate(zip(leaves, applies, strict=True)):
+    for index, (leaf, applied, cut) in enumerate(zip(leaves, applies, cuts, strict=True)):
         where = partial(checks.path_of, params, index)
         for name, slot in rule.slots.items():
-            columns[name].append(_first(rule, slot, leaf, where) if applied else optax.MaskedNode())
+            columns[name].append(_first(rule, slot, leaf, cut, where) if applied else optax.MaskedNode())
         for name, metric in rule.metrics.items():
             columns[name].append(_scalar(metric, leaf) if applied else optax.MaskedNode())
     trees = {name: structure.unflatten(column) for name, column in columns.items()}
     return rule.State(**trees, **_first_keys(rule))
 
 
-def first_tree_record(rule: TreeRule, params: Any) -> Any:
+def first_tree_record(rule: TreeRule, params: Any, cuts: Sequence[Cut | None]) -> Any:
     """A tree rule's record before the first step: slots like the parameters, scalars or vectors, keys and metrics."""
     leaves, structure = jax.tree.flatten(params)
     values = {}
     for name, slot in rule.slots.items():
         if slot.axes == ():
-            values[name] = _first(rule, slot, jnp.zeros((), real_dtype(*(leaf.dtype for leaf in leaves))))
+            values[name] = _first(rule, slot, jnp.zeros((), real_dtype(*(leaf.dtype for leaf in leaves))), None)
         else:
-            firsts = [_first(rule, slot, leaf, partial(checks.path_of, params, i)) for i, leaf in enumerate(leaves)]
-            values[name] = structure.unflatten(firsts)
+            values[name] = structure.unflatten(
+                _first(rule, slot, leaf, cut, partial(checks.path_of, params, i))
+                for i, (leaf, cut) in enumerate(zip(leaves, cuts, strict=True))
+            )
     metrics = {
         name: _scalar(metric, *leaves) if metric.measure is None else _measured(getattr(rule, metric.measure), params)
         for name, metric in rule.metrics.items()
@@ -52,13 +55,14 @@ def first_tree_record(rule: TreeRule, params: Any) -> Any:
     return rule.State(**values, **_first_keys(rule), **within, **metrics)
 
 
-def spread(rule: LeafRule, record: Any, updates: Any) -> list[Any]:
+def spread(rule: LeafRule, record: Any, updates: Any, cuts: Sequence[Cut | None]) -> list[Any]:
     """A record of trees as a list of records, one a leaf. ValueError if a slot does not fit the updates."""
     leaves, structure = jax.tree.flatten(updates)
     columns = []
     for name, tree in zip(record._fields, record, strict=True):
         if name in rule.keys:
-            columns.append([_leaf_key(rule, name, tree, index, leaf) for index, leaf in enumerate(leaves)])
+            axes = [spread_axes(rule.call_name, leaf, cut) for leaf, cut in zip(leaves, cuts, strict=True)]
+            columns.append([own_key(_step_key(rule, name, tree), index, names) for index, names in enumerate(axes)])
             continue
         kept_by = f"the slots {name} of {rule.call_name}"
         try:
@@ -111,22 +115,27 @@ def as_kept(rule: Rule, new: Any, old: Any) -> Any:
     return type(old)(**values)
 
 
-def _first(rule: Rule, slot: Slot, leaf: Any, where: Callable[[], str] = lambda: "the root") -> Any:
+def _first(rule: Rule, slot: Slot, leaf: Any, cut: Cut | None, where: Callable[[], str] = lambda: "the root") -> Any:
     """What a slot begins with: an array, a tuple of arrays, or MaskedNode."""
-    axes = slot.axes(rule, leaf.shape) if callable(slot.axes) else slot.axes
+    axes = kept_axes(rule, slot, whole_shape(leaf.shape, cut))
     if axes is None:
-        return _filled(rule, slot, leaf, leaf.shape, where) if slot.is_like_param else optax.MaskedNode()
+        return optax.MaskedNode()
     if isinstance(axes, list):
-        return tuple(_filled(rule, slot, leaf, _shape(leaf, each), where) for each in axes)
-    return _filled(rule, slot, leaf, _shape(leaf, axes), where)
+        return tuple(_filled(rule, slot, leaf, each, cut, where) for each in axes)
+    return _filled(rule, slot, leaf, axes, cut, where)
 
 
-def _shape(leaf: Any, axes: Sequence[int]) -> tuple[int, ...]:
-    return tuple(leaf.shape[axis] for axis in axes)
+def kept_axes(rule: Rule, slot: Slot, shape: tuple[int, ...]) -> Any:
+    """Which axes of a leaf of a shape a slot keeps: a tuple of them, a list of tuples, or None for no slot."""
+    if slot.is_like_param:
+        return tuple(range(len(shape)))
+    return slot.axes(rule, shape) if callable(slot.axes) else slot.axes
 
 
-def _filled(rule: Rule, slot: Slot, leaf: Any, shape: tuple[int, ...], where: Callable[[], str]) -> jax.Array:
-    value = getattr(rule, slot.init) if isinstance(slot.init, str) else slot.init
+def _filled(
+    rule: Rule, slot: Slot, leaf: Any, axes: Sequence[int], cut: Cut | None, where: Callable[[], str]
+) -> jax.Array:
+    value: Any = getattr(rule, slot.init) if isinstance(slot.init, str) else slot.init
     value = value(0) if callable(value) else value
     dtype = getattr(rule, slot.dtype) if slot.dtype in rule.roles else slot.dtype
     signed_complex = slot.signed and is_complex(leaf)
@@ -144,7 +153,15 @@ def _filled(rule: Rule, slot: Slot, leaf: Any, shape: tuple[int, ...], where: Ca
     if slot.axes == ():
         # What a whole leaf has in common is the same on all devices, however the leaf is spread.
         return jnp.full(() if slot.length is None else getattr(rule, slot.length), value, dtype)
-    return jnp.full_like(leaf, value, dtype=dtype, shape=None if shape == leaf.shape else shape)
+    if tuple(axes) == tuple(range(leaf.ndim)):
+        return jnp.full_like(leaf, value, dtype=dtype)
+    shape = tuple(leaf.shape[axis] for axis in axes)
+    if cut is None:
+        return jnp.full_like(leaf, value, dtype=dtype, shape=shape)
+    # Along the axes that it has not it is the same on all devices; along the others it is each device's own part.
+    names = tuple(sorted({name for axis in axes for name in cut[axis]}))
+    filled = jnp.full(shape, value, dtype)
+    return lax.pcast(filled, names, to="varying") if names else filled
 
 
 def _scalar(metric: Metric, *leaves: Any) -> jax.Array:
@@ -180,7 +197,3 @@ def _step_key(rule: Rule, name: str, data: jax.Array) -> jax.Array:
 
 def _next_key(rule: Rule, name: str, data: jax.Array) -> jax.Array:
     return jax.random.key_data(jax.random.fold_in(_key_of(rule, name, data), 1))
-
-
-def _leaf_key(rule: Rule, name: str, data: jax.Array, index: int, leaf: jax.Array) -> jax.Array:
-    return own_key(_step_key(rule, name, data), index, leaf)

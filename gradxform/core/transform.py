@@ -12,7 +12,8 @@ import optax
 
 from gradxform.core import checks, engine
 from gradxform.core.engine import Stage, Stages
-from gradxform.core.record import Factory, P, factory, written_call
+from gradxform.core.placement import Placement
+from gradxform.core.record import Factory, P, factory, show, written_call
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
 
 
@@ -27,18 +28,29 @@ class Transform(optax.GradientTransformationExtraArgs):
       init: params -> state.
       update: (updates, state, params=None, **extra) -> (updates, state).
       stages: the rules, each with the name of its record in the state.
+      placement: what `on_axes` told of where the parameters lie. None: nothing.
     """
 
     stages: Stages
 
-    def __new__(cls, stages: Stages) -> Self:
-        """The transform of a row of stages. ValueError if one must be the first and is not."""
+    placement: Placement | None
+
+    def __new__(cls, stages: Stages, placement: Placement | None = None) -> Self:
+        """The transform of a row of stages, and of what is told of where the parameters lie.
+
+        ValueError if a stage must be the first and is not.
+        """
         for index, stage in enumerate(stages):
             if isinstance(stage.node, Rule) and stage.node.per_example:
                 checks.first_of_chain(stage.node.call_name, [before.name for before in stages[:index]])
-        self = tuple.__new__(cls, (partial(engine.init, stages), partial(engine.update, stages)))
-        self.stages = stages
+        pair = partial(engine.init, stages, placement), partial(engine.update, stages, placement)
+        self = tuple.__new__(cls, pair)
+        self.stages, self.placement = stages, placement
         return self
+
+    def with_stages(self, stages: Stages) -> Transform:
+        """The transform with other stages in the place of its own."""
+        return Transform(stages, self.placement)
 
     # A pair with another function in it is no row of rules any more, so it may not stay a Transform.
     def _replace(self, **parts: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]: as said above
@@ -46,6 +58,11 @@ class Transform(optax.GradientTransformationExtraArgs):
         return optax.GradientTransformationExtraArgs(**{"init": self.init, "update": self.update, **parts})
 
     def __repr__(self) -> str:
+        if self.placement is None:
+            return self._chain()
+        return written_call("on_axes", [self._chain(), show(self.placement.specs)])
+
+    def _chain(self) -> str:
         default = name_stages([(None, stage.node) for stage in self.stages])
         if self.stages == default:
             calls = [repr(stage.node) for stage in self.stages]
@@ -53,7 +70,7 @@ class Transform(optax.GradientTransformationExtraArgs):
         return written_call("named_chain", [f"({stage.name!r}, {stage.node!r})" for stage in self.stages])
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Transform) and self.stages == other.stages
+        return isinstance(other, Transform) and (self.stages, self.placement) == (other.stages, other.placement)
 
     def __ne__(self, other: object) -> bool:
         return not self == other
@@ -62,7 +79,7 @@ class Transform(optax.GradientTransformationExtraArgs):
         return hash(self.stages)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Transform, (self.stages,)
+        return Transform, (self.stages, self.placement)
 
 
 def name_stages(nodes: list[tuple[str | None, Any]]) -> Stages:
@@ -111,17 +128,22 @@ def _default_name(node: Any) -> str:
     return node.call_name if isinstance(node, Rule) else node.name
 
 
-def _flatten(tx: Transform) -> tuple[tuple[Any, ...], tuple[str, ...]]:
-    return tuple(stage.node for stage in tx.stages), tuple(stage.name for stage in tx.stages)
+_Static = tuple[tuple[str, ...], Placement | None]
 
 
-def _flatten_with_keys(tx: Transform) -> tuple[list[tuple[Any, Any]], tuple[str, ...]]:
-    nodes, names = _flatten(tx)
-    return [(jax.tree_util.DictKey(name), node) for name, node in zip(names, nodes, strict=True)], names
+def _flatten(tx: Transform) -> tuple[tuple[Any, ...], _Static]:
+    return tuple(stage.node for stage in tx.stages), (tuple(stage.name for stage in tx.stages), tx.placement)
 
 
-def _unflatten(names: tuple[str, ...], nodes: Any) -> Transform:
-    return Transform(tuple(map(Stage, names, nodes)))
+def _flatten_with_keys(tx: Transform) -> tuple[list[tuple[Any, Any]], _Static]:
+    nodes, (names, placement) = _flatten(tx)
+    keyed = [(jax.tree_util.DictKey(name), node) for name, node in zip(names, nodes, strict=True)]
+    return keyed, (names, placement)
+
+
+def _unflatten(static: _Static, nodes: Any) -> Transform:
+    names, placement = static
+    return Transform(tuple(map(Stage, names, nodes)), placement)
 
 
 jax.tree_util.register_pytree_with_keys(Transform, _flatten_with_keys, _unflatten, _flatten)

@@ -35,7 +35,8 @@ def with_field(tx: Any, path: Path, change: Callable[[Any], Any]) -> Any:
     name, *rest = path
     new = with_field(_parts(tx)[name], tuple(rest), change)
     if isinstance(tx, Transform):
-        return Transform(tuple(stage._replace(node=new) if stage.name == name else stage for stage in tx.stages))
+        stages = (stage._replace(node=new) if stage.name == name else stage for stage in tx.stages)
+        return tx.with_stages(tuple(stages))
     if isinstance(tx, Record):
         return tx.with_parts(**{name: new})
     if isinstance(tx, dict):

@@ -179,7 +179,8 @@ class AdaptiveGradClip(LeafRule):
       axis: the axes over which a unit extends. None: as above, by the number of axes.
 
     Raises:
-      ValueError: `update` was called without parameters, or a leaf is spread over devices inside `shard_map`.
+      ValueError: `update` was called without parameters, or a leaf is spread over devices and `on_axes` does not
+        tell how.
 
     Brock et al. 2021, arXiv:2102.06171, equation 3. optax: adaptive_grad_clip, which takes at most 5 axes. torch: none.
     """
@@ -189,7 +190,7 @@ class AdaptiveGradClip(LeafRule):
     axis: Axis = None
 
     def update(self, grad, slots, leaf):
-        axis = unit_axes(grad.shape) if self.axis is None else self.axis
+        axis = unit_axes(leaf.shape) if self.axis is None else self.axis
         bound = self.clipping * jnp.maximum(leaf.norm_along(leaf.param, axis), self.eps)
         return grad * shrink_factor(leaf.norm_along(grad, axis), bound), slots
 

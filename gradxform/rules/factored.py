@@ -81,7 +81,8 @@ class ScaleByFactoredRms(LeafRule):
       min_rms: the least root mean square to divide by, more than 0, with which epsilon may be 0. None: there is none.
 
     Raises:
-      ValueError: step_offset is no int or negative, or a factored leaf is spread over devices inside `shard_map`.
+      ValueError: step_offset is no int or negative, or a factored leaf is spread over devices and `on_axes` does not
+        tell how.
 
     Shazeer & Stern 2018, arXiv:1804.04235, algorithm 4. optax: scale_by_factored_rms, which needs the parameters,
     takes d in float32 only, and gives NaN before step_offset. torch: inside torch.optim.Adafactor, which factors the
@@ -108,7 +109,7 @@ class ScaleByFactoredRms(LeafRule):
         square = abs_sq(grad) + self.epsilon
         step = jnp.maximum(leaf.step.astype(square.dtype) - 1 - self.step_offset, 0)
         decay = jnp.asarray(self.decay_rate_fn(step, self.decay_rate), square.dtype)
-        axes = factored_axes(self, grad.shape)
+        axes = factored_axes(self, leaf.shape)
         if axes is None:
             v = ema(slots.v, square, decay)
             update = grad * lax.rsqrt(v) if self.min_rms is None else over_root(grad, v, self.min_rms)
@@ -145,7 +146,7 @@ class ScaleBySm3(LeafRule):
 
     Raises:
       TypeError: complex leaves.
-      ValueError: b2 is more than 1, or a leaf is spread over devices inside `shard_map`.
+      ValueError: b2 is more than 1, or a leaf is spread over devices and `on_axes` does not tell how.
 
     Anil et al. 2019, arXiv:1901.11150, algorithm SM3-II with the rows and columns as its cover, where momentum is left
     open, eps is 0 and b2 is 1. optax: scale_by_sm3, which takes no scalars. torch: none.

@@ -23,7 +23,7 @@ class Centralize(LeafRule):
       axis: the axes of the mean. None: all but the first.
 
     Raises:
-      ValueError: a leaf is spread over devices inside `shard_map`.
+      ValueError: a leaf is spread over devices and `on_axes` does not tell how.
 
     Yong et al. 2020, arXiv:2004.01461, equation 1. optax: centralize, which has no axis. torch: none.
     """

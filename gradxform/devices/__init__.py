@@ -1,0 +1,1 @@
+"""The same numbers on many devices, and state that divides among them."""
