@@ -240,6 +240,10 @@ from gradxform.wrappers.inject import (
 # Many at once.
 from gradxform.explore.sweep import Sweep as Sweep, sweep as sweep
 
+# When a transform runs.
+from gradxform.wrappers.accumulate import accumulate as accumulate
+from gradxform.wrappers.guard import guard as guard
+
 # Many devices.
 from gradxform.devices.axes import on_axes as on_axes
 

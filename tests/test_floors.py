@@ -20,7 +20,7 @@ FLOORS = {
     "rules": ("maths", "core"),
     "optimizers": ("core", "rules", "optimizers"),
     "reading": ("core", "reading"),
-    "wrappers": ("core", "wrappers"),
+    "wrappers": ("maths", "core", "wrappers"),
     "devices": ("maths", "core", "devices"),
     "explore": ("core", "reading", "explore"),
     "as_optax": ("core", ""),

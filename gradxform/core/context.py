@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from gradxform.core import reductions
 from gradxform.core.placement import Axes, Cut, spread_axes, whole_shape
@@ -156,6 +157,11 @@ class Tree(Context):
     def size(self, tree: Any) -> int:
         """How many elements all leaves have."""
         return sum(map(reductions.total_size, jax.tree.leaves(tree), self._axes(tree)))
+
+    def on_any_device(self, flag: jax.Array) -> jax.Array:
+        """Whether a bool of shape () is true on any of the devices over which `shard_map` or `pmap` maps."""
+        axes = jax.sharding.get_abstract_mesh().manual_axes
+        return lax.pmax(flag.astype(jnp.int32), axes).astype(bool) if axes else flag
 
     def count_examples(self, tree: Any) -> int:
         """How many examples the leaves of per-example updates hold; 1 where there are no leaves."""
