@@ -246,6 +246,13 @@ from gradxform.wrappers.guard import guard as guard
 
 # Many devices.
 from gradxform.devices.axes import on_axes as on_axes
+from gradxform.devices.shardings import (
+    init_sharded as init_sharded,
+    state_shardings as state_shardings,
+    state_specs as state_specs,
+)
+from gradxform.devices.updates import pmean_updates as pmean_updates, psum_updates as psum_updates
+from gradxform.devices.zero import zero as zero
 
 # Reading a transform and its state.
 from gradxform.reading.hyperparameters import (

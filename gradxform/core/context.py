@@ -39,6 +39,7 @@ class Leaf(Context):
     Attributes:
       decays: whether the rule's `DecayMask` lets this leaf decay.
       shape: the shape of the leaf on all devices together, where it is told how it is cut.
+      cut_over: the mesh axes over which it is told to be cut.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Leaf(Context):
         super().__init__(rule, step, extra)
         self._param, self.decays, self._cut = param, decays, cut
         self.shape = whole_shape(shape, cut)
+        self.cut_over = tuple(name for names in cut or () for name in names)
 
     @property
     def param(self) -> jax.Array:

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec
 
@@ -117,3 +118,19 @@ def whole_shape(shape: Sequence[int], cut: Cut | None) -> tuple[int, ...]:
 
 def _is_spec(value: Any) -> bool:
     return value is None or isinstance(value, PartitionSpec)
+
+
+def mapped_axes(what: str, names: str | Sequence[str]) -> Axes:
+    """Mesh axes as a tuple. Raises ValueError for one over which nothing is mapped here."""
+    axes = (names,) if isinstance(names, str) else tuple(names)
+    there = jax.sharding.get_abstract_mesh().manual_axes
+    if missing := [name for name in axes if name not in there]:
+        here = f"mapped are {', '.join(map(repr, there))}" if there else "nothing is: call it inside shard_map or pmap"
+        raise ValueError(f"{what}: there is no mapped axis {missing[0]!r} here; {here}")
+    return axes
+
+
+def types_tell() -> bool:
+    """Whether the types of values tell over which axes they vary, as in `shard_map` with `check_vma=True`."""
+    axes = tuple(jax.sharding.get_abstract_mesh().manual_axes)
+    return bool(axes) and bool(varying_axes(lax.pcast(jnp.zeros(()), axes, to="varying")))

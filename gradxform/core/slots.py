@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from gradxform.core import checks
 from gradxform.core.placement import Cut, spread_axes, whole_shape
@@ -157,11 +158,20 @@ def _filled(
         return jnp.full_like(leaf, value, dtype=dtype)
     shape = tuple(leaf.shape[axis] for axis in axes)
     if cut is None:
-        return jnp.full_like(leaf, value, dtype=dtype, shape=shape)
+        return _full_along(leaf, axes, shape, value, dtype)
     # Along the axes that it has not it is the same on all devices; along the others it is each device's own part.
     names = tuple(sorted({name for axis in axes for name in cut[axis]}))
     filled = jnp.full(shape, value, dtype)
     return lax.pcast(filled, names, to="varying") if names else filled
+
+
+def _full_along(leaf: Any, axes: Sequence[int], shape: tuple[int, ...], value: Any, dtype: Any) -> jax.Array:
+    """An array of some axes of a leaf, cut along them as the leaf's type says that it is."""
+    sharding = jax.typeof(leaf).sharding
+    if isinstance(sharding, NamedSharding) and any(sharding.spec[axis] for axis in axes):
+        kept = NamedSharding(sharding.mesh, PartitionSpec(*(sharding.spec[axis] for axis in axes)))
+        return lax.full(shape, value, dtype, sharding=kept)
+    return jnp.full_like(leaf, value, dtype=dtype, shape=shape)
 
 
 def _scalar(metric: Metric, *leaves: Any) -> jax.Array:

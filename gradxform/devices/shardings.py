@@ -1,0 +1,174 @@
+"""Where the arrays of a state lie: shardings for it, and a state that is made with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
+
+from gradxform.core.checks import path_of
+
+
+def state_specs(
+    tx: optax.GradientTransformation,
+    params: Any,
+    specs: Any,
+    mesh: Any,
+    *,
+    zero: str | None = None,
+    min_size: int = 1024,
+) -> Any:
+    """How each array of a state is cut, as `in_specs` and `out_specs` of `shard_map` take it.
+
+    A slot is cut as its parameter is, along the axes that it keeps; counters, scalars and keys are whole.
+
+    Args:
+      tx: a transform, ours or optax's.
+      params: the parameters, or their shapes as jax.ShapeDtypeStruct.
+      specs: a prefix of the parameters' tree, of PartitionSpecs or None.
+      mesh: the mesh, or its jax.sharding.AbstractMesh.
+      zero: a mesh axis over which slots are cut as well: each along the longest axis that it divides, and on which
+        nothing is cut yet.
+      min_size: how many elements an array has at least to be cut for `zero`.
+
+    Returns:
+      A tree like the state, of PartitionSpecs.
+
+    Raises:
+      ValueError: a spec that does not fit its leaf, a mesh axis that is not there, or a number of devices that does not
+        divide a leaf, with its path.
+
+    optax: none; optax.tree.map_params. torch: none.
+    """
+    abstract = AbstractMesh(mesh.axis_sizes, mesh.axis_names, axis_types=(AxisType.Explicit,) * len(mesh.axis_names))
+    if zero is not None and zero not in mesh.axis_names:
+        raise ValueError(f"zero: there is no mesh axis {zero!r}; there are {', '.join(map(repr, mesh.axis_names))}")
+    # In a mesh with explicit axes the types carry the shardings: `init` says by itself where its arrays lie.
+    state = jax.eval_shape(tx.init, _placed(params, specs, abstract))
+
+    def spec_of(array: Any) -> PartitionSpec:
+        spec = array.sharding.spec if array.sharding is not None else PartitionSpec()
+        return (
+            spec if zero is None or array.size < min_size else _cut_more(array.shape, spec, zero, abstract.shape[zero])
+        )
+
+    return jax.tree.map(spec_of, state)
+
+
+def state_shardings(
+    tx: optax.GradientTransformation,
+    params: Any,
+    shardings: Any = None,
+    *,
+    zero: str | None = None,
+    min_size: int = 1024,
+) -> Any:
+    """The sharding of each array of a state, for `in_shardings`, `out_shardings` and `jax.device_put`.
+
+        state = jax.jit(tx.init, out_shardings=state_shardings(tx, params))(params),   or init_sharded(tx, params)
+
+    With `zero` the slots divide among the devices of a data-parallel axis as well (ZeRO, stage 1): a step under `jit`
+    whose state has these shardings as `out_shardings` gives the same numbers with a part of the memory.
+
+    Args:
+      tx: a transform, ours or optax's.
+      params: the parameters, or their shapes as jax.ShapeDtypeStruct.
+      shardings: a prefix of the parameters' tree, of NamedShardings over one mesh. None: those of the parameters.
+      zero, min_size: as in `state_specs`.
+
+    Returns:
+      A tree like the state, of NamedShardings.
+
+    Raises:
+      TypeError: a parameter without a NamedSharding.
+      ValueError: several meshes, or as in `state_specs`.
+
+    Rajbhandari et al. 2020, arXiv:1910.02054, stage 1. optax: none. torch: ZeroRedundancyOptimizer.
+    """
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, params) if shardings is None else shardings
+    shardings = jax.tree.broadcast(shardings, params)
+    leaves = jax.tree.leaves(shardings)
+    for index, sharding in enumerate(leaves):
+        if not isinstance(sharding, NamedSharding):
+            raise TypeError(
+                f"expected a NamedSharding for the parameter at {path_of(shardings, index)}, got {sharding}"
+            )
+    meshes = {sharding.mesh for sharding in leaves}
+    if len(meshes) != 1:
+        raise ValueError(f"expected shardings over one mesh, got {len(meshes)}")
+    mesh = meshes.pop()
+    specs = jax.tree.map(lambda sharding: sharding.spec, shardings)
+    found = state_specs(tx, params, specs, mesh, zero=zero, min_size=min_size)
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), found, is_leaf=_is_spec)
+
+
+def init_sharded(
+    tx: optax.GradientTransformation,
+    params: Any,
+    shardings: Any = None,
+    *,
+    zero: str | None = None,
+    min_size: int = 1024,
+) -> Any:
+    """The state before the first update with the shardings of `state_shardings`, made where its parts lie.
+
+    No device holds more than its part at any time. Under `jit`, `tx.init` alone loses the shardings of parameters on a
+    mesh of automatic axes, as zeros depend on nothing.
+
+    Args:
+      tx, params, shardings, zero, min_size: as in `state_shardings`; params are arrays.
+
+    Returns:
+      The state.
+
+    Raises:
+      TypeError, ValueError: as in `state_shardings`.
+
+    optax: none. torch: none.
+    """
+    return jax.jit(tx.init, out_shardings=state_shardings(tx, params, shardings, zero=zero, min_size=min_size))(params)
+
+
+def _placed(params: Any, specs: Any, mesh: AbstractMesh) -> Any:
+    """The shapes of parameters with their shardings in their types."""
+    leaves, structure = jax.tree.flatten(params)
+    try:
+        told = structure.flatten_up_to(jax.tree.broadcast(specs, params, is_leaf=_is_spec))
+    except ValueError as error:
+        raise ValueError(f"expected specs that are a prefix of the parameters; {error}") from None
+    placed = []
+    for index, (leaf, spec) in enumerate(zip(leaves, told, strict=True)):
+        leaf = jax.eval_shape(jnp.asarray, leaf) if isinstance(leaf, float | complex) else leaf
+        named = [(entry,) if isinstance(entry, str) else tuple(entry or ()) for entry in spec or ()]
+        where = f"the parameter at {path_of(params, index)}, of shape {tuple(leaf.shape)}"
+        if len(named) > len(leaf.shape):
+            raise ValueError(f"{spec} has more axes than {where}")
+        for size, names in zip(leaf.shape, named, strict=False):
+            if missing := [name for name in names if name not in mesh.axis_names]:
+                raise ValueError(f"{spec} names {missing[0]!r}, which is no axis of the mesh, for {where}")
+            if size % (devices := math.prod(mesh.shape[name] for name in names)):
+                raise ValueError(f"{devices} devices along {names} do not divide {where}")
+        sharding = NamedSharding(mesh, PartitionSpec(*(spec or ())))
+        placed.append(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding))
+    return structure.unflatten(placed)
+
+
+def _cut_more(shape: Sequence[int], spec: PartitionSpec, axis: str, devices: int) -> PartitionSpec:
+    """A spec that cuts a shape over one more mesh axis, if one of its axes can be."""
+    entries = [*spec, *[None] * (len(shape) - len(spec))]
+    if any(axis in ((entry,) if isinstance(entry, str) else entry or ()) for entry in entries):
+        return spec
+    free = [i for i, entry in enumerate(entries) if entry is None and shape[i] % devices == 0]
+    if not free:
+        return spec
+    entries[max(free, key=lambda i: shape[i])] = axis
+    return PartitionSpec(*entries)
+
+
+def _is_spec(value: Any) -> bool:
+    return value is None or isinstance(value, PartitionSpec)

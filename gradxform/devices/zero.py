@@ -1,0 +1,158 @@
+"""ZeRO by hand, inside pmap and shard_map."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import AxisType, PartitionSpec
+
+from gradxform.core import placement as placing
+from gradxform.core.checks import path_of
+from gradxform.core.guest import Guest
+from gradxform.core.placement import Cut, Placement, mapped_axes, types_tell, varying_axes
+from gradxform.core.transform import Transform, name_stages
+
+
+class Zero(Guest):
+    """A transform that sees of each leaf the part of its device."""
+
+    inner: Transform
+    axis_name: str
+    mean: bool = True
+    min_size: int = 1024
+
+    @property
+    def name(self) -> str:
+        """What it is called in a chain."""
+        return "zero"
+
+    def __repr__(self) -> str:
+        shown = super().__repr__()
+        return shown.replace("Zero(", "zero(", 1)
+
+    def check(self) -> None:
+        """Raises TypeError for what is no transform of ours, or no name of an axis."""
+        if not isinstance(self.inner, Transform):
+            raise TypeError(
+                f"zero: inner must be a gradxform transform; put an optax one in a chain; got {self.inner!r}"
+            )
+        if not isinstance(self.axis_name, str):
+            raise TypeError(f"zero: axis_name must be the name of a mesh axis; got {self.axis_name!r}")
+
+    def init(self, params: Any) -> Any:
+        """The state of the device's part; outside of a map of the whole, cut by its type where types are explicit."""
+        if not jax.sharding.get_abstract_mesh().manual_axes:
+            return self.inner.init(jax.tree.map(self._typed, params))
+        parts = self._parts(params)
+        return self._told(params, parts).init(self._sliced(params, parts))
+
+    def update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+        """Reduce-scatter, a step of the part, all-gather."""
+        (axis,) = mapped_axes("zero", self.axis_name)
+        parts = self._parts(updates)
+        typed = types_tell()
+
+        def scattered(grad: jax.Array, dim: int | None) -> jax.Array:
+            is_reduced = typed and axis not in varying_axes(grad)
+            if dim is None:
+                return grad if is_reduced else (lax.pmean if self.mean else lax.psum)(grad, axis)
+            if is_reduced:
+                return _slice(grad, dim, axis)
+            total = lax.psum_scatter(grad, axis, scatter_dimension=dim, tiled=True)
+            return total / lax.axis_size(axis) if self.mean else total
+
+        def gathered(update: jax.Array, dim: int | None) -> jax.Array:
+            if dim is None:
+                return update
+            return lax.all_gather(update, axis, axis=dim, tiled=True, to="invariant" if typed else "varying")
+
+        own = _map(scattered, updates, parts)
+        own_params = None if params is None else self._sliced(params, parts)
+        steps, state = self._told(updates, parts).update(own, state, own_params, **extra)
+        return _map(gathered, steps, parts), state
+
+    def _parts(self, tree: Any) -> list[int | None]:
+        """Along which of its axes each leaf is cut: the longest that the devices divide; None for small leaves."""
+        (axis,) = mapped_axes("zero", self.axis_name)
+        devices, parts = lax.axis_size(axis), []
+        cuts = self._cuts(tree)
+        for index, (leaf, cut) in enumerate(zip(jax.tree.leaves(tree), cuts, strict=True)):
+            free = [dim for dim, names in enumerate(cut) if not names and leaf.shape[dim] % devices == 0]
+            if leaf.size < self.min_size:
+                parts.append(None)
+            elif not free:
+                raise ValueError(
+                    f"zero: {devices} devices along {axis!r} divide no axis of the leaf at {path_of(tree, index)}, of "
+                    f"shape {leaf.shape}; a min_size above {leaf.size} leaves it whole"
+                )
+            else:
+                parts.append(max(free, key=lambda dim: leaf.shape[dim]))
+        return parts
+
+    def _cuts(self, tree: Any) -> list[Cut]:
+        told = self.inner.placement or placing.current()
+        return [((),) * leaf.ndim for leaf in jax.tree.leaves(tree)] if told is None else told.cuts("parameters", tree)
+
+    def _told(self, tree: Any, parts: list[int | None]) -> Transform:
+        """The transform, told how its leaves are cut."""
+        specs = []
+        for cut, dim in zip(self._cuts(tree), parts, strict=True):
+            entries = [names if i != dim else (*names, self.axis_name) for i, names in enumerate(cut)]
+            specs.append(PartitionSpec(*(names or None for names in entries)))
+        return Transform(self.inner.stages, Placement(jax.tree.unflatten(jax.tree.structure(tree), specs)))
+
+    def _sliced(self, tree: Any, parts: list[int | None]) -> Any:
+        return _map(lambda leaf, dim: leaf if dim is None else _slice(leaf, dim, self.axis_name), tree, parts)
+
+    def _typed(self, leaf: Any) -> Any:
+        """A leaf that its type cuts along the axis, where a mesh with explicit axes has it."""
+        sharding = jax.typeof(leaf).sharding
+        mesh, entries = sharding.mesh, [*sharding.spec]
+        if self.axis_name not in mesh.axis_names or AxisType.Explicit not in mesh.axis_types:
+            return leaf
+        devices = mesh.shape[self.axis_name]
+        free = [i for i, entry in enumerate(entries) if entry is None and leaf.shape[i] % devices == 0]
+        if leaf.size < self.min_size or not free:
+            return leaf
+        entries[max(free, key=lambda i: leaf.shape[i])] = self.axis_name
+        return jax.sharding.reshard(leaf, PartitionSpec(*entries))
+
+
+def zero(inner: Transform, axis_name: str, *, mean: bool = True, min_size: int = 1024) -> Transform:
+    """Divides the state of a transform among the devices of a data-parallel axis, inside `shard_map` or `pmap`.
+
+    Each device gets its part of the summed gradients (reduce-scatter), updates its part of the slots, and the updates
+    are put together (all-gather). Norms are those of the whole leaf and the whole tree; the numbers are those of the
+    transform after `pmean_updates(axis_name)`. Leaves are cut along the longest of their axes that the devices divide.
+
+    Call `init` inside the map as well; or outside, with `state_specs` for the specs of the state.
+
+    Args:
+      inner: a gradxform transform.
+      axis_name: the mesh axis over which the data are parted and the parameters are the same.
+      mean: whether the step is for the mean of the devices' gradients; False for their sum.
+      min_size: leaves with fewer elements stay whole.
+
+    Returns:
+      A Transform.
+
+    Raises:
+      TypeError: `inner` is no gradxform transform.
+      ValueError: an axis that is not mapped, or devices that divide no axis of a leaf, with its path.
+
+    Rajbhandari et al. 2020, arXiv:1910.02054, stage 1. optax: none. torch: ZeroRedundancyOptimizer.
+    """
+    return Transform(name_stages([(None, Zero(inner, axis_name, mean, min_size))]))
+
+
+def _map(function: Any, tree: Any, parts: list[int | None]) -> Any:
+    leaves, structure = jax.tree.flatten(tree)
+    return structure.unflatten([function(leaf, dim) for leaf, dim in zip(leaves, parts, strict=True)])
+
+
+def _slice(leaf: jax.Array, dim: int, axis: str) -> jax.Array:
+    size = leaf.shape[dim] // lax.axis_size(axis)
+    return lax.dynamic_slice_in_dim(jnp.asarray(leaf), lax.axis_index(axis) * size, size, dim)
