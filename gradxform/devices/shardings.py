@@ -45,17 +45,17 @@ def state_specs(
 
     optax: none; optax.tree.map_params. torch: none.
     """
-    abstract = AbstractMesh(mesh.axis_sizes, mesh.axis_names, axis_types=(AxisType.Explicit,) * len(mesh.axis_names))
+    abstract = mesh.abstract_mesh if isinstance(mesh, jax.sharding.Mesh) else mesh
+    abstract = abstract.update_axis_types(dict.fromkeys(abstract.axis_names, AxisType.Explicit))
     if zero is not None and zero not in mesh.axis_names:
         raise ValueError(f"zero: there is no mesh axis {zero!r}; there are {', '.join(map(repr, mesh.axis_names))}")
     # In a mesh with explicit axes the types carry the shardings: `init` says by itself where its arrays lie.
-    state = jax.eval_shape(tx.init, _placed(params, specs, abstract))
+    with jax.sharding.use_abstract_mesh(abstract):
+        state = jax.eval_shape(tx.init, _placed(params, specs, abstract))
 
     def spec_of(array: Any) -> PartitionSpec:
         spec = array.sharding.spec if array.sharding is not None else PartitionSpec()
-        return (
-            spec if zero is None or array.size < min_size else _cut_more(array.shape, spec, zero, abstract.shape[zero])
-        )
+        return spec if zero is None or array.size < min_size else _more(array.shape, spec, zero, abstract.shape[zero])
 
     return jax.tree.map(spec_of, state)
 
@@ -158,7 +158,7 @@ def _placed(params: Any, specs: Any, mesh: AbstractMesh) -> Any:
     return structure.unflatten(placed)
 
 
-def _cut_more(shape: Sequence[int], spec: PartitionSpec, axis: str, devices: int) -> PartitionSpec:
+def _more(shape: Sequence[int], spec: PartitionSpec, axis: str, devices: int) -> PartitionSpec:
     """A spec that cuts a shape over one more mesh axis, if one of its axes can be."""
     entries = [*spec, *[None] * (len(shape) - len(spec))]
     if any(axis in ((entry,) if isinstance(entry, str) else entry or ()) for entry in entries):

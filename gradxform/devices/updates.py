@@ -63,8 +63,8 @@ def reduced_axes(rule, leaf):
     axes = mapped_axes(rule.call_name, rule.axis_name)
     if cutting := [name for name in axes if name in leaf.cut_over]:
         raise ValueError(
-            f"{rule.call_name}: a leaf of shape {leaf.shape} is cut over {cutting[0]!r}, as on_axes tells; its parts are "
-            "not to be added up"
+            f"{rule.call_name}: a leaf of shape {leaf.shape} is cut over {cutting[0]!r}, as on_axes tells; its parts "
+            "are not to be added up"
         )
     return axes
 

@@ -76,7 +76,7 @@ class Accumulate(TreeRule):
             inner_state=inner_state,
             gathered=tree.map(lambda a, g: jnp.where(is_due, 0, a + g), slots.gathered, updates),
             micro_step=jnp.where(is_due, 0, micro_step),
-            real_steps=slots.real_steps + is_due,
+            real_steps=jnp.where(is_due, slots.real_steps + 1, slots.real_steps),
             is_due=is_due,
         )
 

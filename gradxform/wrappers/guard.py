@@ -104,10 +104,10 @@ class Guard(TreeRule):
             inner_state=inner_state,
             mean=jnp.where(counted, ema(slots.mean, finite, self.decay), slots.mean),
             square=jnp.where(counted, ema(slots.square, finite**2, self.decay), slots.square),
-            taken=slots.taken + counted,
+            taken=jnp.where(counted, slots.taken + 1, slots.taken),
             norm=norm,
             skipped=~takes,
-            skips=slots.skips + ~takes,
+            skips=jnp.where(takes, slots.skips, slots.skips + 1),
             skips_in_a_row=in_a_row,
         )
 
