@@ -34,6 +34,8 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
+from gradxform.core.registry import register, register_class
+
 P = ParamSpec("P")
 T = TypeVar("T", covariant=True)
 
@@ -134,6 +136,10 @@ class Record:
         """A record with other parts, checked as when it is made."""
         return type(self)(**{**self.fields(), **parts})
 
+    def saved(self) -> tuple[Any, dict[str, Any]]:
+        """By what it is registered, and the arguments by name with which a file makes it anew."""
+        return type(self), self.fields()
+
     def __repr__(self) -> str:
         shown = []
         for field in dataclasses.fields(cast(Any, self)):
@@ -145,10 +151,12 @@ class Record:
         return written_call(self.call_name if is_called else type(self).__name__, shown)
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (type(self) is type(other) and _key(self) == _key(other))
+        if not isinstance(other, Record) or type(self) is not type(other):
+            return False
+        return self is other or _key(self.fields()) == _key(other.fields())
 
     def __hash__(self) -> int:
-        return hash(_key(self))
+        return hash(_key(self.fields()))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self).__module__, type(self).__qualname__, self.fields())
@@ -181,6 +189,7 @@ def factory(record: Callable[P, Any], make: Callable[[Any], T], returns: type[An
     made.__signature__ = inspect.signature(cls).replace(return_annotation=returns)
     # Where a decorator gave the class's name to this function, pickle looks here for the class and for its state's.
     made.record, made.State = cls, getattr(cls, "State", None)
+    register_class(cls, cls.call_name)
     return made
 
 
@@ -326,7 +335,7 @@ def _key(value: Any) -> Hashable:
         return array.dtype.name, array.shape, array.tobytes()
     leaves, structure = jax.tree.flatten(value)
     if structure == _LEAF:
-        return value
+        return "nan" if isinstance(value, float) and value != value else value
     return structure, tuple(map(_key, leaves))
 
 
@@ -361,6 +370,9 @@ class Live(Record):
         """Raises TypeError for a schedule."""
         if isinstance(self.value, Record):
             raise TypeError(f"Live: value must be a number or an array; got {show(self.value)}")
+
+
+register(Live, Live.__name__, Live)
 
 
 class Function(Record):
