@@ -65,7 +65,7 @@ _NUMERIC = {"Hyper": Hyper, "NonNegative": NonNegative, "Positive": Positive, "D
 _ROLES = {**_NUMERIC, "Dtype": Dtype, "Mask": Mask, "DecayMask": DecayMask, "Seed": Seed}
 
 
-def _role(annotation: Any) -> Any:
+def role_of(annotation: Any) -> Any:
     """Which of the roles above an annotation speaks of, also inside `Hyper | None` and in a string."""
     if isinstance(annotation, str):
         return next((role for name, role in _ROLES.items() if re.search(rf"\b{name}\b", annotation)), None)
@@ -95,7 +95,7 @@ class Record:
         dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
         cls.call_name = snake_case(cls.__name__)
         annotations = {field.name: field.type for field in dataclasses.fields(cast(Any, cls))}
-        cls.roles = {name: _role(annotation) for name, annotation in annotations.items()}
+        cls.roles = {name: role_of(annotation) for name, annotation in annotations.items()}
         cls.optional = frozenset(name for name, annotation in annotations.items() if _is_optional(annotation))
         cls.numeric = tuple(name for name, role in cls.roles.items() if role in _NUMERIC.values())
         if not is_leaf:
@@ -151,12 +151,10 @@ class Record:
         return written_call(self.call_name if is_called else type(self).__name__, shown)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Record) or type(self) is not type(other):
-            return False
-        return self is other or _key(self.fields()) == _key(other.fields())
+        return self is other or (type(self) is type(other) and _key(self) == _key(other))
 
     def __hash__(self) -> int:
-        return hash(_key(self.fields()))
+        return hash(_key(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self).__module__, type(self).__qualname__, self.fields())
@@ -241,6 +239,11 @@ def maker(pair: optax.GradientTransformation) -> tuple[str, str]:
     made_by = getattr(pair.update, "__qualname__", "").split(".")[0]
     package = getattr(pair.update, "__module__", "").split(".")[0]
     return package, made_by if made_by.isidentifier() else "guest"
+
+
+def is_numeric(annotation: Any) -> bool:
+    """Whether an annotation speaks of a hyperparameter: a number, an array or a function of the step."""
+    return role_of(annotation) in _NUMERIC.values()
 
 
 def _range(role: Any) -> Range:
@@ -334,6 +337,8 @@ def _key(value: Any) -> Hashable:
         array = np.asarray(value)
         return array.dtype.name, array.shape, array.tobytes()
     leaves, structure = jax.tree.flatten(value)
+    if structure == _LEAF and isinstance(value, Record):
+        return type(value), tuple(map(_key, value.fields().values()))
     if structure == _LEAF:
         return "nan" if isinstance(value, float) and value != value else value
     return structure, tuple(map(_key, leaves))

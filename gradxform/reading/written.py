@@ -126,7 +126,8 @@ def _refused(value: Any, path: Path, hint: str) -> TypeError:
     if isinstance(pair, optax.GradientTransformation):
         return TypeError(f"to_dict: {_place(path)} is {show(pair)}, of which only its functions are known; {PAIR}")
     if callable(value):
-        return TypeError(f"to_dict: {_place(path)} is the function {show(value)}; {hint}")
+        what = "the function " if hasattr(value, "__name__") else ""
+        return TypeError(f"to_dict: {_place(path)} is {what}{show(value)}; {hint}")
     hint = "save it outside of jit" if isinstance(value, Tracer) else f"a file has no form for {type(value).__name__}"
     return TypeError(f"to_dict: {_place(path)} is {show(value)}; {hint}")
 

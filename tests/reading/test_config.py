@@ -140,6 +140,12 @@ def test_every_argument_of_a_wrapper_is_told():
     assert gx.sam(gx.sgd(0.1), gx.sgd(0.1), reset_state=1).stages[0].node.arguments["reset_state"] == 1
 
 
+def test_injected_hyperparameters_come_back():
+    rate = gx.cosine_decay_schedule(0.1, 10)
+    back(gx.chain(gx.clip(1.0), gx.inject_hyperparams(gx.adamw)(rate, b2=0.9, mask=gx.by_ndim(2), mu_dtype="float32")))
+    back(gx.inject_hyperparams(optax.sgd, "momentum", jnp.float32)(0.1, momentum=0.9))
+
+
 def test_names_of_a_chain_come_back():
     tx = gx.named_chain(("clip", gx.clip(1.0)), ("descend", gx.adam(0.1)), ("last", gx.scale(1.0)))
     again = back(tx)

@@ -1,5 +1,7 @@
 """What cannot be saved, and what cannot be read, is an error that names its place and says what to do."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -21,6 +23,10 @@ def test_what_has_no_name_is_named_with_its_place():
 
     with pytest.raises(TypeError, match=r"^to_dict: add_decayed_weights\.mask is the function <.*local>; .*by_path"):
         gx.to_dict(gx.adamw(0.1, mask=local))
+    with pytest.raises(
+        TypeError, match=r"^to_dict: scale\.step_size is functools\.partial\(.*; write it as a schedule"
+    ):
+        gx.to_dict(gx.scale(functools.partial(warm_up)))
     groups = {"a": gx.adam(warm_up), "b": gx.adam(0.1)}
     place = r"partition\.transforms\.a\.scale_by_learning_rate\.learning_rate is the function <.*warm_up>; write"
     with pytest.raises(TypeError, match=place):
@@ -99,6 +105,7 @@ def chained(*calls):
     return {"gradxform": 1, "chain": list(calls)}
 
 
+INJECTED = {"gradxform": 1, "call": "inject_hyperparams", "numbers": {"arr": 1.0}}
 WRONG = {
     "no version": (
         {"chain": []},
@@ -159,6 +166,10 @@ WRONG = {
     "a function by the way of a library": (
         chained({"call": "scale", "step_size": {"function": "optax._src.base.Callable"}}),
         "expected the name of a function",
+    ),
+    "a factory that may do anything": (
+        {**INJECTED, "function": {"function": "jax.numpy.save"}, "static": {"file": "x"}},
+        "^from_dict: inject_hyperparams: from a file only factories of gradxform and optax; got <.*save>",
     ),
     "an array of another type": (
         chained({"call": "scale", "step_size": {"array": 1.0, "dtype": "float32", "type": "torch.Tensor"}}),
