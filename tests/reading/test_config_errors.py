@@ -23,9 +23,7 @@ def test_what_has_no_name_is_named_with_its_place():
 
     with pytest.raises(TypeError, match=r"^to_dict: add_decayed_weights\.mask is the function <.*local>; .*by_path"):
         gx.to_dict(gx.adamw(0.1, mask=local))
-    with pytest.raises(
-        TypeError, match=r"^to_dict: scale\.step_size is functools\.partial\(.*; write it as a sch"
-    ):
+    with pytest.raises(TypeError, match=r"^to_dict: scale\.step_size is functools\.partial\(.*; write it as a sch"):
         gx.to_dict(gx.scale(functools.partial(warm_up)))
     groups = {"a": gx.adam(warm_up), "b": gx.adam(0.1)}
     place = r"partition\.transforms\.a\.scale_by_learning_rate\.learning_rate is the function <.*warm_up>; write"
