@@ -240,7 +240,7 @@ from gradxform.wrappers.borrowed import (
 
 # Hyperparameters in the state of any factory's transform.
 from gradxform.wrappers.inject import (
-    InjectHyperparamsState as InjectHyperparamsState,
+    InjectStatefulHyperparamsState as InjectStatefulHyperparamsState,
     inject_hyperparams as inject_hyperparams,
 )
 

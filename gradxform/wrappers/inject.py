@@ -22,7 +22,7 @@ from gradxform.core.registry import register
 from gradxform.core.transform import Transform
 
 
-class InjectHyperparamsState(NamedTuple):
+class InjectStatefulHyperparamsState(NamedTuple):
     """The state of a transform whose hyperparameters live in it, with the fields of optax's.
 
     Attributes:
@@ -64,12 +64,12 @@ class InjectHyperparams(Guest):
         """The hyperparameters that are functions of the step."""
         return {name: value for name, value in self.numbers.items() if callable(value)}
 
-    def init(self, params: Any) -> InjectHyperparamsState:
+    def init(self, params: Any) -> InjectStatefulHyperparamsState:
         """The first values, and the state of the transform that they make."""
         dtype = self.dtype or real_dtype(*(leaf.dtype for leaf in jax.tree.leaves(params) if hasattr(leaf, "dtype")))
         first = {name: value(0) if callable(value) else value for name, value in self.numbers.items()}
         values = {name: jnp.array(checks.scalar(name, jnp.asarray(x)), dtype, copy=True) for name, x in first.items()}
-        return InjectHyperparamsState(
+        return InjectStatefulHyperparamsState(
             jnp.zeros((), jnp.int32), values, dict.fromkeys(self.schedules, ()), self._made(values).init(params)
         )
 
