@@ -166,8 +166,15 @@ from gradxform.rules.scaling import (
     set_to_zero as set_to_zero,
 )
 
-# Weight decay, and which parameters decay.
-from gradxform.masks import not_biases_or_norms as not_biases_or_norms
+# Which parameters a transform sees, and which decay: masks and labels by rule.
+from gradxform.masks import (
+    by_ndim as by_ndim,
+    by_path as by_path,
+    labels as labels,
+    not_biases_or_norms as not_biases_or_norms,
+)
+
+# Weight decay.
 from gradxform.rules.decay import add_decayed_weights as add_decayed_weights
 
 # Clipping.
@@ -233,7 +240,7 @@ from gradxform.wrappers.borrowed import (
 
 # Hyperparameters in the state of any factory's transform.
 from gradxform.wrappers.inject import (
-    InjectHyperparamsState as InjectHyperparamsState,
+    InjectStatefulHyperparamsState as InjectStatefulHyperparamsState,
     inject_hyperparams as inject_hyperparams,
 )
 
@@ -254,7 +261,13 @@ from gradxform.devices.shardings import (
 from gradxform.devices.updates import pmean_updates as pmean_updates, psum_updates as psum_updates
 from gradxform.devices.zero import zero as zero
 
-# Reading a transform and its state.
+# Reading a transform and its state, and saving a transform.
+from gradxform.reading.config import (
+    from_dict as from_dict,
+    from_json as from_json,
+    to_dict as to_dict,
+    to_json as to_json,
+)
 from gradxform.reading.hyperparameters import (
     adjust as adjust,
     hyperparams as hyperparams,
