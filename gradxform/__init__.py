@@ -249,6 +249,10 @@ from gradxform.reading.hyperparameters import (
 )
 from gradxform.reading.metrics import metrics as metrics
 
+# Taking over a state: of another chain, of optax, of torch.
+from gradxform.reading.migration import migrate as migrate
+from gradxform.reading.takeover import MigrationReport as MigrationReport
+
 # A type checker would take it that every name is there.
 if not TYPE_CHECKING:
     from gradxform.missing import __getattr__ as __getattr__
