@@ -98,7 +98,7 @@ def from_optax(state: Any, tx: Any, params: Any, *, count: int | None = None) ->
     taker.take(template, state, (), None)
     new = {place.name: "not in optax's state" for place in taker.places.values() if place.name not in taker.kept}
     made = rebuilt(template, taker.values)
-    told = {RENAMED.get(name, name): (name, value) for name, value in taker.hyperparams.items()}
+    told = [(RENAMED.get(name, name), name, value) for name, value in taker.told]
     notes = (*taker.notes, *told_apart(tx, made, "optax", told))
     return made, MigrationReport(taker.kept, new, taker.dropped, notes)
 
@@ -112,7 +112,9 @@ class _Taker:
         self.kept: dict[str, str] = {}
         self.dropped: dict[str, str] = {}
         self.notes: list[str] = []
-        self.hyperparams: dict[str, Any] = {}
+        # Those of inject_hyperparams: all that ours has no place for, and those around the chain that is being filled.
+        self.told: list[tuple[str, Any]] = []
+        self.around: list[tuple[str, Any]] = []
 
     def take(self, ours: Any, theirs: Any, path: Path, count: int | None) -> None:
         """Fills our part at a path from theirs; `count` is what the part around goes by, if that is known."""
@@ -164,7 +166,7 @@ class _Taker:
             if name in ours:
                 self.put((*path, name), value)
             else:
-                self.hyperparams[name] = value
+                self.told.append((name, value))
 
     def take_arrays(self, ours: Any, theirs: Any, path: Path, *, placeholders: bool = False) -> None:
         """Fills arrays from those at the same places; with placeholders, theirs of shape (1,) may be in excess."""
@@ -186,7 +188,9 @@ class _Taker:
         """Fills the state of a chain of ours: pairs what its stages keep with what theirs do, in the order of both."""
         needs = list(_needs(ours.stages, (*path, "stages")))
         wrappers = {_kind(part) for _, part in needs if not is_record(part)}
+        outside = len(self.around)
         items = list(self.items(theirs, wrappers))
+        self.check_order(needs, items)
         count = self.put_count(ours, theirs, wrappers, path, count)
         begun = [(where, part) for where, part in needs if _is_missing(part, items)]
         needs = [(where, part) for where, part in needs if not _is_missing(part, items)]
@@ -212,6 +216,15 @@ class _Taker:
             self.drop(item)
         for key in ours.live:
             self.take_live(key, path)
+        del self.around[outside:]
+
+    def check_order(self, needs: Sequence[tuple[Path, Any]], items: Sequence[Any]) -> None:
+        """Notes that stages which go together come in another order."""
+        mine = [_accepted(part) for _, part in needs]
+        theirs = [kinds for item in items for kinds in dict.fromkeys(mine) if _kind(item) in kinds]
+        if sorted(mine) == sorted(theirs) and mine != theirs:
+            order = ", ".join(_dotted(where) for where, _ in needs)
+            self.notes.append(f"optax's state has its parts in another order than the transform ({order})")
 
     def take_record(self, ours: Any, theirs: Any, path: Path) -> None:
         """Fills what a rule remembers."""
@@ -221,9 +234,9 @@ class _Taker:
 
     def take_live(self, key: str, path: Path) -> None:
         """Fills a live hyperparameter with the value that inject_hyperparams has for it."""
-        names = [name for name in self.hyperparams if f".{key}".endswith(f".{RENAMED.get(name, name)}")]
-        if len(names) == 1:
-            self.put((*path, "live", key), self.hyperparams[names[0]])
+        values = [value for name, value in self.around if f".{key}".endswith(f".{RENAMED.get(name, name)}")]
+        if len(values) == 1:
+            self.put((*path, "live", key), values[0])
 
     def put(self, path: Path, theirs: Any) -> None:
         """Fills one of our places."""
@@ -266,8 +279,10 @@ class _Taker:
                 )
             inner = REMOVABLE[type(theirs).__name__]
             scheduled = getattr(theirs, "hyperparams_states", {})
-            held = getattr(theirs, "hyperparams", {})
-            self.hyperparams |= {name: value for name, value in held.items() if name not in scheduled}
+            held = getattr(theirs, "hyperparams", {}).items()
+            found = [(name, value) for name, value in held if name not in scheduled]
+            self.around += found
+            self.told += found
             lost = [
                 name for name in theirs._fields if name not in (inner, "count", "hyperparams", "hyperparams_states")
             ]

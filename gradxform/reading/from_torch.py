@@ -119,8 +119,8 @@ def from_torch(
         values[(*path, "count")], kept[f"{within}count"] = jnp.array(count, jnp.int32), f"{count} updates were done"
     begun |= {place.name: "torch has no such thing" for place in here.values() if place.name not in {*kept, *begun}}
     state = rebuilt(template, values)
-    for name, told in _hyperparams(state_dict["param_groups"]):
-        notes += told_apart(tx, state, "torch", {HYPERPARAMS[name]: (name, told)})
+    told = [(HYPERPARAMS[name], name, value) for name, value in _hyperparams(state_dict["param_groups"])]
+    notes += told_apart(tx, state, "torch", told)
     return state, MigrationReport(kept, begun, {}, tuple(notes))
 
 

@@ -38,7 +38,7 @@ def migrate(
         masked.
 
     Returns:
-      The state, and a report, which prints as a table.
+      The state, which shares arrays with the old one, and a report, which prints as a table.
 
     Raises:
       ValueError: nothing of the old state fits, a name in `names` that is not there, or one old stage for two.

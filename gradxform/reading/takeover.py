@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -132,20 +132,20 @@ def rebuilt(template: Any, values: Mapping[Path, Any]) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, leaf: values.get(_keys(path), leaf), template)
 
 
-def told_apart(tx: Any, state: Any, whose: str, told: Mapping[str, tuple[str, Any]]) -> list[str]:
+def told_apart(tx: Any, state: Any, whose: str, told: Iterable[tuple[str, str, Any]]) -> list[str]:
     """Notes on hyperparameters that are others here than they were there.
 
     Args:
       tx: the transform.
       state: its state.
       whose: who had them, as "optax".
-      told: our names, each with the name and the value there.
+      told: of each our name, and the name and the value there.
     """
     if not isinstance(tx, Transform):
         return []
     ours: dict[str, Any] = {".".join(path): value for path, value in parts.fields(tx)} | hyperparams(tx, state)
     notes = []
-    for name, (their_name, theirs) in told.items():
+    for name, their_name, theirs in told:
         values = [value for key, value in ours.items() if key == name or key.endswith(f".{name}")]
         numbers = [value for value in values if jnp.isscalar(value) or hasattr(value, "dtype")]
         # To the digits that float32 has.

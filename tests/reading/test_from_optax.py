@@ -228,6 +228,27 @@ def test_report_tells_of_other_hyperparameters():
     assert report.notes == ("learning_rate was 0.05 with optax; the transform has no learning_rate",)
 
 
+def test_live_hyperparameters_are_those_of_their_group():
+    groups = {
+        "fast": optax.inject_hyperparams(optax.sgd)(0.05, momentum=0.8),
+        "slow": optax.inject_hyperparams(optax.sgd)(0.01, momentum=0.8),
+    }
+    params, state = running(optax.partition(groups, LABELS), start())
+    ours = gx.live(gx.sgd(0.1, 0.8), "learning_rate")
+    taken, report = gx.from_optax(state, gx.partition({"fast": ours, "slow": ours}, LABELS), params)
+    inner = taken.stages["partition"].inner_states
+    rates = {group: inner[group].inner_state.live["scale_by_learning_rate.learning_rate"] for group in groups}
+    assert rates == {"fast": pytest.approx(0.05), "slow": pytest.approx(0.01)}
+    assert report.notes == ()
+
+
+def test_report_tells_of_another_order():
+    params, state = running(optax.chain(optax.trace(0.9), optax.adam(0.1)), start())
+    _, report = gx.from_optax(state, gx.chain(gx.scale_by_adam(), gx.trace(0.9)), params)
+    order = "(scale_by_adam, trace)"
+    assert f"optax's state has its parts in another order than the transform {order}" in report.notes
+
+
 def test_report_tells_of_what_is_left():
     params, state = running(optax.apply_if_finite(optax.adam(0.1), 3), start())
     _, report = gx.from_optax(state, gx.chain(gx.clip_by_global_norm(1.0), gx.adam(0.1)), params)
