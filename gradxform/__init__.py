@@ -262,6 +262,12 @@ from gradxform.reading.hyperparameters import (
 )
 from gradxform.reading.metrics import metrics as metrics
 
+# Taking over a state: of another chain, of optax, of torch.
+from gradxform.reading.from_optax import from_optax as from_optax
+from gradxform.reading.from_torch import from_torch as from_torch
+from gradxform.reading.migration import migrate as migrate
+from gradxform.reading.takeover import MigrationReport as MigrationReport
+
 # A type checker would take it that every name is there.
 if not TYPE_CHECKING:
     from gradxform.missing import __getattr__ as __getattr__
