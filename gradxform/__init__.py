@@ -245,6 +245,15 @@ from gradxform.wrappers.borrowed import (
     stateless_with_tree_map as stateless_with_tree_map,
 )
 
+# Hyperparameters in the state of any factory's transform.
+from gradxform.wrappers.inject import (
+    InjectHyperparamsState as InjectHyperparamsState,
+    inject_hyperparams as inject_hyperparams,
+)
+
+# Many at once.
+from gradxform.explore.sweep import Sweep as Sweep, sweep as sweep
+
 # Reading a transform and its state.
 from gradxform.reading.describe import describe as describe
 from gradxform.reading.description import Description as Description

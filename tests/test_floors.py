@@ -21,9 +21,10 @@ FLOORS = {
     "optimizers": ("core", "rules", "optimizers"),
     "reading": ("core", "reading"),
     "wrappers": ("core", "wrappers"),
+    "explore": ("core", "reading", "explore"),
     "as_optax": ("core", ""),
     "missing": (),
-    "": ("maths", "core", "schedules", "masks", "missing", "rules", "optimizers", "reading", "wrappers"),
+    "": ("maths", "core", "schedules", "masks", "missing", "rules", "optimizers", "reading", "wrappers", "explore"),
 }
 OUTSIDE = {"jax", "numpy", "optax", "chex"}
 MODULES = sorted(ROOT.rglob("*.py"))

@@ -1,6 +1,7 @@
 """Weight decay has one spelling: every optimizer that can take it has weight_decay, mask and independent."""
 
 import inspect
+import pickle
 
 import equinox as eqx
 import flax.linen as nn
@@ -240,6 +241,16 @@ def test_not_biases_or_norms_is_a_mask_of_optax_too():
     with jax.numpy_dtype_promotion("standard"):
         a, b = (tx.update(PARAMS, tx.init(PARAMS), PARAMS)[0] for tx in (ours, theirs))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4), a, b)
+
+
+def test_not_biases_or_norms_is_a_value():
+    mask, other = gx.not_biases_or_norms(), gx.not_biases_or_norms(also=("embedding",))
+    assert mask == gx.not_biases_or_norms() != other
+    assert len({mask, gx.not_biases_or_norms(), other}) == 2
+    tx = gx.adamw(RATE, mask=mask)
+    assert tx == gx.adamw(RATE, mask=gx.not_biases_or_norms()) != gx.adamw(RATE, mask=other)
+    assert pickle.loads(pickle.dumps(tx)) == tx == eval(repr(tx), vars(gx))
+    assert hash(tx) == hash(pickle.loads(pickle.dumps(tx)))
 
 
 @pytest.mark.parametrize("also", ["embedding", ["embedding"], (1,)])

@@ -29,6 +29,10 @@ class Guest(Record):
         """The guest's own state."""
         return self.pair.init(params)
 
+    def hyperparams(self, state: Any) -> dict[str, Any]:
+        """The hyperparameters that the guest's state holds, as they are in the next update."""
+        return {}
+
     def update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
         """The guest's own step."""
         return optax.with_extra_args_support(self.pair).update(updates, state, params, **extra)

@@ -63,7 +63,7 @@ _NUMERIC = {"Hyper": Hyper, "NonNegative": NonNegative, "Positive": Positive, "D
 _ROLES = {**_NUMERIC, "Dtype": Dtype, "Mask": Mask, "DecayMask": DecayMask, "Seed": Seed}
 
 
-def _role(annotation: Any) -> Any:
+def role_of(annotation: Any) -> Any:
     """Which of the roles above an annotation speaks of, also inside `Hyper | None` and in a string."""
     if isinstance(annotation, str):
         return next((role for name, role in _ROLES.items() if re.search(rf"\b{name}\b", annotation)), None)
@@ -93,7 +93,7 @@ class Record:
         dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
         cls.call_name = snake_case(cls.__name__)
         annotations = {field.name: field.type for field in dataclasses.fields(cast(Any, cls))}
-        cls.roles = {name: _role(annotation) for name, annotation in annotations.items()}
+        cls.roles = {name: role_of(annotation) for name, annotation in annotations.items()}
         cls.optional = frozenset(name for name, annotation in annotations.items() if _is_optional(annotation))
         cls.numeric = tuple(name for name, role in cls.roles.items() if role in _NUMERIC.values())
         if not is_leaf:
@@ -234,6 +234,11 @@ def maker(pair: optax.GradientTransformation) -> tuple[str, str]:
     return package, made_by if made_by.isidentifier() else "guest"
 
 
+def is_numeric(annotation: Any) -> bool:
+    """Whether an annotation speaks of a hyperparameter: a number, an array or a function of the step."""
+    return role_of(annotation) in _NUMERIC.values()
+
+
 def _range(role: Any) -> Range:
     return role.__metadata__[0]
 
@@ -325,6 +330,8 @@ def _key(value: Any) -> Hashable:
         array = np.asarray(value)
         return array.dtype.name, array.shape, array.tobytes()
     leaves, structure = jax.tree.flatten(value)
+    if structure == _LEAF and isinstance(value, Record):
+        return type(value), tuple(map(_key, value.fields().values()))
     if structure == _LEAF:
         return value
     return structure, tuple(map(_key, leaves))

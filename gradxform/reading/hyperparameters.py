@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core.engine import State
+from gradxform.core.guest import Guest
 from gradxform.core.hyperparameters import bound, hyperparameters
 from gradxform.core.record import Live, Record, show
 from gradxform.core.transform import Transform
@@ -43,6 +44,9 @@ def hyperparams(tx: Transform, state: State) -> dict[str, jax.Array]:
         for key, number in hyperparameters(bound(inner.stages, inner_state.live)):
             at_step = number(inner_state.count) if callable(number) else number
             values[".".join((*prefix, key))] = jnp.asarray(at_step)
+        for stage, node in inner.stages:
+            held = node.hyperparams(inner_state.stages[stage]) if isinstance(node, Guest) else {}
+            values |= {".".join((*prefix, stage, key)): value for key, value in held.items()}
     return values
 
 

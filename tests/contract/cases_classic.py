@@ -76,6 +76,7 @@ CLASSIC = [
     same("sgd", 0.1),
     same("sgd", warm_up, momentum=0.9, variant="momentum"),
     same("sgd", 0.1, momentum=0.9, nesterov=True, variant="nesterov"),
+    Case("sgd:live", lambda: gx.live(gx.sgd(0.1, 0.9)), optax=lambda: optax.sgd(0.1, 0.9)),
     same("adam", 0.1, eps_root=1e-8),
     same("adamw", warm_up, weight_decay=0.1, mask=MASK, eps_root=1e-8, needs_params=True),
     same("nadam", 0.1, eps_root=1e-8),

@@ -1,0 +1,201 @@
+"""inject_hyperparams: any factory's hyperparameters in the state."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from gradxform.core import checks
+from gradxform.core.engine import Stage
+from gradxform.core.guest import Guest
+from gradxform.core.hyperparameters import as_live
+from gradxform.core.precision import real_dtype
+from gradxform.core.record import Dtype, Hyper, Record, is_numeric, role_of, show, written_call
+from gradxform.core.transform import Transform
+
+
+class InjectHyperparamsState(NamedTuple):
+    """The state of a transform whose hyperparameters live in it, with the fields of optax's.
+
+    Attributes:
+      count: int32 of shape (): how many updates were done.
+      hyperparams: arrays of shape () by the arguments' names. A new value in the dict, or `gx.adjust`, changes one.
+      hyperparams_states: the names of those that follow a schedule, which writes over what is put in their places.
+      inner_state: the state of the transform that is made of them.
+    """
+
+    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]: optax's name; nobody counts in a state
+    hyperparams: dict[str, jax.Array]
+    hyperparams_states: dict[str, tuple[()]]
+    inner_state: Any
+
+
+class InjectHyperparams(Guest):
+    """A call of a factory whose numbers and schedules live in the state."""
+
+    function: Callable[..., Any]
+    static: dict[str, Any]
+    numbers: Hyper
+    dtype: Dtype | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in a chain."""
+        return "inject_hyperparams"
+
+    def parts(self) -> dict[str, Any]:
+        """The arguments of the factory by name."""
+        return {**self.static, **self.numbers}
+
+    def with_parts(self, **parts: Any) -> InjectHyperparams:
+        """The call with other arguments."""
+        return injected(self.function, {**self.parts(), **parts}, set(self.static), self.dtype)
+
+    @property
+    def schedules(self) -> dict[str, Any]:
+        """The hyperparameters that are functions of the step."""
+        return {name: value for name, value in self.numbers.items() if callable(value)}
+
+    def init(self, params: Any) -> InjectHyperparamsState:
+        """The first values, and the state of the transform that they make."""
+        dtype = self.dtype or real_dtype(*(leaf.dtype for leaf in jax.tree.leaves(params) if hasattr(leaf, "dtype")))
+        first = {name: value(0) if callable(value) else value for name, value in self.numbers.items()}
+        values = {name: jnp.array(checks.scalar(name, jnp.asarray(x)), dtype, copy=True) for name, x in first.items()}
+        return InjectHyperparamsState(
+            jnp.zeros((), jnp.int32), values, dict.fromkeys(self.schedules, ()), self._made(values).init(params)
+        )
+
+    def update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+        """One step of the transform that the values make."""
+        if sorted(state.hyperparams) != sorted(self.numbers):
+            raise ValueError(
+                f"inject_hyperparams: expected hyperparameters {sorted(self.numbers)} in the state, "
+                f"got {sorted(state.hyperparams)}"
+            )
+        values = self.hyperparams(state)
+        inner = optax.with_extra_args_support(self._made(values))
+        updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
+        count = jnp.asarray(optax.safe_increment(state.count))
+        return updates, state._replace(count=count, hyperparams=values, inner_state=inner_state)
+
+    def hyperparams(self, state: Any) -> dict[str, Any]:
+        """The values in the next update, schedules at the state's count."""
+        live = as_live(state.hyperparams)
+        at_step = {name: jnp.asarray(f(state.count), live[name].dtype) for name, f in self.schedules.items()}
+        return {**live, **at_step}
+
+    def _made(self, values: dict[str, Any]) -> Any:
+        return self.function(**self.static, **values)
+
+    def __repr__(self) -> str:
+        function = self.function
+        is_ours = getattr(function, "__module__", "").startswith(__name__.split(".")[0])
+        name = function.__name__ if is_ours else show(function)
+        return written_call(
+            f"inject_hyperparams({name})", [f"{name}={show(value)}" for name, value in self.parts().items()]
+        )
+
+
+def inject_hyperparams(
+    inner_factory: Callable[..., optax.GradientTransformation],
+    static_args: str | Iterable[str] = (),
+    hyperparam_dtype: Dtype | None = None,
+) -> Callable[..., Transform]:
+    """Makes a factory's numbers and schedules live in the state, where they can be read and changed.
+
+        tx = inject_hyperparams(adamw)(learning_rate=schedule, b1=0.9)
+        state.hyperparams["b1"] = 0.8,   or adjust(state, b1=0.8)
+
+    Each step makes the transform anew of the state's values, so any factory will do, of ours, of optax or your own. A
+    chain of ours needs it not: `live` does so for the hyperparameters of a transform that is there.
+
+    What is a hyperparameter is told by the factory's annotations: of ours the numbers and schedules, whether they are
+    given as floats or as integers, and never masks, dtypes and flags. Of other factories floats and arrays, and
+    functions where the annotation allows a float or says nothing.
+
+    Args:
+      inner_factory: what makes a transform of its arguments.
+      static_args: names of arguments that are no hyperparameters, whatever they look like.
+      hyperparam_dtype: what they are kept in. None: float32, or float64 if parameters are.
+
+    Returns:
+      A factory of the same arguments, whose transform's state has `hyperparams`.
+
+    Raises:
+      TypeError: an argument that the factory has not.
+      ValueError: in `update`, a name in `state.hyperparams` that no hyperparameter has.
+
+    optax: inject_hyperparams, which keeps them in the parameters' dtype, makes arrays of integers, takes every function
+    for a schedule and every name for one of its own. torch: `param_groups`.
+    """
+    static = {static_args} if isinstance(static_args, str) else set(static_args)
+    signature = inspect.signature(inner_factory)
+    if unknown := sorted(static - set(signature.parameters)):
+        raise ValueError(f"inject_hyperparams: static_args has {', '.join(unknown)}, which the factory has not")
+
+    @functools.wraps(inner_factory)
+    def make(*args: Any, **kwargs: Any) -> Transform:
+        call = signature.bind(*args, **kwargs)
+        call.apply_defaults()
+        guest = injected(inner_factory, by_name(signature, call.arguments), static, hyperparam_dtype)
+        # Made once at once, so that a wrong argument is an error here and not at the first step.
+        inner_factory(*call.args, **call.kwargs)
+        return Transform((Stage(guest.name, guest),))
+
+    # Pickle finds a function by its name, which here is that of the factory.
+    del make.__wrapped__
+    return make
+
+
+def by_name(signature: inspect.Signature, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Bound arguments by name, those of `**kwargs` among them. Raises TypeError for positional ones without a name."""
+    named: dict[str, Any] = {}
+    for name, value in arguments.items():
+        kind = signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL or kind is inspect.Parameter.POSITIONAL_ONLY:
+            if value:
+                raise TypeError(f"inject_hyperparams takes factories whose arguments have names; {name} has none")
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            named |= value
+        else:
+            named[name] = value
+    return named
+
+
+def injected(
+    function: Callable[..., Any], arguments: dict[str, Any], static: set[str], dtype: Dtype | None
+) -> InjectHyperparams:
+    """The guest of a call, its arguments parted in those that live in the state and the others."""
+    told = {name: parameter.annotation for name, parameter in inspect.signature(function).parameters.items()}
+    numbers = {
+        name: value
+        for name, value in arguments.items()
+        if name not in static and _is_hyperparameter(told.get(name, inspect.Parameter.empty), value)
+    }
+    rest = {name: value for name, value in arguments.items() if name not in numbers}
+    return InjectHyperparams(function, rest, numbers, dtype)
+
+
+def _is_hyperparameter(annotation: Any, value: Any) -> bool:
+    if value is None or isinstance(value, bool | tuple | list | dict | str):
+        return False
+    if role_of(annotation) is not None:
+        return is_numeric(annotation)
+    says_nothing = annotation is inspect.Parameter.empty
+    takes_floats = annotation is float or float in get_args(annotation) or "float" in str(annotation).split("[")[0]
+    if isinstance(value, Record):
+        return True
+    if callable(value):
+        return says_nothing or takes_floats
+    if isinstance(value, int):
+        return takes_floats
+    return isinstance(value, float) or (
+        isinstance(value, jax.Array | np.ndarray | np.generic) and jnp.issubdtype(value.dtype, jnp.floating)
+    )
