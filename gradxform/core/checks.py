@@ -196,8 +196,8 @@ def last_of_chain(rule: str, after: Sequence[str]) -> None:
     """Raises ValueError if a rule that returns a measurement has others after it."""
     if after:
         raise ValueError(
-            f"{rule} returns a measurement in the place of the updates, and must be the last of its chain, as a measure "
-            f"of monitor; got {after[0]} after it"
+            f"{rule} returns a measurement in the place of updates, and must be the last of its chain, for monitor; "
+            f"got {after[0]} after it"
         )
 
 

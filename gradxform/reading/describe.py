@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 
 from gradxform.core import checks
 from gradxform.core.engine import Stage, State, chosen_by
@@ -53,8 +55,11 @@ def describe(tx: Transform, params: Any = None, state: State | None = None) -> D
     shapes = None if params is None else _shapes(params)
     abstract = None if shapes is None else jax.eval_shape(tx.init, shapes)
     if state is not None:
+        # A live hyperparameter may have been written as a number.
+        state = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, float) else leaf, state)
         _check_state(tx, state, abstract)
-    seen = _Seen(shapes, abstract if state is None else state, state is not None)
+    has_numbers = state is not None and all(map(_has_number, jax.tree.leaves(state)))
+    seen = _Seen(shapes, abstract if state is None else state, has_numbers)
     described = list(_described(tx, seen, ()))
     return Description(
         call=repr(tx),
@@ -62,29 +67,33 @@ def describe(tx: Transform, params: Any = None, state: State | None = None) -> D
         groups=tuple(group for _, group in described if group is not None),
         params=None if shapes is None else _leaves(shapes),
         state_bytes=None if seen.state is None else memory.bytes_of(seen.state),
-        step=int(state.count) if state is not None and _is_known(state.count) else None,
+        step=int(state.count) if state is not None and has_numbers else None,
     )
 
 
 class _Seen(NamedTuple):
-    """What a transform sees: the shapes of parameters, and its part of the state, each if it is known."""
+    """What a transform sees: the shapes of parameters, and its part of the state, each if it is known.
+
+    The state's arrays have numbers if it was given, and not as mere shapes.
+    """
 
     params: Any
     state: Any
-    is_given: bool
+    has_numbers: bool
 
 
 def _described(tx: Transform, seen: _Seen, path: parts.Path) -> Iterator[tuple[Part, Group | None]]:
     """Each part of a transform; beside a transform within another the leaves that it sees."""
     yield Part(path, "transform", (), tuple(memory.own(tx.stages, seen.state)), _if_known(seen.params), None), None
-    now = _values_now(tx, seen.state) if seen.is_given else {}
+    now = _values_now(tx, seen.state) if seen.has_numbers else {}
     for name, node in tx.stages:
         record = None if seen.state is None else seen.state.stages[name]
         where = (*path, name)
         if isinstance(node, Rule):
             yield _rule(where, node, record, seen.params, now), None
         else:
-            yield _guest(where, node, record, seen.params), None
+            held = node.hyperparams(record) if seen.has_numbers else {}
+            yield _guest(where, node, record, seen.params, held), None
         yield from _within(node, record, seen, where)
 
 
@@ -92,7 +101,7 @@ def _rule(path: parts.Path, rule: Rule, record: Any, params: Any, now: Mapping[s
     name = path[-1]
     numbers = {key: _plain(value) for key, value in hyperparameters(((name, rule),))}
     settings = [Setting(key.removeprefix(f"{name}."), value, now.get(key)) for key, value in numbers.items()]
-    for field in dataclasses.fields(rule):  # pyright: ignore[reportArgumentType]: every record is a dataclass
+    for field in dataclasses.fields(rule):
         value = getattr(rule, field.name)
         if field.name not in rule.numeric and show(value) != show(field.default) and not _holds_transforms(value):
             settings.append(Setting(field.name, _plain(value), None))
@@ -104,9 +113,10 @@ def _rule(path: parts.Path, rule: Rule, record: Any, params: Any, now: Mapping[s
     return Part(path, "rule", tuple(settings), tuple(memory.of_rule(rule, record)), touched, decayed)
 
 
-def _guest(path: parts.Path, guest: Guest, record: Any, params: Any) -> Part:
-    given = {name: value for name, value in guest.parts().items() if not _holds_transforms(value)}
-    settings = tuple(Setting(name, _plain(value), None) for name, value in given.items())
+def _guest(path: parts.Path, guest: Guest, record: Any, params: Any, held: Mapping[str, Any]) -> Part:
+    given = {name: value for name, value in guest.parts().items() if value is not None and not _holds_transforms(value)}
+    now = {name: float(value) for name, value in held.items()}
+    settings = tuple(Setting(name, _plain(value), now.get(name)) for name, value in given.items())
     kept = () if record is None else tuple(memory.of_guest(record))
     return Part(path, "guest", settings, kept, _if_known(params), None)
 
@@ -120,14 +130,13 @@ def _within(node: Any, record: Any, seen: _Seen, path: parts.Path) -> Iterator[t
     parted = any(len(jax.tree.leaves(params)) < everything for params in received.values())
     for inner_path, pair in found:
         params = received.get(inner_path)
+        group = None
+        if parted and params is not None:
+            group = Group(inner_path, _leaves(params), memory.bytes_of(jax.eval_shape(pair.init, params)))
         if isinstance(pair, Transform):
-            inner = _Seen(params, states.get(inner_path), seen.is_given)
-            described = list(_described(pair, inner, inner_path))
-            state_bytes = 0 if inner.state is None else memory.bytes_of(inner.state)
+            described = list(_described(pair, _Seen(params, states.get(inner_path), seen.has_numbers), inner_path))
         else:
             described = [(Part(inner_path, "guest", (), (), _if_known(params), None), None)]
-            state_bytes = 0 if params is None else memory.bytes_of(jax.eval_shape(pair.init, params))
-        group = Group(inner_path, _leaves(params), state_bytes) if parted and params is not None else None
         (whole, _), *others = described
         yield whole, group
         yield from others
@@ -156,18 +165,17 @@ def _received(node: Any, params: Any, found: list[tuple[parts.Path, Any]], path:
 
 
 def _holds_transforms(value: Any) -> bool:
-    return isinstance(value, optax.GradientTransformation) or any(parts.transforms(value, (), optax.GradientTransformation))
+    return isinstance(value, optax.GradientTransformation) or any(
+        parts.transforms(value, (), optax.GradientTransformation)
+    )
 
 
 def _values_now(tx: Transform, state: State) -> dict[str, float]:
     """The values in the next update of what follows a schedule or lives in the state, as far as they are known."""
     changing = {key for key, value in hyperparameters(tx.stages) if callable(value) or isinstance(value, Live)}
-    known = {}
-    for key, value in hyperparameters(bound(tx.stages, state.live)):
-        if key in changing and _is_known(state.count):
-            at_step = value(state.count) if callable(value) else value
-            known.update({key: float(at_step)} if _is_known(at_step) else {})
-    return known
+    values = {key: value for key, value in hyperparameters(bound(tx.stages, state.live)) if key in changing}
+    at_step: dict[str, Any] = {key: value(state.count) if callable(value) else value for key, value in values.items()}
+    return {key: float(value) for key, value in at_step.items()}
 
 
 def _masks(rule: Rule, params: Any) -> tuple[list[bool], list[bool]]:
@@ -214,9 +222,9 @@ def _if_known(shapes: Any) -> Leaves | None:
     return None if shapes is None else _leaves(shapes)
 
 
-def _is_known(value: Any) -> bool:
-    """Whether an array has its number: not if it is traced, or a mere shape."""
-    return not isinstance(value, jax.core.Tracer | jax.ShapeDtypeStruct)
+def _has_number(leaf: Any) -> bool:
+    """Whether an array is more than a shape, as it is while a function is traced too."""
+    return not isinstance(leaf, Tracer | jax.ShapeDtypeStruct)
 
 
 def _plain(value: Any) -> float | int | bool | str | None:

@@ -121,8 +121,9 @@ class Description:
     @property
     def ratio(self) -> float | None:
         """The bytes of the state over those of the parameters; None where one is not known or there are none."""
-        known = self.state_bytes is not None and self.params is not None and self.params.bytes
-        return self.state_bytes / self.params.bytes if known else None
+        if self.state_bytes is None or self.params is None or not self.params.bytes:
+            return None
+        return self.state_bytes / self.params.bytes
 
     def to_dict(self) -> dict[str, Any]:
         """Dicts, lists, numbers, strings and None, which `json.dumps` takes."""

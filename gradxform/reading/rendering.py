@@ -66,7 +66,7 @@ def _rows(description: Description, wrapped: bool) -> Iterator[Row]:
             kept += lines
             sizes += [_size(each.bytes), *[""] * (len(lines) - 1)]
         # In HTML spaces at the front are lost, so this is one that stays.
-        yield [["\N{NO-BREAK SPACE}" * 2 * depth + _label(part)], settings, kept, sizes, _touched(part, description)]
+        yield [["\u00a0" * 2 * depth + _label(part)], settings, kept, sizes, _touched(part, description)]
 
 
 def _groups(description: Description) -> Iterator[Row]:
@@ -123,7 +123,7 @@ def _text_table(columns: Sequence[str], rows: list[Row], numbers: Sequence[int])
                 cell.rjust(width) if at in numbers else cell.ljust(width)
                 for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
             ]
-            lines.append(_GAP.join(aligned).replace("\N{NO-BREAK SPACE}", " ").rstrip())
+            lines.append(_GAP.join(aligned).replace("\u00a0", " ").rstrip())
     return "\n".join([lines[0], rule, *lines[1:]])
 
 

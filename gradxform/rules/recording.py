@@ -53,7 +53,8 @@ class RecordRatios(TreeRule):
 
         u = g;   ratio = |g| / |p|   over all leaves, or over the leaves of each group;   0 where |g| = 0
 
-    It belongs behind the learning rate, where the updates are what is added to the parameters; 1e-3 is a usual ratio.
+    It belongs behind the learning rate, where the updates are what is added to the parameters. A CPU then has to write
+    them down to measure them; at the front of a chain a norm is a pass over what is there.
 
     Args:
       groups: as in `record_norms`.

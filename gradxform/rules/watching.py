@@ -131,7 +131,7 @@ class MeasureWithEma(TreeRule):
     debias: bool = True
     accumulator_dtype: Dtype | None = None
 
-    mean = Slot(measure="first")
+    accumulator = Slot(measure="first")
     is_measure = True
 
     def first(self, params):
@@ -148,9 +148,10 @@ class MeasureWithEma(TreeRule):
         return jax.tree.map(zeros, jax.eval_shape(self.measure, params))
 
     def update(self, updates, slots, tree):
-        mean = tree.map(lambda m, x: ema(m, jnp.asarray(x, m.dtype), self.decay), slots.mean, self.measure(updates))
+        measured = self.measure(updates)
+        mean = tree.map(lambda m, x: ema(m, jnp.asarray(x, m.dtype), self.decay), slots.accumulator, measured)
         seen = tree.map(lambda m: debias(m, self.decay, tree.step), mean) if self.debias else mean
-        return seen, slots._replace(mean=mean)
+        return seen, slots._replace(accumulator=mean)
 
 
 snapshot = transform(Snapshot)

@@ -25,7 +25,11 @@ WATCHING = [
         reference=unchanged,
     ),
     Case("record_norms", gx.record_norms, reference=unchanged),
-    Case("record_norms:groups", lambda: gx.record_norms({"weights": gx.not_biases_or_norms()}, ord=np.inf), reference=unchanged),
+    Case(
+        "record_norms:groups",
+        lambda: gx.record_norms({"weights": gx.not_biases_or_norms()}, ord=np.inf),
+        reference=unchanged,
+    ),
     Case("record_ratios", gx.record_ratios, reference=unchanged, needs_params=True),
     Case(
         "record_ratios:groups",
