@@ -180,8 +180,15 @@ from gradxform.rules.scaling import (
     set_to_zero as set_to_zero,
 )
 
-# Weight decay, and which parameters decay.
-from gradxform.masks import not_biases_or_norms as not_biases_or_norms
+# Which parameters a transform sees, and which decay: masks and labels by rule.
+from gradxform.masks import (
+    by_ndim as by_ndim,
+    by_path as by_path,
+    labels as labels,
+    not_biases_or_norms as not_biases_or_norms,
+)
+
+# Weight decay.
 from gradxform.rules.decay import add_decayed_weights as add_decayed_weights
 
 # Clipping.
@@ -247,14 +254,20 @@ from gradxform.wrappers.borrowed import (
 
 # Hyperparameters in the state of any factory's transform.
 from gradxform.wrappers.inject import (
-    InjectHyperparamsState as InjectHyperparamsState,
+    InjectStatefulHyperparamsState as InjectStatefulHyperparamsState,
     inject_hyperparams as inject_hyperparams,
 )
 
 # Many at once.
 from gradxform.explore.sweep import Sweep as Sweep, sweep as sweep
 
-# Reading a transform and its state.
+# Reading a transform and its state, and saving a transform.
+from gradxform.reading.config import (
+    from_dict as from_dict,
+    from_json as from_json,
+    to_dict as to_dict,
+    to_json as to_json,
+)
 from gradxform.reading.describe import describe as describe
 from gradxform.reading.description import Description as Description
 from gradxform.reading.hyperparameters import (

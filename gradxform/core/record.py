@@ -34,6 +34,8 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
+from gradxform.core.registry import register, register_class
+
 P = ParamSpec("P")
 T = TypeVar("T", covariant=True)
 
@@ -134,6 +136,10 @@ class Record:
         """A record with other parts, checked as when it is made."""
         return type(self)(**{**self.fields(), **parts})
 
+    def saved(self) -> tuple[Any, dict[str, Any]]:
+        """By what it is registered, and the arguments by name with which a file makes it anew."""
+        return type(self), self.fields()
+
     def __repr__(self) -> str:
         shown = []
         for field in dataclasses.fields(cast(Any, self)):
@@ -181,6 +187,7 @@ def factory(record: Callable[P, Any], make: Callable[[Any], T], returns: type[An
     made.__signature__ = inspect.signature(cls).replace(return_annotation=returns)
     # Where a decorator gave the class's name to this function, pickle looks here for the class and for its state's.
     made.record, made.State = cls, getattr(cls, "State", None)
+    register_class(cls, cls.call_name)
     return made
 
 
@@ -333,7 +340,7 @@ def _key(value: Any) -> Hashable:
     if structure == _LEAF and isinstance(value, Record):
         return type(value), tuple(map(_key, value.fields().values()))
     if structure == _LEAF:
-        return value
+        return "nan" if isinstance(value, float) and value != value else value
     return structure, tuple(map(_key, leaves))
 
 
@@ -368,6 +375,9 @@ class Live(Record):
         """Raises TypeError for a schedule."""
         if isinstance(self.value, Record):
             raise TypeError(f"Live: value must be a number or an array; got {show(self.value)}")
+
+
+register(Live, Live.__name__, Live)
 
 
 class Function(Record):

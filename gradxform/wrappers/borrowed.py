@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from types import NoneType
 from typing import Any, ParamSpec
 
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ import optax.contrib
 from gradxform.core.engine import Stage
 from gradxform.core.guest import Guest
 from gradxform.core.record import show, written_call
+from gradxform.core.registry import register
 from gradxform.core.transform import Transform
 
 P = ParamSpec("P")
@@ -31,6 +33,13 @@ class Borrowed(Guest):
     function: Callable[..., Any]
     arguments: dict[str, Any]
 
+    def __post_init__(self) -> None:
+        """Leaves out what is at its default, so that two calls that do the same are equal."""
+        parameters = inspect.signature(self.function).parameters
+        given = {name: value for name, value in self.arguments.items() if not _is(parameters[name].default, value)}
+        object.__setattr__(self, "arguments", given)
+        super().__post_init__()
+
     def parts(self) -> dict[str, Any]:
         """The arguments by name."""
         return self.arguments
@@ -38,6 +47,18 @@ class Borrowed(Guest):
     def with_parts(self, **parts: Any) -> Borrowed:
         """The call with other arguments."""
         return Borrowed(self.function, {**self.arguments, **parts})
+
+    def saved(self) -> tuple[Any, dict[str, Any]]:
+        """All arguments, so that optax may change a default; but not a default that is a transform of optax's."""
+        bound = inspect.signature(self.function).bind_partial()
+        bound.arguments.update(self.arguments)
+        bound.apply_defaults()
+        told = {
+            name: value
+            for name, value in bound.arguments.items()
+            if name in self.arguments or not isinstance(value, optax.GradientTransformation)
+        }
+        return self.function, told
 
     @property
     def pair(self) -> optax.GradientTransformation:
@@ -61,6 +82,12 @@ class Borrowed(Guest):
         return written_call(self.name, list(_written(signature, self.arguments)))
 
 
+def _is(default: Any, value: Any) -> bool:
+    # Text tells 1 from True and from 1.0; of functions and of optax's pairs it does not tell enough.
+    is_told = isinstance(default, bool | int | float | str | NoneType) or type(default) is tuple
+    return value is default or (is_told and show(value) == show(default))
+
+
 def _written(signature: inspect.Signature, arguments: dict[str, Any]) -> Any:
     for name, value in arguments.items():
         kind = signature.parameters[name].kind
@@ -76,12 +103,18 @@ def borrow(function: Callable[P, Any]) -> Callable[P, Transform]:
     """optax's function, making a Transform."""
 
     @functools.wraps(function)
-    def make(*args: P.args, **kwargs: P.kwargs) -> Transform:
-        bound = inspect.signature(function).bind(*args, **kwargs)
-        guest = Borrowed(function, dict(bound.arguments))
+    def call(**arguments: Any) -> Borrowed:
+        guest = Borrowed(function, arguments)
         # Made at once, so that a wrong argument is an error here and not at the first step.
         _ = guest.pair
+        return guest
+
+    @functools.wraps(function)
+    def make(*args: P.args, **kwargs: P.kwargs) -> Transform:
+        guest = call(**inspect.signature(function).bind(*args, **kwargs).arguments)
         return Transform((Stage(guest.name, guest),))
+
+    register(function, function.__name__, call)
 
     # By this name pickle finds it.
     make.__module__ = __name__

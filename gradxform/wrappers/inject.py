@@ -18,10 +18,11 @@ from gradxform.core.guest import Guest
 from gradxform.core.hyperparameters import as_live
 from gradxform.core.precision import real_dtype
 from gradxform.core.record import Dtype, Hyper, Record, is_numeric, role_of, show, written_call
+from gradxform.core.registry import register
 from gradxform.core.transform import Transform
 
 
-class InjectHyperparamsState(NamedTuple):
+class InjectStatefulHyperparamsState(NamedTuple):
     """The state of a transform whose hyperparameters live in it, with the fields of optax's.
 
     Attributes:
@@ -63,12 +64,12 @@ class InjectHyperparams(Guest):
         """The hyperparameters that are functions of the step."""
         return {name: value for name, value in self.numbers.items() if callable(value)}
 
-    def init(self, params: Any) -> InjectHyperparamsState:
+    def init(self, params: Any) -> InjectStatefulHyperparamsState:
         """The first values, and the state of the transform that they make."""
         dtype = self.dtype or real_dtype(*(leaf.dtype for leaf in jax.tree.leaves(params) if hasattr(leaf, "dtype")))
         first = {name: value(0) if callable(value) else value for name, value in self.numbers.items()}
         values = {name: jnp.array(checks.scalar(name, jnp.asarray(x)), dtype, copy=True) for name, x in first.items()}
-        return InjectHyperparamsState(
+        return InjectStatefulHyperparamsState(
             jnp.zeros((), jnp.int32), values, dict.fromkeys(self.schedules, ()), self._made(values).init(params)
         )
 
@@ -101,6 +102,16 @@ class InjectHyperparams(Guest):
         return written_call(
             f"inject_hyperparams({name})", [f"{name}={show(value)}" for name, value in self.parts().items()]
         )
+
+
+def _from_file(function: Callable[..., Any], static: Any, numbers: Any, dtype: Any = None) -> InjectHyperparams:
+    """The guest that a file tells of, which chooses what is called with which arguments."""
+    if getattr(function, "__module__", "").split(".")[0] not in (__name__.split(".")[0], optax.__name__):
+        raise ValueError(f"inject_hyperparams: from a file only factories of gradxform and optax; got {show(function)}")
+    return InjectHyperparams(function, static, numbers, dtype)
+
+
+register(InjectHyperparams, InjectHyperparams.call_name, _from_file)
 
 
 def inject_hyperparams(

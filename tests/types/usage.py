@@ -54,3 +54,7 @@ assert_type(Double(times=2), gx.Transform)
 
 assert_type(gx.cosine_decay_schedule(1e-3, decay_steps=10)(3), jax.Array)
 gx.cosine_decay_schedule(1e-3, decay=10)  # pyright: ignore[reportCallIssue]: no such field
+
+tx = gx.masked(gx.adam(1e-3), gx.by_ndim(at_least=2) & ~gx.by_path("*/embedding"))
+gx.partition({"a": tx}, gx.labels({"*/bias": "a", gx.by_ndim(2): "a"}))
+assert_type(gx.from_json(gx.to_json(tx)), gx.Transform)
