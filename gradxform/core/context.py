@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gradxform.core import reductions
+from gradxform.core import checks, reductions
 from gradxform.core.precision import fitting, real_dtype
 from gradxform.core.record import show
 from gradxform.maths import Axis, norm_along
@@ -162,9 +162,19 @@ class Tree(Context):
         keys = [reductions.own_key(key, index, leaf) for index, leaf in enumerate(leaves)]
         return structure.unflatten([draw(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)])
 
+    def chosen(self, mask: Any, tree: Any) -> list[jax.Array]:
+        """The leaves of a tree of which a mask says True: a prefix of the tree, or a function of it that returns one.
+
+        ValueError or TypeError for a mask that does not fit.
+        """
+        leaves, structure = jax.tree.flatten(tree)
+        chosen = checks.mask(self._rule, mask(tree) if callable(mask) else mask, tree, structure)
+        return [leaf for leaf, is_chosen in zip(leaves, chosen, strict=True) if is_chosen]
+
     def inner(self, transform: Any, updates: Any, state: Any) -> tuple[Any, Any]:
-        """One step of a transform that the rule holds, with the parameters and all extra arguments."""
-        return optax.with_extra_args_support(transform).update(updates, state, self.params, **self._given)
+        """One step of a transform that the rule holds, with the parameters, if there are, and all extra arguments."""
+        params = None if self._params is None else self.params
+        return optax.with_extra_args_support(transform).update(updates, state, params, **self._given)
 
     def map(self, function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
         """`function` of each leaf and of the leaves of `rest` in its place."""

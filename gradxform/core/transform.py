@@ -32,10 +32,12 @@ class Transform(optax.GradientTransformationExtraArgs):
     stages: Stages
 
     def __new__(cls, stages: Stages) -> Self:
-        """The transform of a row of stages. ValueError if one must be the first and is not."""
+        """The transform of a row of stages. ValueError if one must be the first or the last and is not."""
         for index, stage in enumerate(stages):
             if isinstance(stage.node, Rule) and stage.node.per_example:
                 checks.first_of_chain(stage.node.call_name, [before.name for before in stages[:index]])
+            if isinstance(stage.node, Rule) and stage.node.is_measure:
+                checks.last_of_chain(stage.node.call_name, [after.name for after in stages[index + 1 :]])
         self = tuple.__new__(cls, (partial(engine.init, stages), partial(engine.update, stages)))
         self.stages = stages
         return self
