@@ -132,11 +132,25 @@ from gradxform.rules.sign import scale_by_lion as scale_by_lion, scale_by_rprop 
 # Shaping updates, and noise.
 from gradxform.rules.clipping import normalize_by_update_norm as normalize_by_update_norm
 from gradxform.rules.noise import add_noise as add_noise
-from gradxform.rules.watching import snapshot as snapshot
 from gradxform.rules.shaping import (
     apply_every as apply_every,
     centralize as centralize,
     keep_params_nonnegative as keep_params_nonnegative,
+)
+
+# Changing nothing, and reporting.
+from gradxform.rules.recording import (
+    count_nonfinite as count_nonfinite,
+    record_clipping as record_clipping,
+    record_leaf_norms as record_leaf_norms,
+    record_leaf_ratios as record_leaf_ratios,
+    record_norms as record_norms,
+    record_ratios as record_ratios,
+)
+from gradxform.rules.watching import (
+    measure_with_ema as measure_with_ema,
+    monitor as monitor,
+    snapshot as snapshot,
 )
 
 # Adam's relatives.
@@ -268,6 +282,8 @@ from gradxform.reading.config import (
     to_dict as to_dict,
     to_json as to_json,
 )
+from gradxform.reading.describe import describe as describe
+from gradxform.reading.description import Description as Description
 from gradxform.reading.hyperparameters import (
     adjust as adjust,
     hyperparams as hyperparams,
@@ -275,6 +291,12 @@ from gradxform.reading.hyperparameters import (
     replace as replace,
 )
 from gradxform.reading.metrics import metrics as metrics
+
+# Taking over a state: of another chain, of optax, of torch.
+from gradxform.reading.from_optax import from_optax as from_optax
+from gradxform.reading.from_torch import from_torch as from_torch
+from gradxform.reading.migration import migrate as migrate
+from gradxform.reading.takeover import MigrationReport as MigrationReport
 
 # A type checker would take it that every name is there.
 if not TYPE_CHECKING:

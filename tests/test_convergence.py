@@ -244,7 +244,7 @@ PARTS += (
     "snapshot",
     "trace",
 )
-PARTS += ("velocity", "zero_nans")
+PARTS += ("velocity", "zero_nans", "count_nonfinite", "measure_with_ema", "monitor", "record_")
 
 
 @functools.cache

@@ -30,6 +30,12 @@ def test_the_chain_prints_as_shown(capsys):
     assert capsys.readouterr().out == shown
 
 
+def test_the_description_prints_as_shown(capsys):
+    ((at, block),) = [(at, block) for at, (_, block) in enumerate(BLOCKS) if "print(gx.describe(" in block]
+    exec(block, {})
+    assert capsys.readouterr().out == BLOCKS[at + 1][1]
+
+
 def test_the_targets_of_the_readme_exist():
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"make (\w+)", README))

@@ -96,6 +96,16 @@ def test_an_integer_or_a_function_among_the_parameters(leaf, words):
         gx.adam(0.1).init({"layer": {"w": jnp.ones(3), "odd": leaf}})
 
 
+def test_monitor_has_one_structure_from_init_on():
+    params = {"a": jnp.ones(3, jnp.bfloat16)}
+    measures = {"norm": optax.tree.norm, "share": gx.measure_with_ema(lambda tree: optax.tree.norm(tree) > 1, 0.9)}
+    tx = gx.chain(gx.monitor(measures), gx.adam(0.1))
+    state = final(tx, params, params, 5)
+    assert jax.tree.map(jax.typeof, state) == jax.tree.map(jax.typeof, tx.init(params))
+    np.testing.assert_allclose(optax.tree.get(state, "norm"), 3**0.5, rtol=1e-6)
+    np.testing.assert_allclose(optax.tree.get(state, "share"), 1, rtol=1e-6)
+
+
 def test_repr_equality_pickle():
     one, other = (gx.adamw(gx.cosine_decay_schedule(1e-3, 10)) for _ in range(2))
     assert repr(one) == repr(other)

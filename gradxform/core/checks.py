@@ -149,6 +149,12 @@ def scalar(what: str, value: jax.Array) -> jax.Array:
     return value
 
 
+def norm_order(rule: str, ord: float) -> None:
+    """Raises ValueError for an order of which no norm is."""
+    if not ord >= 1:
+        raise ValueError(f"{rule}: ord must be at least 1, or infinity; got {ord!r}")
+
+
 def mask(rule: str, mask: Any, tree: Any, structure: Any) -> list[bool]:
     """A rule's mask as one bool a leaf. Raises unless it is a prefix of the tree and its leaves are bools."""
     try:
@@ -186,6 +192,15 @@ def first_of_chain(rule: str, before: Sequence[str]) -> None:
         )
 
 
+def last_of_chain(rule: str, after: Sequence[str]) -> None:
+    """Raises ValueError if a rule that returns a measurement has others after it."""
+    if after:
+        raise ValueError(
+            f"{rule} returns a measurement in the place of updates, and must be the last of its chain, for monitor; "
+            f"got {after[0]} after it"
+        )
+
+
 def tree_result(rule: str, updates: Any, came: Any) -> None:
     """Raises unless a tree rule returned updates of the structure, shapes and kinds that came."""
     same_structure(rule, updates, came, "the updates that came")
@@ -200,6 +215,15 @@ def slot_shape(rule: str, name: str, value: Any, kept: jax.Array) -> None:
         chex.assert_shape(value, kept.shape)
     except AssertionError:
         raise ValueError(f"{rule}: slot {name} is kept with shape {kept.shape}, got {jnp.shape(value)}") from None
+
+
+def state_kind(rule: str, name: str, value: Any, kept: jax.Array) -> None:
+    """Raises TypeError if a transform within a rule made floating-point numbers of what began as something else."""
+    if is_inexact(jnp.asarray(value)) and not is_inexact(kept):
+        raise TypeError(
+            f"{rule}: {name} began with {kept.dtype} and became {jnp.asarray(value).dtype} in a step; a state has one "
+            "dtype for ever"
+        )
 
 
 def state_of(names: Sequence[str], state: Any, state_type: type) -> None:

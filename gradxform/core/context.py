@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from gradxform.core import reductions
+from gradxform.core import checks, reductions
 from gradxform.core.placement import Axes, Cut, spread_axes, whole_shape
 from gradxform.core.precision import fitting, real_dtype
 from gradxform.core.record import show
@@ -144,6 +144,17 @@ class Tree(Context):
         """The norm of order `ord` of all leaves together, of shape ()."""
         return reductions.norm(jax.tree.leaves(tree), self._axes(tree), ord)
 
+    def norm_of(self, mask: Any, tree: Any, ord: float = 2) -> jax.Array:
+        """The norm of those leaves of which a mask says True: a prefix of the tree, or a function that returns one.
+
+        ValueError or TypeError for a mask that does not fit.
+        """
+        leaves, structure = jax.tree.flatten(tree)
+        chosen = checks.mask(self._rule, mask(tree) if callable(mask) else mask, tree, structure)
+        axes = self._axes(tree)
+        kept = [i for i, is_chosen in enumerate(chosen) if is_chosen]
+        return reductions.norm([leaves[i] for i in kept], [axes[i] for i in kept], ord)
+
     def distance(self, left: Any, right: Any) -> jax.Array:
         """The L2 norm of the difference of two trees, all leaves together, of shape ()."""
         return reductions.distance(jax.tree.leaves(left), jax.tree.leaves(right), self._axes(left, right))
@@ -189,8 +200,9 @@ class Tree(Context):
         return structure.unflatten([draw(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)])
 
     def inner(self, transform: Any, updates: Any, state: Any) -> tuple[Any, Any]:
-        """One step of a transform that the rule holds, with the parameters and all extra arguments."""
-        return optax.with_extra_args_support(transform).update(updates, state, self.params, **self._given)
+        """One step of a transform that the rule holds, with the parameters, if there are, and all extra arguments."""
+        params = None if self._params is None else self.params
+        return optax.with_extra_args_support(transform).update(updates, state, params, **self._given)
 
     def _axes(self, *trees: Any) -> list[Axes]:
         """The mesh axes over which each leaf of a tree, or of one of several alike, is spread."""

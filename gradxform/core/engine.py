@@ -129,7 +129,10 @@ def _update(
                 new = [record]
         records.update(zip((stage.name for stage in run), new, strict=True))
     updates = updates if factor is None else _scale(updates, factor)
-    return _cast_like(updates, came), State(step.number, records, as_live(state.live))
+    measured = bool(stages) and isinstance(stages[-1].node, Rule) and stages[-1].node.is_measure
+    # A measurement keeps its own dtype, also where its structure is that of the updates.
+    left = updates if measured else _cast_like(updates, came)
+    return left, State(step.number, records, as_live(state.live))
 
 
 def _runs(stages: Stages) -> Iterator[Stages]:
@@ -145,7 +148,7 @@ def _first_record(node: Any, params: Any, placement: Placement | None) -> Any:
     cuts = _cuts(placement, "parameters", params)
     if isinstance(node, TreeRule):
         return first_tree_record(node, params, cuts)
-    return first_leaf_records(node, params, _chosen(node, Mask, params), cuts)
+    return first_leaf_records(node, params, chosen_by(node, Mask, params), cuts)
 
 
 def _cuts(placement: Placement | None, what: str, tree: Any) -> Sequence[Cut | None]:
@@ -186,7 +189,7 @@ def _advance_tree(rule: TreeRule, updates: Any, old: Any, step: Step) -> tuple[A
     extra = {name: _as_real(value, real) for name, value in _extras(rule, step.extra).items()}
     updates = jax.tree.map(fit, updates)
     slots = with_step_keys(rule, jax.tree.map(fit, old))
-    decays = jax.tree.unflatten(jax.tree.structure(updates), _chosen(rule, DecayMask, updates))
+    decays = jax.tree.unflatten(jax.tree.structure(updates), chosen_by(rule, DecayMask, updates))
     tree = Tree(rule.call_name, step.number, extra, step.params, step.extra, dtypes, decays, step.cuts)
     factor = None
     with jax.named_scope(rule.call_name), mixing(*jax.tree.leaves(updates)):
@@ -196,15 +199,16 @@ def _advance_tree(rule: TreeRule, updates: Any, old: Any, step: Step) -> tuple[A
         else:
             came = updates
             updates, new = checks.pair(rule.call_name, "updates", bound.update(updates, slots, tree), rule.State)
-            checks.tree_result(rule.call_name, updates, _one_example(came) if rule.per_example else came)
+            if not rule.is_measure:
+                checks.tree_result(rule.call_name, updates, _one_example(came) if rule.per_example else came)
     return updates, factor, with_next_keys(rule, as_kept(rule, new, old), old)
 
 
 def _choices(rule: LeafRule, tree: Any) -> list[Chosen]:
-    return list(map(Chosen, _chosen(rule, Mask, tree), _chosen(rule, DecayMask, tree)))
+    return list(map(Chosen, chosen_by(rule, Mask, tree), chosen_by(rule, DecayMask, tree)))
 
 
-def _chosen(rule: Rule, kind: Any, tree: Any) -> list[bool]:
+def chosen_by(rule: Rule, kind: Any, tree: Any) -> list[bool]:
     """For each leaf, what the rule's mask of a kind says of it; True if it has none."""
     leaves, structure = jax.tree.flatten(tree)
     masks = [getattr(rule, name) for name, role in rule.roles.items() if role is kind]

@@ -34,6 +34,8 @@ class Slot:
         scalar.
       signed: False promises that no value is negative; such a slot is real for complex parameters.
       copy: whether it begins as a copy of the parameter, in place of `init`.
+      measure: the name of a method or field of a TreeRule, a function of the parameters that returns what is there
+        before the first step, in place of all else: any pytree of arrays.
     """
 
     init: float | str = 0.0
@@ -42,6 +44,7 @@ class Slot:
     signed: bool = True
     copy: bool = False
     length: str | None = dataclasses.field(default=None, kw_only=True)
+    measure: str | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.length is not None and self.axes != ():
@@ -50,7 +53,7 @@ class Slot:
     @property
     def is_like_param(self) -> bool:
         """Whether it has the parameter's shape for every leaf."""
-        return self.axes is None
+        return self.axes is None and self.measure is None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +66,15 @@ class Metric:
         parameters are float64.
       measure: the name of a method or field of a TreeRule, a function of the parameters that returns what is there
         before the first step, in place of `init` and `dtype`: any pytree of arrays.
+      named: whether what is measured is a dict whose keys are the names of metrics, in place of this one's.
+      each: the name of a field of a TreeRule that holds a dict, or None: a scalar for each of its keys.
     """
 
     init: float = 0.0
     dtype: Any = None
     measure: str | None = None
+    named: bool = dataclasses.field(default=False, kw_only=True)
+    each: str | None = dataclasses.field(default=None, kw_only=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +100,8 @@ class Inner:
     """The state of a transform, ours or optax's, that a TreeRule holds in a field and calls with `tree.inner`.
 
     Args:
-      field: the name of the field that holds the transform.
+      field: the name of the field that holds the transform, or a dict with transforms among its values. Of a dict the
+        state is one too: that of the transform under `name` is under `name_state`.
     """
 
     field: str
@@ -104,7 +112,8 @@ class Rule(Record):
 
     `real_only` refuses complex leaves, `any_dtype` lets integers and the like through. `per_example` is for a TreeRule
     that stands first in its chain: its updates come with one more axis in front, that of the examples of a batch, and
-    leave without it.
+    leave without it. `is_measure` is for a TreeRule whose result is no update but a measurement, any pytree of arrays,
+    as `monitor` takes them; it stands last in its chain.
     """
 
     slots: ClassVar[dict[str, Slot]]
@@ -116,6 +125,7 @@ class Rule(Record):
     real_only: ClassVar[bool] = False
     any_dtype: ClassVar[bool] = False
     per_example: ClassVar[bool] = False
+    is_measure: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -131,13 +141,16 @@ class Rule(Record):
         cls.inners = {name: value for name, value in declared.items() if isinstance(value, Inner)}
         if cls.inners and not issubclass(cls, TreeRule):
             raise TypeError(f"{cls.__name__}: only a TreeRule has a transform within")
+        measured = any(declared.measure for declared in (*cls.slots.values(), *cls.metrics.values()))
+        if (cls.is_measure or measured) and not issubclass(cls, TreeRule):
+            raise TypeError(f"{cls.__name__}: only a TreeRule measures")
         if cls.per_example and (not issubclass(cls, TreeRule) or issubclass(cls, TreeScaleRule)):
             raise TypeError(f"{cls.__name__}: only a TreeRule with an update takes per-example gradients")
         names = (*cls.slots, *cls.keys, *cls.inners, *cls.metrics)
         cls.State = cast(Any, namedtuple(f"{cls.__name__}State", names))
         # Pickle finds a class by its qualified name: here, beside the rule.
         cls.State.__qualname__, cls.State.__module__ = f"{cls.__qualname__}.State", cls.__module__
-        cls.State.metrics = tuple(cls.metrics)
+        cls.State.metrics, cls.State.inners = cls.metrics, tuple(cls.inners)
 
 
 class LeafRule(Rule):

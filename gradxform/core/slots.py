@@ -41,18 +41,17 @@ def first_tree_record(rule: TreeRule, params: Any, cuts: Sequence[Cut | None]) -
     leaves, structure = jax.tree.flatten(params)
     values = {}
     for name, slot in rule.slots.items():
-        if slot.axes == ():
+        if slot.measure is not None:
+            values[name] = _measured(getattr(rule, slot.measure), params)
+        elif slot.axes == ():
             values[name] = _first(rule, slot, jnp.zeros((), real_dtype(*(leaf.dtype for leaf in leaves))), None)
         else:
             values[name] = structure.unflatten(
                 _first(rule, slot, leaf, cut, partial(checks.path_of, params, i))
                 for i, (leaf, cut) in enumerate(zip(leaves, cuts, strict=True))
             )
-    metrics = {
-        name: _scalar(metric, *leaves) if metric.measure is None else _measured(getattr(rule, metric.measure), params)
-        for name, metric in rule.metrics.items()
-    }
-    within = {name: getattr(rule, inner.field).init(params) for name, inner in rule.inners.items()}
+    metrics = {name: _first_metric(rule, metric, params) for name, metric in rule.metrics.items()}
+    within = {name: _first_within(getattr(rule, inner.field), params) for name, inner in rule.inners.items()}
     return rule.State(**values, **_first_keys(rule), **within, **metrics)
 
 
@@ -107,6 +106,8 @@ def as_kept(rule: Rule, new: Any, old: Any) -> Any:
 
     def keep(name: str, value: Any, kept: jax.Array) -> jax.Array:
         checks.slot_shape(rule.call_name, name, value, kept)
+        if name in rule.inners:
+            checks.state_kind(rule.call_name, name, value, kept)
         return lax.convert_element_type(value, kept.dtype)
 
     values = {
@@ -181,12 +182,29 @@ def _scalar(metric: Metric, *leaves: Any) -> jax.Array:
     return jnp.full((), metric.init, dtype)
 
 
+def _first_metric(rule: TreeRule, metric: Metric, params: Any) -> Any:
+    """What a metric of a tree rule begins with: a scalar, one for each key of a dict, or what is measured."""
+    if metric.measure is not None:
+        return _measured(getattr(rule, metric.measure), params)
+    keys = None if metric.each is None else getattr(rule, metric.each)
+    leaves = jax.tree.leaves(params)
+    return _scalar(metric, *leaves) if keys is None else {key: _scalar(metric, *leaves) for key in keys}
+
+
 def _measured(measure: Callable[[Any], Any], params: Any) -> Any:
     """What a function of the parameters returns, in arrays of their own, which a step may donate."""
     widened = jax.tree.map(lambda leaf: fitting(leaf.dtype)(leaf), params)
     with mixing(*jax.tree.leaves(params)):
         measured = measure(widened)
     return jax.tree.map(lambda value: jnp.array(value, jnp.result_type(value), copy=True), measured)
+
+
+def _first_within(held: Any, params: Any) -> Any:
+    """The first state of a transform, or of those among the values of a dict, by their names."""
+    if not isinstance(held, dict):
+        return held.init(params)
+    transforms = {name: tx for name, tx in held.items() if isinstance(tx, optax.GradientTransformation)}
+    return {f"{name}_state": tx.init(params) for name, tx in transforms.items()}
 
 
 def _seed(rule: Rule, name: str) -> jax.Array:

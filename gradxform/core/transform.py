@@ -38,11 +38,13 @@ class Transform(optax.GradientTransformationExtraArgs):
     def __new__(cls, stages: Stages, placement: Placement | None = None) -> Self:
         """The transform of a row of stages, and of what is told of where the parameters lie.
 
-        ValueError if a stage must be the first and is not.
+        ValueError if a stage must be the first or the last and is not.
         """
         for index, stage in enumerate(stages):
             if isinstance(stage.node, Rule) and stage.node.per_example:
                 checks.first_of_chain(stage.node.call_name, [before.name for before in stages[:index]])
+            if isinstance(stage.node, Rule) and stage.node.is_measure:
+                checks.last_of_chain(stage.node.call_name, [after.name for after in stages[index + 1 :]])
         pair = partial(engine.init, stages, placement), partial(engine.update, stages, placement)
         self = tuple.__new__(cls, pair)
         self.stages, self.placement = stages, placement

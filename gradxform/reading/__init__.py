@@ -1,1 +1,1 @@
-"""What a transform and its state have to tell: metrics, hyperparameters."""
+"""What a transform and its state have to tell: metrics, hyperparameters, memory."""

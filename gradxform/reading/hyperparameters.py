@@ -40,7 +40,7 @@ def hyperparams(tx: Transform, state: State) -> dict[str, jax.Array]:
             f"hyperparams takes a gradxform transform and its state, got {type(tx).__name__} and {type(state).__name__}"
         )
     values = {}
-    for prefix, inner, inner_state in _with_states(tx, state):
+    for prefix, inner, inner_state in parts.with_states(tx, state):
         for key, number in hyperparameters(bound(inner.stages, inner_state.live)):
             at_step = number(inner_state.count) if callable(number) else number
             values[".".join((*prefix, key))] = jnp.asarray(at_step)
@@ -134,7 +134,7 @@ def adjust(state: Tree, changes: Mapping[str, Any] | None = None, /, **values: A
     scheduled: list[str] = []
 
     def look(path: parts.Path, holder: Any) -> Any:
-        values = holder.live if _is_state(holder) else holder.hyperparams
+        values = holder.live if parts.is_state(holder) else holder.hyperparams
         names = {key: ".".join((*path, key)) for key in values}
         scheduled.extend(names[key] for key in getattr(holder, "hyperparams_states", {}) if key in names)
         held.update({name: values[key] for key, name in names.items()})
@@ -148,19 +148,6 @@ def adjust(state: Tree, changes: Mapping[str, Any] | None = None, /, **values: A
             raise ValueError(f"adjust: {whole} follows a schedule, which would write over it")
         new[whole] = _like(f"adjust: {whole}", value, held[whole])
     return _map_held(look, state)
-
-
-def _with_states(tx: Transform, state: State, path: parts.Path = ()) -> Iterator[tuple[parts.Path, Transform, State]]:
-    """The transform, and each within it, with its path and its part of the state."""
-    yield path, tx, state
-    for stage, node in tx.stages:
-        leaves = jax.tree.leaves(state.stages[stage], is_leaf=_is_state)
-        states = [leaf for leaf in leaves if _is_state(leaf)]
-        for inner_path, inner in parts.transforms(node, (*path, stage)):
-            fitting = next((s for s in states if set(s.stages) == {name for name, _ in inner.stages}), None)
-            if fitting is not None:
-                states.remove(fitting)
-                yield from _with_states(inner, fitting, inner_path)
 
 
 def _numeric(tx: Transform, path: parts.Path = ()) -> Iterator[tuple[str, Any]]:
@@ -181,13 +168,9 @@ def _alive(value: Any) -> Live:
     return value if isinstance(value, Live) else Live(value)
 
 
-def _is_state(tree: Any) -> bool:
-    return isinstance(tree, State)
-
-
 def _holds(tree: Any) -> bool:
     """Whether hyperparameters live in this part of a state itself."""
-    return _is_state(tree) or "hyperparams" in getattr(tree, "_fields", ())
+    return parts.is_state(tree) or "hyperparams" in getattr(tree, "_fields", ())
 
 
 def _map_held(change: Callable[[parts.Path, Any], Any], tree: Any, path: parts.Path = ()) -> Any:
@@ -198,7 +181,7 @@ def _map_held(change: Callable[[parts.Path, Any], Any], tree: Any, path: parts.P
         inside = (*path, *(str(key.key) for key in keys if isinstance(key, jax.tree_util.DictKey)))
         if not _holds(part):
             return part
-        if _is_state(part):
+        if parts.is_state(part):
             stages = {name: _map_held(change, record, (*inside, name)) for name, record in part.stages.items()}
             return part._replace(stages=stages, live=change(inside, part))
         others = {name: getattr(part, name) for name in part._fields if name != "hyperparams"}

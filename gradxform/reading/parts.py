@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import jax
+
+from gradxform.core.engine import State
 from gradxform.core.record import Record
 from gradxform.core.transform import Transform
 
@@ -19,13 +22,52 @@ def fields(tx: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield from fields(part, (*path, name))
 
 
-def transforms(tx: Any, path: Path = ()) -> Iterator[tuple[Path, Transform]]:
-    """Each transform within a transform, or a part of one, with its path; not those within these."""
+def transforms(tx: Any, path: Path = (), kind: type = Transform) -> Iterator[tuple[Path, Any]]:
+    """Each transform of a kind within a transform, or a part of one, with its path; not those within these."""
     for name, part in _parts(tx).items():
-        if isinstance(part, Transform):
+        if isinstance(part, kind):
             yield (*path, name), part
         else:
-            yield from transforms(part, (*path, name))
+            yield from transforms(part, (*path, name), kind)
+
+
+def is_state(tree: Any) -> bool:
+    """Whether it is the state of a gradxform transform."""
+    return isinstance(tree, State)
+
+
+def is_record_of_a_rule(record: Any) -> bool:
+    """Whether a stage's part of a state is a rule's, and not a guest's."""
+    return isinstance(getattr(type(record), "metrics", None), dict)
+
+
+def states(tree: Any, path: Path = ()) -> Iterator[tuple[Path, State]]:
+    """Each state of a gradxform transform in a pytree, not those within these, with the names of groups on its way."""
+    for keys, part in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_state)[0]:
+        if is_state(part):
+            # What else is on the way, such as a tuple of optax's, says nothing to a user.
+            yield (*path, *(str(key.key) for key in keys if isinstance(key, jax.tree_util.DictKey))), part
+
+
+def with_states(tx: Transform, state: State, path: Path = ()) -> Iterator[tuple[Path, Transform, State]]:
+    """A transform, and each within it, with its path and its part of the state."""
+    yield path, tx, state
+    for stage, node in tx.stages:
+        for inner_path, inner, inner_state in states_within(node, state.stages[stage], (*path, stage)):
+            yield from with_states(inner, inner_state, inner_path)
+
+
+def states_within(node: Any, record: Any, path: Path) -> Iterator[tuple[Path, Transform, State]]:
+    """Each transform that a rule or a guest holds, with its path and its part of the record; not those within these."""
+    held = list(states(record))
+    for inner_path, inner in transforms(node, path):
+        names = {name for name, _ in inner.stages}
+        fitting = [index for index, (_, state) in enumerate(held) if set(state.stages) == names]
+        # A dict's keys are in another order in the state; there the group's name is on the way, at times with `_state`.
+        group = {inner_path[-1], f"{inner_path[-1]}_state"}
+        named = [index for index in fitting if group & set(held[index][0])]
+        if fitting:
+            yield inner_path, inner, held.pop((named or fitting)[0])[1]
 
 
 def with_field(tx: Any, path: Path, change: Callable[[Any], Any]) -> Any:

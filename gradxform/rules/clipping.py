@@ -6,6 +6,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from gradxform.core import checks
 from gradxform.core.record import Hyper, NonNegative
 from gradxform.core.rule import LeafRule, Metric, TreeScaleRule
 from gradxform.core.transform import Transform, transform
@@ -55,7 +56,7 @@ class ClipByNorm(LeafRule):
     ord: float = dataclasses.field(default=2, kw_only=True)
 
     def check(self):
-        check_order(self)
+        checks.norm_order(self.call_name, self.ord)
 
     def update(self, grad, slots, leaf):
         return grad * shrink_factor(leaf.norm(grad, self.ord), self.max_norm), slots
@@ -85,7 +86,7 @@ class ClipByGlobalNorm(TreeScaleRule):
     norm = Metric()
 
     def check(self):
-        check_order(self)
+        checks.norm_order(self.call_name, self.ord)
 
     def factor(self, updates, slots, tree):
         norm = tree.norm(updates, self.ord)
@@ -113,7 +114,7 @@ class NormalizeByGlobalNorm(TreeScaleRule):
     norm = Metric()
 
     def check(self):
-        check_order(self)
+        checks.norm_order(self.call_name, self.ord)
 
     def factor(self, updates, slots, tree):
         norm = tree.norm(updates, self.ord)
@@ -221,12 +222,6 @@ def normalize() -> Transform:
     NaN. torch: none.
     """
     return normalize_by_global_norm()
-
-
-def check_order(rule):
-    """Raises ValueError for an order of which no norm is."""
-    if not rule.ord >= 1:
-        raise ValueError(f"{rule.call_name}: ord must be at least 1, or infinity; got {rule.ord!r}")
 
 
 clip = transform(Clip)

@@ -351,7 +351,7 @@ def test_a_snapshot_is_found_by_its_name():
     updates, state = jax.jit(tx.update)(params, state)
     assert optax.tree.get(state, "norm") == state.stages["snapshot"].measurement["norm"] == 10
     np.testing.assert_array_equal(updates, 10 * params)
-    assert gx.metrics(state) == {"snapshot.measurement/norm": 10}
+    assert gx.metrics(state) == {"snapshot.norm": 10}
 
 
 def test_norms_of_layers_do_not_overflow():

@@ -1,0 +1,93 @@
+"""Metrics of transforms within transforms are found, under their paths, wherever a state can be."""
+
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+import gradxform as gx
+
+PARAMS = {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}
+CLIP = gx.clip_by_global_norm(1.0)
+LABELS = {"w": "matrices", "b": "rest"}
+
+# What holds CLIP, and under which name its metric is found.
+WITHIN = {
+    "masked": (gx.masked(CLIP, {"w": True, "b": False}), "masked.clip_by_global_norm.norm", 2),
+    "partition": (
+        gx.partition({"rest": gx.sgd(0.1), "matrices": CLIP}, LABELS),
+        "partition.matrices.clip_by_global_norm.norm",
+        2,
+    ),
+    "a chain in a partition in a chain": (
+        gx.chain(gx.scale(2.0), gx.partition({"rest": gx.identity(), "matrices": gx.chain(CLIP)}, LABELS)),
+        "partition.matrices.clip_by_global_norm.norm",
+        4,
+    ),
+    "masked twice": (
+        gx.masked(gx.masked(CLIP, {"w": True, "b": False}), True),
+        "masked.masked.clip_by_global_norm.norm",
+        2,
+    ),
+    "apply_if_finite": (gx.apply_if_finite(CLIP, 3), "apply_if_finite.clip_by_global_norm.norm", 6**0.5),
+    "optax's wrapper": (gx.chain(optax.masked(CLIP, {"w": True, "b": False})), "masked.clip_by_global_norm.norm", 2),
+    "a rule": (
+        gx.mechanize(gx.chain(CLIP, gx.scale_by_learning_rate(1.0))),
+        "mechanize.clip_by_global_norm.norm",
+        6**0.5,
+    ),
+    "optax's chain": (optax.chain(optax.scale(1.0), CLIP), "clip_by_global_norm.norm", 6**0.5),
+    "MultiSteps": (gx.MultiSteps(CLIP, 1), "clip_by_global_norm.norm", 6**0.5),
+}
+optax_mixes_dtypes = jax.numpy_dtype_promotion("standard")
+every_holder = pytest.mark.parametrize(("tx", "name", "norm"), WITHIN.values(), ids=WITHIN)
+
+
+@every_holder
+@optax_mixes_dtypes
+def test_metrics_within_are_found_with_the_same_keys_at_every_step(tx, name, norm):
+    state = tx.init(PARAMS)
+    before = gx.metrics(state)
+    _, state = jax.jit(tx.update)(PARAMS, state, PARAMS)
+    after = gx.metrics(state)
+    assert list(after) == list(before)
+    assert after[name] == pytest.approx(norm)
+
+
+@every_holder
+@optax_mixes_dtypes
+def test_in_a_scan_inside_jit_and_under_vmap(tx, name, norm):
+    def step(state, grads):
+        _, state = tx.update(grads, state, PARAMS)
+        return state, gx.metrics(state)
+
+    twice = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), PARAMS)
+    _, values = jax.jit(lambda state: jax.lax.scan(step, state, twice))(tx.init(PARAMS))
+    assert values[name].tolist()[0] == pytest.approx(norm)
+    states = jax.vmap(tx.init)(twice)
+    _, values = jax.vmap(step)(states, twice)
+    assert values[name].tolist() == pytest.approx([norm, norm])
+
+
+def test_two_of_one_name_are_numbered():
+    tx = optax.chain(CLIP, gx.clip_by_global_norm(0.5))
+    _, state = tx.update(PARAMS, tx.init(PARAMS))
+    assert gx.metrics(state) == {
+        "clip_by_global_norm.norm": pytest.approx(6**0.5),
+        "clip_by_global_norm.norm_2": pytest.approx(1.0),
+    }
+
+
+def test_groups_that_hold_like_transforms_are_told_apart():
+    tx = gx.live(gx.partition({"matrices": gx.sgd(0.1), "b": gx.sgd(0.2)}, {"w": "matrices", "b": "b"}))
+    state = tx.init(PARAMS)
+    name = "partition.{}.scale_by_learning_rate.learning_rate".format
+    assert float(gx.hyperparams(tx, state)[name("transforms.matrices")]) == pytest.approx(0.1)
+    state = gx.adjust(state, {name("matrices"): 0.5})
+    assert gx.hyperparams(tx, state)[name("transforms.matrices")] == 0.5
+    assert float(gx.hyperparams(tx, state)[name("transforms.b")]) == pytest.approx(0.2)
+
+
+def test_a_state_of_no_transform_of_ours_is_an_error():
+    with pytest.raises(TypeError, match="metrics takes the state of a gradxform transform, got tuple"):
+        gx.metrics(optax.adam(0.1).init(PARAMS))
