@@ -67,9 +67,8 @@ class Guard(TreeRule):
         """Raises TypeError or ValueError for arguments that make no sense."""
         if not isinstance(self.inner, GradientTransformation):
             raise TypeError(f"guard: inner must be a transform; got {self.inner!r}")
-        for name in ("warm_up", "patience"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        for name, value in (("warm_up", self.warm_up), ("patience", 0 if self.patience is None else self.patience)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ValueError(f"guard: {name} must be an integer of at least 0; got {value!r}")
         if self.when_stuck not in STUCK:
             raise ValueError(f"guard: when_stuck must be one of {', '.join(map(repr, STUCK))}; got {self.when_stuck!r}")
