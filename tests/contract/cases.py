@@ -5,5 +5,6 @@ from tests.contract.cases_classic import CLASSIC
 from tests.contract.cases_free import RATE_FREE
 from tests.contract.cases_layers import LAYERS_AND_SIGNS
 from tests.contract.cases_private import PRIVATE
+from tests.contract.cases_wrappers import WRAPPERS
 
-CASES = [*CLASSIC, *ADAM_RELATIVES, *LAYERS_AND_SIGNS, *RATE_FREE, *PRIVATE]
+CASES = [*CLASSIC, *ADAM_RELATIVES, *LAYERS_AND_SIGNS, *RATE_FREE, *PRIVATE, *WRAPPERS]
