@@ -36,12 +36,12 @@ class Guard(TreeRule):
         goes on and what is not finite shows; "nan" makes every update NaN, so that it shows at once, and the transform
         within stays as it is; "skip" goes on skipping.
 
-    Metrics: `norm`, of the gradients; `skipped`, whether this step was; `skips`, how many were in all, and
-    `skips_in_a_row`.
+    Metrics: `norm`, of the gradients; `skipped`, whether this step was; `skips`, how many were in all; `skips_in_a_row`,
+    how many bad steps came one after the other up to this one, those among them that were taken after all too.
 
     Raises:
       TypeError: `inner` is no transform.
-      ValueError: an unknown `when_stuck`, or patience or warm_up below 0.
+      ValueError: a bound below 0, an unknown `when_stuck`, or patience or warm_up below 0.
 
     optax: apply_if_finite, by which each device decides for itself. torch: the skipped steps of torch.amp.GradScaler.
     """

@@ -96,7 +96,7 @@ def test_max_deviations_equals_the_formula():
             mean, square, taken = 0.9 * mean + 0.1 * size, 0.9 * square + 0.1 * size**2, taken + 1
     # The first is within the warm-up, and is taken.
     assert not expected[3]
-    assert expected[30] and expected[31] and expected[40]
+    assert all(expected[i] for i in (30, 31, 40))
     assert skipped == expected
 
 
