@@ -36,8 +36,8 @@ class Guard(TreeRule):
         goes on and what is not finite shows; "nan" makes every update NaN, so that it shows at once, and the transform
         within stays as it is; "skip" goes on skipping.
 
-    Metrics: `norm`, of the gradients; `skipped`, whether this step was; `skips`, how many were in all; `skips_in_a_row`,
-    how many bad steps came one after the other up to this one, those among them that were taken after all too.
+    Metrics: `norm`, of the gradients; `skipped`, whether this step was; `skips`, how many were in all;
+    `skips_in_a_row`, how many bad steps came one after the other up to this one, taken after all or not.
 
     Raises:
       TypeError: `inner` is no transform.

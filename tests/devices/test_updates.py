@@ -11,6 +11,7 @@ from jax.sharding import AxisType, PartitionSpec as P
 
 import gradxform as gx
 
+ALONG = P("data")
 PARAMS = {"w": jnp.arange(6.0).reshape(2, 3), "b": jnp.ones(3)}
 DATA = jnp.arange(1.0, 9.0)
 JOIN = {"pmean": gx.pmean_updates, "psum": gx.psum_updates}
@@ -25,7 +26,7 @@ def assert_times(updates, size, like=PARAMS):
     jax.tree.map(lambda u, p: np.testing.assert_allclose(u, size * p, rtol=1e-6), updates, like)
 
 
-def update_with(tx, check_vma, on, data=P("data")):
+def update_with(tx, check_vma, on, data=ALONG):
     """One step, each device's gradients being its number times the parameters."""
 
     def step(params, state, x):
