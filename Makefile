@@ -6,7 +6,7 @@ EXTRAS ?= tests,lint
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types format bench bench-every check clean
+.PHONY: help demo test lint types format bench bench-every bench-accumulate check clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
@@ -39,6 +39,9 @@ bench: $(READY)  ## measure against optax; less with ARGS="--quick"
 
 bench-every: $(READY)  ## measure every optimizer against optax's; some with ARGS="lion lamb"
 	@$(BIN)/python benchmarks/every_optimizer.py $(ARGS)
+
+bench-accumulate: $(READY)  ## measure micro-steps against optax.MultiSteps
+	@$(BIN)/python benchmarks/accumulation.py $(ARGS)
 
 check: lint types test  ## all that must hold before a change lands
 

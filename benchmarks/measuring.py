@@ -96,7 +96,7 @@ def step_times(pair: Pair, shapes: Shapes, repeats: int, **extra: Any) -> Steps:
     taken: list[list[float]] = [[], []]
     for repeat in range(WARM_UP + repeats):
         for i, step in enumerate(steps):
-            duration, carries[i] = seconds(partial(_run, step, *carries[i], grads))
+            duration, carries[i] = seconds(partial(run, step, *carries[i], grads))
             if repeat >= WARM_UP:
                 taken[i].append(duration)
     ours, theirs = map(statistics.median, taken)
@@ -118,5 +118,6 @@ def table(title: str, head: list[str], rows: list[list[str]]) -> None:
         print("| " + " | ".join(row) + " |")
 
 
-def _run(step: Callable[..., Any], *args: Any) -> Any:
+def run(step: Callable[..., Any], *args: Any) -> Any:
+    """A call that waits for its result."""
     return jax.block_until_ready(step(*args))

@@ -83,6 +83,46 @@ def test_clipping_of_a_leaf_in_shard_map_sees_the_whole_leaf(clip):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), got, expected)
 
 
+@pytest.mark.parametrize("check_vma", [True, False])
+def test_apply_if_finite_in_shard_map_where_one_device_has_a_nan_all_skip(check_vma):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    cut, whole = {"cut": PartitionSpec("data"), "whole": PartitionSpec()}, PartitionSpec()
+    params = {"cut": jnp.ones(16), "whole": jnp.ones(3)}
+    bad = {"cut": jnp.ones(16).at[11].set(jnp.nan), "whole": jnp.ones(3)}
+    tx = gx.guard(gx.sgd(1.0))
+    update = jax.shard_map(tx.update, mesh=mesh, in_specs=(cut, whole), out_specs=(cut, whole), check_vma=check_vma)
+    updates, state = jax.jit(update)(bad, tx.init(params))
+    # Of the leaf that all devices have in common each has its own copy, and none of them parts.
+    for shard in (*updates["cut"].addressable_shards, *updates["whole"].addressable_shards):
+        np.testing.assert_array_equal(shard.data, 0)
+    record = state.stages["guard"]
+    for counter, count in ((record.skips, 1), (record.inner_state.count, 0)):
+        assert [int(shard.data) for shard in counter.addressable_shards] == [count] * 8
+    updates, _ = jax.jit(update)(params, state)
+    np.testing.assert_array_equal(updates["cut"], -1)
+
+
+def test_multi_steps_the_inner_runs_when_due_and_nothing_leaks():
+    runs = []
+
+    def count_run(updates, params=None):
+        jax.debug.callback(lambda: runs.append(1))
+        return updates
+
+    tx = gx.accumulate(gx.chain(optax.stateless(count_run), gx.trace(0.9)), 3)
+    params, update = jnp.zeros(2), jax.jit(tx.update)
+    state, updates = tx.init(params), []
+    for grad in (1.0, np.inf, 1.0, 1.0, 1.0, 1.0):
+        update_of_step, state = update(jnp.array([1.0, grad]), state, params)
+        updates.append(update_of_step)
+    jax.effects_barrier()
+    assert len(runs) == state.stages["accumulate"].inner_state.count == 2
+    # Momentum keeps what it has been given; what was gathered is gone, and what waits is 0.
+    np.testing.assert_array_equal(np.stack(updates)[[0, 1, 3, 4]], 0)
+    np.testing.assert_array_equal(state.stages["accumulate"].gathered, 0)
+    np.testing.assert_allclose(np.stack(updates)[[2, 5], 0], [1.0, 1.9], rtol=1e-6)
+
+
 def test_gradient_of_shape_one_does_not_broadcast():
     tx = gx.adam(0.1)
     state = tx.init({"w": jnp.ones(3)})

@@ -200,9 +200,13 @@ class Tree(Context):
         return structure.unflatten([draw(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)])
 
     def inner(self, transform: Any, updates: Any, state: Any) -> tuple[Any, Any]:
-        """One step of a transform that the rule holds, with the parameters, if there are, and all extra arguments."""
+        """One step of a transform that the rule holds, with the parameters if there are any and all extra arguments.
+
+        The new state has the dtypes of the old one, so that a branch in which the transform rests may stand beside it.
+        """
         params = None if self._params is None else self.params
-        return optax.with_extra_args_support(transform).update(updates, state, params, **self._given)
+        stepped, new = optax.with_extra_args_support(transform).update(updates, state, params, **self._given)
+        return jax.tree.map(_like, stepped, updates), jax.tree.map(_like, new, state)
 
     def _axes(self, *trees: Any) -> list[Axes]:
         """The mesh axes over which each leaf of a tree, or of one of several alike, is spread."""
@@ -220,3 +224,7 @@ class Tree(Context):
     def map(self, function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
         """`function` of each leaf and of the leaves of `rest` in its place."""
         return jax.tree.map(function, tree, *rest)
+
+
+def _like(new: Any, old: Any) -> Any:
+    return new if new.dtype == old.dtype else new.astype(old.dtype)

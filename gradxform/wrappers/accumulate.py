@@ -21,11 +21,13 @@ class Accumulate(TreeRule):
         at each micro-step whose number `every` divides:   u = the update for a / every,   a <- 0;   else u = 0
 
     So `every` micro-steps with the mean gradients of equal parts of a batch are one step with that of the whole batch.
-    The transform runs when it is due and only then; its counter, and the step of its schedules, are real steps.
+    The transform runs when it is due and only then, with the parameters and the extra arguments of that micro-step; its
+    counter, and the step of its schedules, are real steps. The sum is kept in float32 at least.
 
     Args:
       inner: the transform, ours or optax's.
-      every: how many micro-steps, at least 1; or a function of the real step, from 0 on, such as a schedule.
+      every: how many micro-steps, at least 1; or a function of the real step, from 0 on, such as a schedule, whose
+        value is rounded, and is 1 where it is less.
       mean: whether the step is for the mean of the gradients; False for their sum.
 
     Metrics: `is_due`, whether this micro-step was the last of a real one; `real_steps`, how many there were.
@@ -60,21 +62,26 @@ class Accumulate(TreeRule):
 
     def update(self, updates, slots, tree):
         """One micro-step."""
-        every = self.every(slots.real_steps) if callable(self.every) else self.every
-        every = jnp.maximum(jnp.asarray(every).astype(jnp.int32), 1)
+        every = jnp.asarray(self.every(slots.real_steps) if callable(self.every) else self.every)
+        # A schedule computes in floating point, where 3 may be 2.9999998.
+        every = jnp.maximum(jnp.round(every).astype(jnp.int32), 1)
         micro_step = slots.micro_step + 1
         is_due = micro_step >= every
+        gathered = tree.map(jnp.add, slots.gathered, updates)
 
         def step():
-            # Gathered in here, so that a micro-step that is not due has nothing to copy out of the branches.
             number = micro_step if self.mean else jnp.ones_like(micro_step)
-            whole = tree.map(lambda a, g: (a + g) / number.astype(a.real.dtype), slots.gathered, updates)
-            return tree.inner(self.inner, whole, slots.inner_state)
+            whole = tree.map(lambda a: a / number.astype(a.real.dtype), gathered)
+            return *tree.inner(self.inner, whole, slots.inner_state), tree.map(jnp.zeros_like, gathered)
 
-        stepped, inner_state = lax.cond(is_due, step, lambda: (tree.map(jnp.zeros_like, updates), slots.inner_state))
+        def wait():
+            return tree.map(jnp.zeros_like, updates), slots.inner_state, gathered
+
+        # The sum goes through the branches: were it chosen behind them, XLA would copy what they read of it.
+        stepped, inner_state, gathered = lax.cond(is_due, step, wait)
         return stepped, slots._replace(
             inner_state=inner_state,
-            gathered=tree.map(lambda a, g: jnp.where(is_due, 0, a + g), slots.gathered, updates),
+            gathered=gathered,
             micro_step=jnp.where(is_due, 0, micro_step),
             real_steps=jnp.where(is_due, slots.real_steps + 1, slots.real_steps),
             is_due=is_due,

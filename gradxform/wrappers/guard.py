@@ -36,12 +36,12 @@ class Guard(TreeRule):
         goes on and what is not finite shows; "nan" makes every update NaN, so that it shows at once, and the transform
         within stays as it is; "skip" goes on skipping.
 
-    Metrics: `norm`, of the gradients; `skipped`, whether this step was; `skips`, how many were in all, and
-    `skips_in_a_row`.
+    Metrics: `norm`, of the gradients; `skipped`, whether this step was; `skips`, how many were in all;
+    `skips_in_a_row`, how many bad steps came one after the other up to this one, taken after all or not.
 
     Raises:
       TypeError: `inner` is no transform.
-      ValueError: an unknown `when_stuck`, or patience or warm_up below 0.
+      ValueError: a bound below 0, an unknown `when_stuck`, or patience or warm_up below 0.
 
     optax: apply_if_finite, by which each device decides for itself. torch: the skipped steps of torch.amp.GradScaler.
     """
@@ -67,9 +67,8 @@ class Guard(TreeRule):
         """Raises TypeError or ValueError for arguments that make no sense."""
         if not isinstance(self.inner, GradientTransformation):
             raise TypeError(f"guard: inner must be a transform; got {self.inner!r}")
-        for name in ("warm_up", "patience"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        for name, value in (("warm_up", self.warm_up), ("patience", 0 if self.patience is None else self.patience)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ValueError(f"guard: {name} must be an integer of at least 0; got {value!r}")
         if self.when_stuck not in STUCK:
             raise ValueError(f"guard: when_stuck must be one of {', '.join(map(repr, STUCK))}; got {self.when_stuck!r}")
