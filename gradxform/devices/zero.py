@@ -90,7 +90,7 @@ class Zero(Guest):
         free = [dim for dim, size in enumerate(shape) if whole[dim] and size % devices == 0]
         if not free:
             raise ValueError(
-                f"zero: {devices} devices along {self.axis_name!r} divide no axis of the leaf at "
+                f"zero: {devices} devices along {self.axis_name!r} divide no whole axis of the leaf at "
                 f"{path_of(tree, index)}, of shape {shape}; a min_size above {math.prod(shape)} leaves it whole"
             )
         return max(free, key=lambda dim: shape[dim])
