@@ -261,7 +261,7 @@ def test_a_leaf_that_the_devices_do_not_divide():
 def test_a_leaf_that_another_axis_cuts_and_nobody_told():
     tx = gx.zero(gx.adam(0.1), "data")
     run = jax.shard_map(tx.init, mesh=model_mesh(), in_specs=P("model"), out_specs=P("model"))
-    with pytest.raises(ValueError, match="zero: the leaf at 'w' varies over mesh axis 'model' too.*on_axes"):
+    with pytest.raises(ValueError, match=r"zero: the leaf at 'w' varies over mesh axis 'model' too.*on_axes"):
         jax.eval_shape(run, {"w": jnp.ones((8, 8))})
 
 
@@ -286,7 +286,7 @@ def test_gradients_that_do_not_fit_the_parameters():
     run = jax.shard_map(
         lambda p, g: tx.update(g, tx.init(p), p), mesh=mesh(), in_specs=P(), out_specs=P(), check_vma=False
     )
-    with pytest.raises(ValueError, match="updates: expected shape .* at 'w'"):
+    with pytest.raises(ValueError, match=r"updates: expected shape .* at 'w'"):
         jax.eval_shape(run, {"w": jnp.ones(16)}, {"w": jnp.ones(8)})
     with pytest.raises(ValueError, match="updates: expected a leaf at 'w'"):
         jax.eval_shape(run, {"w": jnp.ones(16)}, {"v": jnp.ones(16)})
