@@ -63,7 +63,7 @@ def cuts_of(who: str, specs: Any, what: str, tree: Any, there: Axes) -> list[Cut
     """
     cuts = []
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    for (path, leaf), spec in zip(leaves, _one_a_leaf(who, specs, what, tree), strict=True):
+    for (path, leaf), spec in zip(leaves, one_a_leaf(who, specs, what, tree), strict=True):
         where = f"the leaf at {_shown(path)}, of shape {tuple(leaf.shape)}"
         entries = [(entry,) if isinstance(entry, str) else tuple(entry or ()) for entry in spec or ()]
         names = [name for entry in entries for name in entry]
@@ -78,8 +78,12 @@ def cuts_of(who: str, specs: Any, what: str, tree: Any, there: Axes) -> list[Cut
     return cuts
 
 
-def _one_a_leaf(who: str, specs: Any, what: str, tree: Any) -> list[PartitionSpec | None]:
-    """A spec for each leaf. ValueError, with the first path that parts, unless the specs are a prefix of the tree."""
+def one_a_leaf(who: str, specs: Any, what: str, tree: Any, noun: str = "specs") -> list[Any]:
+    """A spec, or a sharding, for each leaf.
+
+    Raises:
+      ValueError: they are no prefix of the tree, with the first path that parts.
+    """
     masked = {path for path, node in _flat(tree, _is_masked) if _is_masked(node)}
     if masked:
         # optax's wrappers may leave out a branch whole, of whose leaves the specs tell one by one.
@@ -98,7 +102,7 @@ def _one_a_leaf(who: str, specs: Any, what: str, tree: Any) -> list[PartitionSpe
             detail = f"got none for the leaf at {_shown(missing[0])}"
         elif surplus := [path for path in told if not any(leaf[: len(path)] == path for leaf in leaves)]:
             detail = f"got one at {_shown(surplus[0])}, where there is no leaf"
-        raise ValueError(f"{who}: expected specs that are a prefix of the {what}; {detail}") from None
+        raise ValueError(f"{who}: expected {noun} that are a prefix of the {what}; {detail}") from None
 
 
 def _flat(tree: Any, is_leaf: Callable[[Any], bool]) -> list[tuple[Any, Any]]:

@@ -11,7 +11,7 @@ import optax
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from gradxform.core import checks
-from gradxform.core.placement import cuts_of
+from gradxform.core.placement import cuts_of, one_a_leaf
 
 
 def state_specs(
@@ -46,7 +46,8 @@ def state_specs(
 
     optax: none; optax.tree.map_params. torch: none.
     """
-    if not isinstance(tx, optax.GradientTransformation):
+    # optax.MultiSteps is no GradientTransformation, and has a state all the same.
+    if not callable(getattr(tx, "init", None)):
         raise TypeError(f"state_specs: expected a transform, ours or optax's, got {type(tx).__name__}")
     abstract = mesh.abstract_mesh if isinstance(mesh, jax.sharding.Mesh) else mesh
     abstract = abstract.update_axis_types(dict.fromkeys(abstract.axis_names, AxisType.Explicit))
@@ -94,7 +95,8 @@ def state_shardings(
     Rajbhandari et al. 2020, arXiv:1910.02054, stage 1. optax: none. torch: ZeroRedundancyOptimizer.
     """
     shardings = jax.tree.map(lambda leaf: leaf.sharding, params) if shardings is None else shardings
-    shardings = jax.tree.broadcast(shardings, params)
+    found = one_a_leaf("state_shardings", shardings, "parameters", params, "shardings")
+    shardings = jax.tree.unflatten(jax.tree.structure(params), found)
     leaves = jax.tree.leaves(shardings)
     for index, sharding in enumerate(leaves):
         if not isinstance(sharding, NamedSharding):
@@ -106,8 +108,8 @@ def state_shardings(
         raise ValueError(f"expected shardings over one mesh, got {len(meshes)}")
     mesh = meshes.pop()
     specs = jax.tree.map(lambda sharding: sharding.spec, shardings)
-    found = state_specs(tx, params, specs, mesh, zero=zero, min_size=min_size)
-    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), found, is_leaf=_is_spec)
+    of_state = state_specs(tx, params, specs, mesh, zero=zero, min_size=min_size)
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), of_state, is_leaf=_is_spec)
 
 
 def init_sharded(
