@@ -77,7 +77,9 @@ def state_shardings(
         state = jax.jit(tx.init, out_shardings=state_shardings(tx, params))(params),   or init_sharded(tx, params)
 
     With `zero` the slots divide among the devices of a data-parallel axis as well (ZeRO, stage 1): a step under `jit`
-    whose state has these shardings as `out_shardings` gives the same numbers with a part of the memory.
+    whose state has these shardings as `out_shardings` gives the same numbers with a part of the memory. The parameters
+    need theirs there too, or XLA may leave them cut as the updates are; then it gathers each new parameter once, and no
+    slot.
 
     Args:
       tx: a transform, ours or optax's.
@@ -94,7 +96,7 @@ def state_shardings(
 
     Rajbhandari et al. 2020, arXiv:1910.02054, stage 1. optax: none. torch: ZeroRedundancyOptimizer.
     """
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, params) if shardings is None else shardings
+    shardings = jax.tree.map(lambda leaf: getattr(leaf, "sharding", leaf), params) if shardings is None else shardings
     found = one_a_leaf("state_shardings", shardings, "parameters", params, "shardings")
     shardings = jax.tree.unflatten(jax.tree.structure(params), found)
     leaves = jax.tree.leaves(shardings)

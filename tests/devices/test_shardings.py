@@ -101,7 +101,8 @@ def test_lookahead_whose_parameters_are_pairs():
     after = step(params, state)
     for new, sharding in zip(jax.tree.leaves(after), jax.tree.leaves(before), strict=True):
         assert new.sharding.is_equivalent_to(sharding, new.ndim)
-    assert {leaf.sharding for leaf in slots_at(state, "kernel")} == {params.fast["dense"]["kernel"].sharding}
+    for leaf in slots_at(state, "kernel"):
+        assert leaf.sharding.is_equivalent_to(params.fast["dense"]["kernel"].sharding, 2)
 
 
 def test_factored_slots_are_cut_along_the_axes_that_they_keep():
