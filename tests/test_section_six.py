@@ -95,8 +95,8 @@ def test_apply_if_finite_in_shard_map_where_one_device_has_a_nan():
     grads = jnp.ones(16)
     for bad, expected in {False: -1.0, True: 0.0}.items():
         given = grads.at[3].set(jnp.nan) if bad else grads
-        update = jax.shard_map(tx.update, mesh=mesh, in_specs=(cut, whole), out_specs=(cut, whole))
-        updates, state = jax.jit(update)(given, tx.init(grads))
+        update = jax.shard_map(tx.update, mesh=mesh, in_specs=(cut, whole, cut), out_specs=(cut, whole))
+        updates, state = jax.jit(update)(given, tx.init(grads), grads)
         np.testing.assert_array_equal(updates, expected)
         assert bool(gx.metrics(state)["guard.skipped"]) == bad
 
