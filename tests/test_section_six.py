@@ -72,6 +72,45 @@ def test_clip_by_global_norm_in_shard_map_over_sharded_gradients():
     np.testing.assert_allclose(gx.metrics(state)["clip_by_global_norm.norm"], 2 * 53**0.5, rtol=1e-6)
 
 
+@pytest.mark.parametrize("way", ["pmap", "shard_map without types"])
+def test_clip_by_global_norm_where_types_do_not_tell(way):
+    grads, cut = jnp.full((8, 4), 2.0), PartitionSpec("data")
+    tx = gx.on_axes(gx.clip_by_global_norm(1.0), cut)
+
+    def clipped(grads):
+        return tx.update(grads, tx.init(grads))[0]
+
+    if way == "pmap":
+        found = jax.pmap(clipped, axis_name="data")(grads)
+    else:
+        mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+        found = jax.jit(jax.shard_map(clipped, mesh=mesh, in_specs=cut, out_specs=cut, check_vma=False))(grads)
+    np.testing.assert_allclose(optax.tree.norm(found), 1.0, rtol=1e-6)
+
+
+def test_apply_if_finite_in_shard_map_where_one_device_has_a_nan():
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    cut, whole = PartitionSpec("data"), PartitionSpec()
+    tx = gx.guard(gx.sgd(1.0))
+    grads = jnp.ones(16)
+    for bad, expected in {False: -1.0, True: 0.0}.items():
+        given = grads.at[3].set(jnp.nan) if bad else grads
+        update = jax.shard_map(tx.update, mesh=mesh, in_specs=(cut, whole, cut), out_specs=(cut, whole))
+        updates, state = jax.jit(update)(given, tx.init(grads), grads)
+        np.testing.assert_array_equal(updates, expected)
+        assert bool(gx.metrics(state)["guard.skipped"]) == bad
+
+
+@pytest.mark.parametrize("kind", ["Auto", "Explicit"])
+def test_init_under_jit_keeps_the_shardings_of_the_parameters(kind):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType[kind],))
+    params = jax.device_put(jnp.ones((16, 4)), jax.NamedSharding(mesh, PartitionSpec("data")))
+    for tx in (gx.adam(0.1), optax.adam(0.1)):
+        slots = [leaf for leaf in jax.tree.leaves(gx.init_sharded(tx, params)) if leaf.ndim]
+        assert len(slots) == 2
+        assert all(slot.sharding.is_equivalent_to(params.sharding, 2) for slot in slots)
+
+
 @pytest.mark.parametrize("clip", [gx.clip_by_norm(1.0), gx.clip_by_block_rms(0.1), gx.zero_nans()], ids=repr)
 def test_clipping_of_a_leaf_in_shard_map_sees_the_whole_leaf(clip):
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))

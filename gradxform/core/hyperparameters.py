@@ -24,7 +24,8 @@ def hyperparameters(stages: Any) -> Iterator[tuple[str, Any]]:
 
 def first_live(stages: Any, params: Any) -> dict[str, jax.Array]:
     """What lives in the state before the first step, in float32, or in float64 if parameters are."""
-    dtype = real_dtype(*(leaf.dtype for leaf in jax.tree.leaves(params)))
+    # Of what is no array, a guest is to say what it makes of it.
+    dtype = real_dtype(*(leaf.dtype for leaf in jax.tree.leaves(params) if hasattr(leaf, "dtype")))
     return {
         key: jnp.array(checks.scalar(key, jnp.asarray(value.value)), dtype, copy=True)
         for key, value in hyperparameters(stages)

@@ -7,13 +7,14 @@ of their own axes they are cut. Everywhere else on many devices, and for what ne
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import lax
 from jax.sharding import PartitionSpec
 
@@ -29,37 +30,91 @@ class Placement(Record, is_leaf=True):
 
     specs: Any
 
+    def check(self) -> None:
+        """Raises TypeError for what is no spec."""
+        for spec in jax.tree.leaves(self.specs, is_leaf=_is_spec):
+            if not _is_spec(spec):
+                raise TypeError(f"on_axes: expected PartitionSpecs in the specs, got {spec!r}")
+
     def cuts(self, what: str, tree: Any) -> list[Cut]:
         """How each leaf of a tree is cut over the mesh axes that are mapped here; outside of a map nothing is.
 
         Raises:
-          ValueError: the specs are no prefix of the tree, or a spec has more axes than its leaf, or one that no mesh
-            axis has.
+          ValueError: as `cuts_of`.
         """
-        structure = jax.tree.structure(tree)
-        try:
-            specs = structure.flatten_up_to(jax.tree.broadcast(self.specs, tree, is_leaf=_is_spec))
-        except ValueError as error:
-            raise ValueError(f"on_axes: expected specs that are a prefix of the {what}; {error}") from None
         mesh = jax.sharding.get_abstract_mesh()
-        there = mesh.axis_names
-        paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
-        leaves = jax.tree.leaves(tree)
-        cuts = []
-        for path, leaf, spec in zip(paths, leaves, specs, strict=True):
-            where = jax.tree_util.keystr(path, simple=True, separator="/") or "the root"
-            entries = tuple(spec or ())
-            if len(entries) > leaf.ndim:
-                raise ValueError(f"on_axes: {spec} has more axes than the leaf at {where!r}, of shape {leaf.shape}")
-            named = [(entry,) if isinstance(entry, str) else tuple(entry or ()) for entry in entries]
-            if unknown := [name for names in named for name in names if there and name not in there]:
-                raise ValueError(
-                    f"on_axes: there is no mesh axis {unknown[0]!r} for the leaf at {where!r}; "
-                    f"here are {', '.join(map(repr, there))}"
-                )
-            mapped = [tuple(name for name in names if name in mesh.manual_axes) for names in named]
-            cuts.append(tuple(mapped) + ((),) * (leaf.ndim - len(mapped)))
-        return cuts
+        cuts = cuts_of("on_axes", self.specs, what, tree, mesh.axis_names)
+        return [tuple(tuple(name for name in names if name in mesh.manual_axes) for names in cut) for cut in cuts]
+
+
+def cuts_of(who: str, specs: Any, what: str, tree: Any, there: Axes) -> list[Cut]:
+    """How specs, a prefix of a tree, cut each of its leaves.
+
+    Args:
+      who: what is to be named in errors.
+      specs: PartitionSpecs or None, in a prefix of the tree.
+      what: what the tree is, for errors.
+      tree: arrays, or their shapes.
+      there: the axes of the mesh; if there are none, any will do.
+
+    Raises:
+      ValueError: the specs are no prefix of the tree, or a spec has more axes than its leaf, names a mesh axis twice,
+        or one that is not there. The error has the leaf's path.
+    """
+    cuts = []
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    for (path, leaf), spec in zip(leaves, one_a_leaf(who, specs, what, tree), strict=True):
+        where = f"the leaf at {_shown(path)}, of shape {tuple(leaf.shape)}"
+        entries = [(entry,) if isinstance(entry, str) else tuple(entry or ()) for entry in spec or ()]
+        names = [name for entry in entries for name in entry]
+        if len(entries) > len(leaf.shape):
+            raise ValueError(f"{who}: {spec} has more axes than {where}")
+        if unknown := [name for name in names if there and name not in there]:
+            here = ", ".join(map(repr, there))
+            raise ValueError(f"{who}: there is no mesh axis {unknown[0]!r} for {where}; here are {here}")
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{who}: {spec} names the mesh axis {twice[0]!r} twice, for {where}")
+        cuts.append(tuple(entries) + ((),) * (len(leaf.shape) - len(entries)))
+    return cuts
+
+
+def one_a_leaf(who: str, specs: Any, what: str, tree: Any, noun: str = "specs") -> list[Any]:
+    """A spec, or a sharding, for each leaf.
+
+    Raises:
+      ValueError: they are no prefix of the tree, with the first path that parts.
+    """
+    masked = {path for path, node in _flat(tree, _is_masked) if _is_masked(node)}
+    if masked:
+        # optax's wrappers may leave out a branch whole, of whose leaves the specs tell one by one.
+        specs = jax.tree_util.tree_map_with_path(
+            lambda path, spec: None if path in masked else spec,
+            specs,
+            is_leaf=lambda path, node: path in masked or _is_spec(node),
+            is_leaf_takes_path=True,
+        )
+    try:
+        return jax.tree.structure(tree).flatten_up_to(jax.tree.broadcast(specs, tree, is_leaf=_is_spec))
+    except ValueError as error:
+        told, leaves = ([path for path, _ in _flat(each, _is_spec)] for each in (specs, tree))
+        detail = str(error)
+        if missing := [leaf for leaf in leaves if not any(leaf[: len(path)] == path for path in told)]:
+            detail = f"got none for the leaf at {_shown(missing[0])}"
+        elif surplus := [path for path in told if not any(leaf[: len(path)] == path for leaf in leaves)]:
+            detail = f"got one at {_shown(surplus[0])}, where there is no leaf"
+        raise ValueError(f"{who}: expected {noun} that are a prefix of the {what}; {detail}") from None
+
+
+def _flat(tree: Any, is_leaf: Callable[[Any], bool]) -> list[tuple[Any, Any]]:
+    return jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)[0]
+
+
+def _shown(path: Any) -> str:
+    return repr(jax.tree_util.keystr(path, simple=True, separator="/")) if path else "the root"
+
+
+def _is_masked(node: Any) -> bool:
+    return isinstance(node, optax.MaskedNode)
 
 
 _current: ContextVar[Placement | None] = ContextVar("placement", default=None)

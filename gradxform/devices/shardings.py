@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
-from gradxform.core.checks import path_of
+from gradxform.core import checks
+from gradxform.core.placement import cuts_of, one_a_leaf
 
 
 def state_specs(
@@ -40,11 +40,15 @@ def state_specs(
       A tree like the state, of PartitionSpecs.
 
     Raises:
-      ValueError: a spec that does not fit its leaf, a mesh axis that is not there, or a number of devices that does not
-        divide a leaf, with its path.
+      TypeError: `tx` is no transform, or a parameter no array.
+      ValueError: specs that are no prefix of the parameters, or one that does not fit its leaf, a mesh axis that is not
+        there, or a number of devices that does not divide a leaf, with its path.
 
     optax: none; optax.tree.map_params. torch: none.
     """
+    # optax.MultiSteps is no GradientTransformation, and has a state all the same.
+    if not callable(getattr(tx, "init", None)):
+        raise TypeError(f"state_specs: expected a transform, ours or optax's, got {type(tx).__name__}")
     abstract = mesh.abstract_mesh if isinstance(mesh, jax.sharding.Mesh) else mesh
     abstract = abstract.update_axis_types(dict.fromkeys(abstract.axis_names, AxisType.Explicit))
     if zero is not None and zero not in mesh.axis_names:
@@ -73,7 +77,9 @@ def state_shardings(
         state = jax.jit(tx.init, out_shardings=state_shardings(tx, params))(params),   or init_sharded(tx, params)
 
     With `zero` the slots divide among the devices of a data-parallel axis as well (ZeRO, stage 1): a step under `jit`
-    whose state has these shardings as `out_shardings` gives the same numbers with a part of the memory.
+    whose state has these shardings as `out_shardings` gives the same numbers with a part of the memory. The parameters
+    need theirs there too, or XLA may leave them cut as the updates are; then it gathers each new parameter once, and no
+    slot.
 
     Args:
       tx: a transform, ours or optax's.
@@ -90,21 +96,22 @@ def state_shardings(
 
     Rajbhandari et al. 2020, arXiv:1910.02054, stage 1. optax: none. torch: ZeroRedundancyOptimizer.
     """
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, params) if shardings is None else shardings
-    shardings = jax.tree.broadcast(shardings, params)
+    shardings = jax.tree.map(lambda leaf: getattr(leaf, "sharding", leaf), params) if shardings is None else shardings
+    found = one_a_leaf("state_shardings", shardings, "parameters", params, "shardings")
+    shardings = jax.tree.unflatten(jax.tree.structure(params), found)
     leaves = jax.tree.leaves(shardings)
     for index, sharding in enumerate(leaves):
         if not isinstance(sharding, NamedSharding):
             raise TypeError(
-                f"expected a NamedSharding for the parameter at {path_of(shardings, index)}, got {sharding}"
+                f"expected a NamedSharding for the parameter at {checks.path_of(shardings, index)}, got {sharding}"
             )
     meshes = {sharding.mesh for sharding in leaves}
     if len(meshes) != 1:
         raise ValueError(f"expected shardings over one mesh, got {len(meshes)}")
     mesh = meshes.pop()
     specs = jax.tree.map(lambda sharding: sharding.spec, shardings)
-    found = state_specs(tx, params, specs, mesh, zero=zero, min_size=min_size)
-    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), found, is_leaf=_is_spec)
+    of_state = state_specs(tx, params, specs, mesh, zero=zero, min_size=min_size)
+    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), of_state, is_leaf=_is_spec)
 
 
 def init_sharded(
@@ -136,24 +143,19 @@ def init_sharded(
 
 def _placed(params: Any, specs: Any, mesh: AbstractMesh) -> Any:
     """The shapes of parameters with their shardings in their types."""
-    leaves, structure = jax.tree.flatten(params)
-    try:
-        told = structure.flatten_up_to(jax.tree.broadcast(specs, params, is_leaf=_is_spec))
-    except ValueError as error:
-        raise ValueError(f"expected specs that are a prefix of the parameters; {error}") from None
+    structure = jax.tree.structure(params)
+    leaves = checks.arrays("parameters", params, any_dtype=True, real_only=None)
+    params = structure.unflatten(leaves)
+    cuts = cuts_of("state_specs", specs, "parameters", params, mesh.axis_names)
     placed = []
-    for index, (leaf, spec) in enumerate(zip(leaves, told, strict=True)):
-        leaf = jax.eval_shape(jnp.asarray, leaf) if isinstance(leaf, float | complex) else leaf
-        named = [(entry,) if isinstance(entry, str) else tuple(entry or ()) for entry in spec or ()]
-        where = f"the parameter at {path_of(params, index)}, of shape {tuple(leaf.shape)}"
-        if len(named) > len(leaf.shape):
-            raise ValueError(f"{spec} has more axes than {where}")
-        for size, names in zip(leaf.shape, named, strict=False):
-            if missing := [name for name in names if name not in mesh.axis_names]:
-                raise ValueError(f"{spec} names {missing[0]!r}, which is no axis of the mesh, for {where}")
+    for index, (leaf, cut) in enumerate(zip(leaves, cuts, strict=True)):
+        for size, names in zip(leaf.shape, cut, strict=True):
             if size % (devices := math.prod(mesh.shape[name] for name in names)):
-                raise ValueError(f"{devices} devices along {names} do not divide {where}")
-        sharding = NamedSharding(mesh, PartitionSpec(*(spec or ())))
+                raise ValueError(
+                    f"state_specs: {devices} devices along {', '.join(map(repr, names))} do not divide an axis of the "
+                    f"leaf at {checks.path_of(params, index)}, of shape {tuple(leaf.shape)}"
+                )
+        sharding = NamedSharding(mesh, PartitionSpec(*(names or None for names in cut)))
         placed.append(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding))
     return structure.unflatten(placed)
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
-from gradxform.core import placement as placing
+from gradxform.core import checks, placement as placing
 from gradxform.core.checks import path_of
 from gradxform.core.guest import Guest
 from gradxform.core.placement import Cut, Placement, mapped_axes, types_tell, varying_axes
+from gradxform.core.registry import register
 from gradxform.core.transform import Transform, name_stages
 
 
@@ -29,10 +30,6 @@ class Zero(Guest):
         """What it is called in a chain."""
         return "zero"
 
-    def __repr__(self) -> str:
-        shown = super().__repr__()
-        return shown.replace("Zero(", "zero(", 1)
-
     def check(self) -> None:
         """Raises TypeError for what is no transform of ours, or no name of an axis."""
         if not isinstance(self.inner, Transform):
@@ -45,13 +42,15 @@ class Zero(Guest):
     def init(self, params: Any) -> Any:
         """The state of the device's part; outside of a map of the whole, cut by its type where types are explicit."""
         if not jax.sharding.get_abstract_mesh().manual_axes:
-            return self.inner.init(jax.tree.map(self._typed, params))
+            return self.inner.init(self._typed(_admitted("parameters", params)))
+        params = _admitted("parameters", params)
         parts = self._parts(params)
         return self._told(params, parts).init(self._sliced(params, parts))
 
     def update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
         """Reduce-scatter, a step of the part, all-gather."""
         (axis,) = mapped_axes("zero", self.axis_name)
+        updates = _admitted("updates", updates)
         parts = self._parts(updates)
         typed = types_tell()
 
@@ -67,34 +66,47 @@ class Zero(Guest):
         def gathered(update: jax.Array, dim: int | None) -> jax.Array:
             if dim is None:
                 return update
-            return lax.all_gather(update, axis, axis=dim, tiled=True, to="invariant" if typed else "varying")
+            return lax.all_gather(update, axis, axis=dim, tiled=True, to="invarying" if typed else "varying")
 
         own = _map(scattered, updates, parts)
-        own_params = None if params is None else self._sliced(params, parts)
+        # By their own parts, so that parameters that do not fit are found where all are.
+        own_params = None if params is None else self._sliced(params, self._parts(_admitted("parameters", params)))
         steps, state = self._told(updates, parts).update(own, state, own_params, **extra)
         return _map(gathered, steps, parts), state
 
     def _parts(self, tree: Any) -> list[int | None]:
         """Along which of its axes each leaf is cut: the longest that the devices divide; None for small leaves."""
         (axis,) = mapped_axes("zero", self.axis_name)
-        devices, parts = lax.axis_size(axis), []
-        cuts = self._cuts(tree)
-        for index, (leaf, cut) in enumerate(zip(jax.tree.leaves(tree), cuts, strict=True)):
-            free = [dim for dim, names in enumerate(cut) if not names and leaf.shape[dim] % devices == 0]
-            if leaf.size < self.min_size:
-                parts.append(None)
-            elif not free:
-                raise ValueError(
-                    f"zero: {devices} devices along {axis!r} divide no axis of the leaf at {path_of(tree, index)}, of "
-                    f"shape {leaf.shape}; a min_size above {leaf.size} leaves it whole"
-                )
-            else:
-                parts.append(max(free, key=lambda dim: leaf.shape[dim]))
-        return parts
+        devices, cuts = lax.axis_size(axis), self._cuts(tree)
+        return [
+            self._part(tree, index, leaf.shape, [not names for names in cut], devices)
+            for index, (leaf, cut) in enumerate(zip(jax.tree.leaves(tree), cuts, strict=True))
+        ]
+
+    def _part(self, tree: Any, index: int, shape: tuple[int, ...], whole: list[bool], devices: int) -> int | None:
+        """As `_parts`, of one leaf of a shape on each device, and of which some axes are whole there."""
+        if math.prod(shape) < self.min_size:
+            return None
+        free = [dim for dim, size in enumerate(shape) if whole[dim] and size % devices == 0]
+        if not free:
+            raise ValueError(
+                f"zero: {devices} devices along {self.axis_name!r} divide no whole axis of the leaf at "
+                f"{path_of(tree, index)}, of shape {shape}; a min_size above {math.prod(shape)} leaves it whole"
+            )
+        return max(free, key=lambda dim: shape[dim])
 
     def _cuts(self, tree: Any) -> list[Cut]:
         told = self.inner.placement or placing.current()
-        return [((),) * leaf.ndim for leaf in jax.tree.leaves(tree)] if told is None else told.cuts("parameters", tree)
+        if told is not None:
+            return told.cuts("parameters", tree)
+        leaves = jax.tree.leaves(tree)
+        for index, leaf in enumerate(leaves):
+            if others := [name for name in varying_axes(leaf) if name != self.axis_name]:
+                raise ValueError(
+                    f"zero: the leaf at {path_of(tree, index)} varies over mesh axis {others[0]!r} too, and its type "
+                    "does not tell along which of its own axes it is cut; tell it with on_axes"
+                )
+        return [((),) * leaf.ndim for leaf in leaves]
 
     def _told(self, tree: Any, parts: list[int | None]) -> Transform:
         """The transform, told how its leaves are cut."""
@@ -107,18 +119,26 @@ class Zero(Guest):
     def _sliced(self, tree: Any, parts: list[int | None]) -> Any:
         return _map(lambda leaf, dim: leaf if dim is None else _slice(leaf, dim, self.axis_name), tree, parts)
 
-    def _typed(self, leaf: Any) -> Any:
-        """A leaf that its type cuts along the axis, where a mesh with explicit axes has it."""
-        sharding = jax.typeof(leaf).sharding
-        mesh, entries = sharding.mesh, [*sharding.spec]
-        if self.axis_name not in mesh.axis_names or AxisType.Explicit not in mesh.axis_types:
-            return leaf
-        devices = mesh.shape[self.axis_name]
-        free = [i for i, entry in enumerate(entries) if entry is None and leaf.shape[i] % devices == 0]
-        if leaf.size < self.min_size or not free:
-            return leaf
-        entries[max(free, key=lambda i: leaf.shape[i])] = self.axis_name
-        return jax.sharding.reshard(leaf, PartitionSpec(*entries))
+    def _typed(self, tree: Any) -> Any:
+        """Leaves that their types cut along the axis, where a mesh with explicit axes is."""
+        leaves, structure = jax.tree.flatten(tree)
+        cut = []
+        for index, leaf in enumerate(leaves):
+            sharding = jax.typeof(leaf).sharding
+            mesh, entries = sharding.mesh, [*sharding.spec]
+            if AxisType.Explicit not in mesh.axis_types:
+                cut.append(leaf)
+                continue
+            if self.axis_name not in mesh.axis_names:
+                there = ", ".join(map(repr, mesh.axis_names))
+                raise ValueError(f"zero: there is no mesh axis {self.axis_name!r}; there are {there}")
+            shape = sharding.shard_shape(leaf.shape)
+            whole = [entry is None for entry in entries]
+            dim = self._part(tree, index, shape, whole, mesh.shape[self.axis_name])
+            if dim is not None:
+                entries[dim] = self.axis_name
+            cut.append(jax.sharding.reshard(leaf, PartitionSpec(*entries)))
+        return structure.unflatten(cut)
 
 
 def zero(inner: Transform, axis_name: str, *, mean: bool = True, min_size: int = 1024) -> Transform:
@@ -128,7 +148,10 @@ def zero(inner: Transform, axis_name: str, *, mean: bool = True, min_size: int =
     are put together (all-gather). Norms are those of the whole leaf and the whole tree; the numbers are those of the
     transform after `pmean_updates(axis_name)`. Leaves are cut along the longest of their axes that the devices divide.
 
-    Call `init` inside the map as well; or outside, with `state_specs` for the specs of the state.
+    Call `init` inside the map as well; or outside, with `state_specs` for the specs of the state. All rules belong in
+    `inner`, clipping too: a rule before it would see the gradients of one device. Leaves that are cut over another
+    mesh axis are told with `on_axes`. An optax transform in `inner` sees the parts: right if it treats each element
+    alone.
 
     Args:
       inner: a gradxform transform.
@@ -140,12 +163,21 @@ def zero(inner: Transform, axis_name: str, *, mean: bool = True, min_size: int =
       A Transform.
 
     Raises:
-      TypeError: `inner` is no gradxform transform.
+      TypeError: `inner` is no gradxform transform, or axis_name no string.
       ValueError: an axis that is not mapped, or devices that divide no axis of a leaf, with its path.
 
     Rajbhandari et al. 2020, arXiv:1910.02054, stage 1. optax: none. torch: ZeroRedundancyOptimizer.
     """
     return Transform(name_stages([(None, Zero(inner, axis_name, mean, min_size))]))
+
+
+register(Zero, Zero.call_name, Zero)
+
+
+def _admitted(what: str, tree: Any) -> Any:
+    """A tree of arrays. Raises TypeError for what is none, with its path; which dtypes will do, the rules say."""
+    leaves = checks.arrays(what, tree, any_dtype=True, real_only=None)
+    return jax.tree.unflatten(jax.tree.structure(tree), leaves)
 
 
 def _map(function: Any, tree: Any, parts: list[int | None]) -> Any:
@@ -155,4 +187,4 @@ def _map(function: Any, tree: Any, parts: list[int | None]) -> Any:
 
 def _slice(leaf: jax.Array, dim: int, axis: str) -> jax.Array:
     size = leaf.shape[dim] // lax.axis_size(axis)
-    return lax.dynamic_slice_in_dim(jnp.asarray(leaf), lax.axis_index(axis) * size, size, dim)
+    return lax.dynamic_slice_in_dim(leaf, lax.axis_index(axis) * size, size, dim)

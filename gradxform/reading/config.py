@@ -19,6 +19,8 @@ changes:
 rule of a user's is `module:Class`. Beside calls there are
 
     {"named_chain": [[name, call], ...]}
+    {"chain": [...], "on_axes": specs}                                   what `on_axes` told, of named chains too
+    {"partition_spec": ["data", null, ["data", "model"]]}                a PartitionSpec
     {"function": "jax.numpy.abs"}                                        a function of a library
     {"array": 0.5, "dtype": "float32", "type": "jax.Array"}              or numpy.ndarray, or numpy.generic
     {"random_key": [0, 42], "impl": "threefry2x32"}

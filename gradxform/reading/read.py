@@ -12,10 +12,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
 from gradxform.core import registry
 from gradxform.core.chain import chain, named_chain
 from gradxform.core.guest import Guest
+from gradxform.core.placement import Placement
 from gradxform.core.rule import Rule
 from gradxform.core.transform import Transform, name_stages
 from gradxform.reading.functions import named_function
@@ -92,7 +94,7 @@ def _chain(form: dict[str, Any], place: Place) -> Transform:
     here = (*place, "chain")
     links = [_link(link, (*here, index)) for index, link in enumerate(_list(form["chain"], here))]
     with _placed(place):
-        return chain(*links)
+        return _told(chain(*links), form, here)
 
 
 def _named_chain(form: dict[str, Any], place: Place) -> Transform:
@@ -103,7 +105,27 @@ def _named_chain(form: dict[str, Any], place: Place) -> Transform:
             raise ValueError(f"{_at((*here, index, 0))}: expected a name, got {name!r}")
     links = [(name, _link(link, (*here, index, 1))) for index, (name, link) in enumerate(pairs)]
     with _placed(place):
-        return named_chain(*links)
+        return _told(named_chain(*links), form, here)
+
+
+def _told(tx: Transform, form: dict[str, Any], place: Place) -> Transform:
+    """The transform with what `on_axes` told of it."""
+    if "on_axes" not in form:
+        return tx
+    here = (*place[:-1], "on_axes")
+    specs = read(form["on_axes"], here)
+    with _placed(here):
+        return Transform(tx.stages, Placement(specs))
+
+
+def _partition_spec(form: dict[str, Any], place: Place) -> PartitionSpec:
+    here = (*place, "partition_spec")
+    entries = read(_list(form["partition_spec"], here), here)
+    for entry in entries:
+        names = entry if isinstance(entry, tuple) else (entry,)
+        if entry is not None and not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{_at(here)}: expected names of mesh axes, lists of them or None, got {entry!r}")
+    return PartitionSpec(*entries)
 
 
 def _link(form: Any, place: Place) -> Transform:
@@ -173,13 +195,14 @@ def _python_dict(form: dict[str, Any], place: Place) -> dict[Any, Any]:
 
 # For each mark what reads it, and what may stand beside it.
 _READERS: dict[str, Any] = {
-    "chain": (_chain,),
-    "named_chain": (_named_chain,),
+    "chain": (_chain, "on_axes"),
+    "named_chain": (_named_chain, "on_axes"),
     "function": (_function,),
     "array": (_array, "dtype", "type", "weak_type"),
     "random_key": (_random_key, "impl"),
     "dtype": (_dtype,),
     "float": (_float,),
+    "partition_spec": (_partition_spec,),
     "list": (_python_list,),
     "dict": (_python_dict,),
 }

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.core import Tracer
+from jax.sharding import PartitionSpec
 
 from gradxform.core import registry
 from gradxform.core.guest import Stranger
@@ -18,7 +19,19 @@ from gradxform.core.transform import Transform, name_stages
 from gradxform.reading.functions import function_name
 
 # What an object of the format may begin with; see `config`. A dict that has one of them as a key is told by pairs.
-MARKS = ("call", "chain", "named_chain", "function", "array", "random_key", "dtype", "float", "list", "dict")
+MARKS = (
+    "call",
+    "chain",
+    "named_chain",
+    "function",
+    "array",
+    "random_key",
+    "dtype",
+    "float",
+    "partition_spec",
+    "list",
+    "dict",
+)
 ARRAYS: dict[type[Any], str] = {jax.Array: "jax.Array", np.ndarray: "numpy.ndarray", np.generic: "numpy.generic"}
 SCHEDULE = "write it as a schedule of gradxform, which has a name in a file"
 MASK = "write it as a mask of gradxform, such as by_path, by_ndim or not_biases_or_norms"
@@ -60,6 +73,8 @@ def written(value: Any, path: Path = (), hint: str = FUNCTION) -> Any:
     if isinstance(value, tuple | list) and type(value) in (tuple, list):
         items = [written(item, (*path, str(index)), hint) for index, item in enumerate(value)]
         return items if type(value) is tuple else {"list": items}
+    if isinstance(value, PartitionSpec):
+        return {"partition_spec": [list(entry) if isinstance(entry, tuple) else entry for entry in value]}
     if type(value) is dict:
         return _dict(value, path)
     if name := function_name(value):
@@ -69,9 +84,10 @@ def written(value: Any, path: Path = (), hint: str = FUNCTION) -> Any:
 
 def _chain(tx: Transform, path: Path) -> dict[str, Any]:
     nodes = [(stage.name, written(stage.node, (*path, stage.name))) for stage in tx.stages]
+    told = {} if tx.placement is None else {"on_axes": written(tx.placement.specs, (*path, "on_axes"))}
     if tx.stages == name_stages([(None, stage.node) for stage in tx.stages]):
-        return {"chain": [node for _, node in nodes]}
-    return {"named_chain": [[name, node] for name, node in nodes]}
+        return {"chain": [node for _, node in nodes], **told}
+    return {"named_chain": [[name, node] for name, node in nodes], **told}
 
 
 def _call(record: Record, path: Path) -> dict[str, Any]:

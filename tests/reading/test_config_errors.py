@@ -118,7 +118,7 @@ WRONG = {
     "no transform": ({"gradxform": 1, "call": "by_ndim", "ndim": 2}, "expected a transform"),
     "a mask in a chain": (chained({"call": "by_ndim", "ndim": 2}), r"from_dict: chain\[0\]: expected a transform"),
     "no list": ({"gradxform": 1, "chain": {}}, r"^from_dict: chain: expected a list, got \{\}$"),
-    "another key": ({"gradxform": 1, "chain": [], "seed": 1}, "^from_dict: expected nothing beside 'chain', got seed"),
+    "another key": ({"gradxform": 1, "chain": [], "seed": 1}, "^from_dict: expected on_axes beside 'chain', got seed"),
     "a misspelt rule": (
         chained({"call": "clip", "max_delta": 1.0}, {"call": "scale_by_adm"}),
         r"^from_dict: chain\[1\]: there is no 'scale_by_adm'; did you mean scale_by_adam or ",
