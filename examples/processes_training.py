@@ -9,6 +9,7 @@ address, count and index by itself.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,6 @@ from digits_model import Images, Params, batch, cross_entropy, init, load
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import gradxform as gx
-
-PARAMETERS = "parameters.npz"
 
 
 def main() -> None:
@@ -36,7 +35,8 @@ def main() -> None:
     with ocp.CheckpointManager(options.directory.resolve() / "checkpoints", options=saving) as saved:
         params, state = train(mesh, saved, options.steps, options.save_every)
     if options.index == 0:
-        np.savez(options.directory / PARAMETERS, **named(params))
+        with (options.directory / "parameters.npz").open("wb") as file:
+            np.savez(file, allow_pickle=False, **named(params))
         own, whole = bytes_of_state(state)
         say(f"state {own} {whole}")
 
@@ -44,43 +44,47 @@ def main() -> None:
 def train(mesh: Mesh, saved: ocp.CheckpointManager, steps: int, save_every: int) -> tuple[Params, Any]:
     """Trains from the last whole checkpoint, or from the beginning where there is none, and saves on the way."""
     whole = NamedSharding(mesh, PartitionSpec())
-    tx = gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(3e-3))
+    # With this eps, a gradient that is nothing but rounding makes no step of full length in a direction of chance.
+    tx = gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(3e-3, eps=1e-4))
     # Under jit every process makes its part of an array; no process holds the devices of another.
     params = jax.jit(init, out_shardings=whole)()
     state = gx.init_sharded(tx, params, zero="data")
     shardings = jax.tree.map(lambda leaf: leaf.sharding, (params, state))
 
-    def step(params: Params, state: Any, images: Images) -> tuple[Params, Any, jax.Array]:
+    # Without out_shardings XLA may put the state on every device whole; with them it stays cut.
+    @partial(jax.jit, donate_argnums=(0, 1), out_shardings=(*shardings, whole))
+    def step(params: Params, state: Any, pixels: jax.Array, labels: jax.Array) -> tuple[Params, Any, jax.Array]:
         # The images are cut over the devices and the mean is over all of them, so XLA sums the gradients over all.
-        loss, grads = jax.value_and_grad(cross_entropy)(params, *images)
+        loss, grads = jax.value_and_grad(cross_entropy)(params, pixels, labels)
         updates, state = tx.update(grads, state, params)
         return gx.apply_updates(params, updates), state, loss
-
-    # Without out_shardings XLA may put the state on every device whole; with them it stays cut.
-    step = jax.jit(step, donate_argnums=(0, 1), out_shardings=(*shardings, whole))
 
     done = saved.latest_step() or 0
     if done:
         # The arrays tell shapes, dtypes and shardings: each process reads the parts of its own devices.
-        params, state = saved.restore(done, args=ocp.args.StandardRestore((params, state)))
-    if jax.process_index() == 0:
+        restored: Any = saved.restore(done, args=ocp.args.StandardRestore((params, state)))
+        params, state = restored
+    is_first = jax.process_index() == 0
+    if is_first:
         say(f"begin {done}")
     images = load()[0]
     for index in range(done, steps):
-        params, state, loss = step(params, state, spread(batch(images, index), mesh))
-        if jax.process_index() == 0:
-            say(f"step {index + 1} {float(loss):.4f}")
+        params, state, loss = step(params, state, *spread(batch(images, index), mesh))
+        # Every process waits for its step, not the first alone: steps that queue up on a CPU of few cores can take the
+        # threads for which the devices of an earlier step wait, and then none goes on.
+        loss = float(loss)
+        if is_first:
+            say(f"step {index + 1} {loss:.4f}")
         if (index + 1) % save_every == 0 or index + 1 == steps:
             # All processes call it: each writes its parts, and the first makes the whole a checkpoint at the end.
             saved.save(index + 1, args=ocp.args.StandardSave((params, state)))
     return params, state
 
 
-def spread(images: Images, mesh: Mesh) -> Images:
-    """The images of a step over all devices, of which each process makes the parts of its own devices."""
+def spread(images: Images, mesh: Mesh) -> list[jax.Array]:
+    """Pixels and labels of a step over all devices, of which each process makes the parts of its own devices."""
     split = NamedSharding(mesh, PartitionSpec("data"))
-    pixels, labels = (jax.make_array_from_callback(array.shape, split, array.__getitem__) for array in images)
-    return Images(pixels, labels)
+    return [jax.make_array_from_callback(array.shape, split, array.__getitem__) for array in images]
 
 
 def named(params: Params) -> dict[str, np.ndarray]:
