@@ -229,13 +229,14 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--port", type=int, help="of the loopback address; default: one that is free")
     parser.add_argument("--directory", type=Path, default=Path("out/processes"), help="default: out/processes")
     options = parser.parse_args()
-    options.kill_at = options.kill_at or options.steps // 2 + options.save_every // 2
     if not 2 <= options.steps <= MOST_STEPS:
         parser.error(
             f"--steps {options.steps}: expected 2 to {MOST_STEPS}; in more, rounding alone parts runs that are right"
         )
     if options.save_every < 1:
         parser.error(f"--save-every {options.save_every}: expected 1 or more")
+    if options.kill_at is None:
+        options.kill_at = min(options.steps // 2 + options.save_every // 2, options.steps - 1)
     if not 0 < options.kill_at < options.steps:
         parser.error(f"--kill-at {options.kill_at}: expected a step before the last, from 1 to {options.steps - 1}")
     if options.port is not None and not 0 < options.port < 65536:
