@@ -6,7 +6,7 @@ EXTRAS ?= tests,lint
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types format bench bench-every bench-accumulate check clean
+.PHONY: help demo processes test lint types format bench bench-every bench-accumulate check clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
@@ -19,6 +19,9 @@ $(READY): pyproject.toml
 
 demo: $(READY)  ## train a network on eight devices; more with ARGS="--help"
 	@$(BIN)/python examples/digits.py $(ARGS)
+
+processes: $(READY)  ## train on two processes, kill one, go on; more with ARGS="--help"
+	@$(BIN)/python examples/processes.py $(ARGS)
 
 test: $(READY)  ## run the tests; some of them with ARGS="tests/core -x"
 	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)

@@ -147,16 +147,20 @@ WAYS = {
 REFERENCES = {}
 
 
+def reference(name):
+    """The parameters of a chain on one device; once for all who ask."""
+    if name not in REFERENCES:
+        REFERENCES[name] = on_one_device(CHAINS[name]())
+        moved = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), REFERENCES[name], PARAMS)
+        assert min(jax.tree.leaves(moved)) > 1e-3
+    return REFERENCES[name]
+
+
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", CHAINS)
 def test_same_numbers(name, way, place):
-    if name not in REFERENCES:
-        REFERENCES[name] = on_one_device(CHAINS[name]())
-    moved = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), REFERENCES[name], PARAMS)
-    assert min(jax.tree.leaves(moved)) > 1e-3
-    for ours, expected in zip(
-        jax.tree.leaves(WAYS[way](CHAINS[name](), place)), jax.tree.leaves(REFERENCES[name]), strict=True
-    ):
+    found = WAYS[way](CHAINS[name](), place)
+    for ours, expected in zip(jax.tree.leaves(found), jax.tree.leaves(reference(name)), strict=True):
         # Of the largest parameter: sums over devices round in another order.
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * float(jnp.max(jnp.abs(expected))))
