@@ -175,6 +175,22 @@ def test_an_integer_or_a_function_among_the_parameters(leaf, words):
         gx.adam(0.1).init({"layer": {"w": jnp.ones(3), "odd": leaf}})
 
 
+def test_inject_hyperparams_with_bfloat16_parameters_keeps_b2():
+    state = gx.inject_hyperparams(gx.adam)(learning_rate=1e-3).init({"w": jnp.ones(3, jnp.bfloat16)})
+    assert state.hyperparams["b2"].dtype == jnp.float32
+    assert float(state.hyperparams["b2"]) == pytest.approx(0.999)
+
+
+def test_inject_hyperparams_misspelt_name_is_an_error_that_lists_the_names():
+    tx, params = gx.inject_hyperparams(gx.sgd)(learning_rate=0.1, momentum=0.9), {"w": jnp.ones(3)}
+    state = tx.init(params)
+    state.hyperparams["learning_rte"] = 0.5
+    with pytest.raises(ValueError, match=r"expected hyperparameters \['learning_rate', 'momentum'\]"):
+        tx.update(params, state)
+    with pytest.raises(ValueError, match="there is no 'learning_rte' among"):
+        gx.adjust(tx.init(params), learning_rte=0.5)
+
+
 def test_monitor_has_one_structure_from_init_on():
     params = {"a": jnp.ones(3, jnp.bfloat16)}
     measures = {"norm": optax.tree.norm, "share": gx.measure_with_ema(lambda tree: optax.tree.norm(tree) > 1, 0.9)}
