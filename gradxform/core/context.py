@@ -13,7 +13,7 @@ from jax import lax
 
 from gradxform.core import checks, reductions
 from gradxform.core.placement import Axes, Cut, spread_axes, whole_shape
-from gradxform.core.precision import fitting, real_dtype
+from gradxform.core.precision import fitting, is_complex, is_inexact, real_dtype
 from gradxform.core.record import show
 from gradxform.maths import Axis
 
@@ -206,7 +206,9 @@ class Tree(Context):
         """
         params = None if self._params is None else self.params
         stepped, new = optax.with_extra_args_support(transform).update(updates, state, params, **self._given)
-        return jax.tree.map(_like, stepped, updates), jax.tree.map(_like, new, state)
+        # A measure returns something else than updates, which is left as it is.
+        is_step = jax.tree.structure(stepped) == jax.tree.structure(updates)
+        return jax.tree.map(_like, stepped, updates) if is_step else stepped, jax.tree.map(_like, new, state)
 
     def _axes(self, *trees: Any) -> list[Axes]:
         """The mesh axes over which each leaf of a tree, or of one of several alike, is spread."""
@@ -227,4 +229,6 @@ class Tree(Context):
 
 
 def _like(new: Any, old: Any) -> Any:
-    return new if new.dtype == old.dtype else new.astype(old.dtype)
+    """In the precision of the old array; what is another kind of number stays, for the engine to find."""
+    are_alike = is_inexact(new) and is_inexact(old) and is_complex(new) == is_complex(old)
+    return new.astype(old.dtype) if are_alike and new.dtype != old.dtype else new

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import checks
-from gradxform.core.precision import real_dtype
+from gradxform.core.precision import is_inexact, real_dtype
 from gradxform.core.record import Live, is_record
 from gradxform.core.rule import Rule
 
@@ -24,8 +24,8 @@ def hyperparameters(stages: Any) -> Iterator[tuple[str, Any]]:
 
 def first_live(stages: Any, params: Any) -> dict[str, jax.Array]:
     """What lives in the state before the first step, in float32, or in float64 if parameters are."""
-    # Of what is no array, a guest is to say what it makes of it.
-    dtype = real_dtype(*(leaf.dtype for leaf in jax.tree.leaves(params) if hasattr(leaf, "dtype")))
+    # Of what is no array, or no number, a rule or a guest is to say what it makes of it.
+    dtype = real_dtype(*(x.dtype for x in jax.tree.leaves(params) if hasattr(x, "dtype") and is_inexact(x)))
     return {
         key: jnp.array(checks.scalar(key, jnp.asarray(value.value)), dtype, copy=True)
         for key, value in hyperparameters(stages)
