@@ -59,6 +59,11 @@ def shrink_factor(norm: jax.Array, max_norm: Any) -> jax.Array:
     return jnp.where(over, max_norm / jnp.where(over, norm, 1), 1)
 
 
+def clip_modulus(x: jax.Array, bound: Any) -> jax.Array:
+    """x, shrunk where |x| is more than a bound; elementwise, NaN for NaN."""
+    return x * shrink_factor(jnp.abs(x), bound) if jnp.iscomplexobj(x) else jnp.clip(x, -bound, bound)
+
+
 def unit_scale(largest: jax.Array) -> jax.Array:
     """A number that brings values of at most `largest` to about 1, so that their powers stay in range.
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from gradxform.core.record import Decay, DecayMask, Dtype, Hyper, NonNegative
 from gradxform.core.rule import LeafRule, Slot
 from gradxform.core.transform import transform
-from gradxform.maths import abs_sq, corrected_mean, debias, ema, safe_root, shrink_factor
+from gradxform.maths import abs_sq, clip_modulus, corrected_mean, debias, ema, safe_root
 
 
 def fourth_root(step: jax.Array) -> jax.Array:
@@ -328,7 +328,7 @@ class ScaleByAdopt(LeafRule):
         ratio = grad / jnp.maximum(safe_root(slots.nu, 2), self.eps)
         if self.use_clipping:
             bound = self.clip_value_fn((leaf.step - 1).astype(square.dtype))
-            ratio = ratio * shrink_factor(jnp.abs(ratio), bound)
+            ratio = clip_modulus(ratio, bound)
         nu = jnp.where(is_first, square, ema(slots.nu, square, self.b2))
         mu = jnp.where(is_first, slots.mu, ema(slots.mu, ratio, self.b1))
         ahead = jnp.where(is_first, mu, ema(mu, ratio, self.b1)) if self.nesterov else mu
