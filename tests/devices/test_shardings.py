@@ -186,7 +186,7 @@ def test_zero_under_jit(tx):
     plain, plain_state = first, tx.init(first)
     plain_step = jax.jit(step_of(tx))
     for _ in range(5):
-        params, state = step(params, state, batch)
+        params, state = jax.block_until_ready(step(params, state, batch))
         plain, plain_state = plain_step(plain, plain_state, tokens)
     for ours, expected in zip(jax.tree.leaves(params), jax.tree.leaves(plain), strict=True):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * float(jnp.max(jnp.abs(expected))))
