@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.core.placement import varying_axes
+from gradxform.core.placement import leaf_name, varying_axes
 from gradxform.core.precision import is_complex, is_inexact
 from gradxform.core.record import show
 
@@ -20,7 +20,7 @@ FREEZE = "keep it out of the optimizer, as with optax.partition and set_to_zero,
 def path_of(tree: Any, index: int) -> str:
     """Where the index-th leaf of a tree is, as 'dense/kernel'."""
     path, _ = jax.tree_util.tree_flatten_with_path(tree)[0][index]
-    return repr(jax.tree_util.keystr(path, simple=True, separator="/")) if path else "the root"
+    return leaf_name(path)
 
 
 def arrays(what: str, tree: Any, *, any_dtype: bool, real_only: str | None) -> list[Any]:

@@ -12,7 +12,7 @@ import optax
 from jax import lax
 
 from gradxform.core import checks, reductions
-from gradxform.core.placement import Axes, Cut, spread_axes, whole_shape
+from gradxform.core.placement import Axes, Cut, spread_axes, union, whole_shape
 from gradxform.core.precision import fitting, is_complex, is_inexact, real_dtype
 from gradxform.core.record import show
 from gradxform.maths import Axis
@@ -102,7 +102,7 @@ class Leaf(Context):
         spread = self._axes(x)
         if self._cut is not None:
             chosen = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
-            return tuple(sorted({name for each in chosen for name in self._cut[each]}))
+            return union(self._cut[each] for each in chosen)
         if spread:
             raise ValueError(
                 f"{self._rule} takes {what} along axes {show(axis)} of a leaf that is spread over mesh axes {spread}, "
@@ -219,7 +219,7 @@ class Tree(Context):
                 raise ValueError(f"{self._rule} reduces over a tree unlike the parameters: on_axes cannot tell of it")
             cuts = [None] * len(columns)
         return [
-            tuple(sorted({name for leaf in leaves for name in spread_axes(self._rule, leaf, cut)}))
+            union(spread_axes(self._rule, leaf, cut) for leaf in leaves)
             for leaves, cut in zip(columns, cuts, strict=True)
         ]
 

@@ -7,7 +7,7 @@ of their own axes they are cut. Everywhere else on many devices, and for what ne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -64,7 +64,7 @@ def cuts_of(who: str, specs: Any, what: str, tree: Any, there: Axes) -> list[Cut
     cuts = []
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     for (path, leaf), spec in zip(leaves, one_a_leaf(who, specs, what, tree), strict=True):
-        where = f"the leaf at {_shown(path)}, of shape {tuple(leaf.shape)}"
+        where = f"the leaf at {leaf_name(path)}, of shape {tuple(leaf.shape)}"
         entries = [(entry,) if isinstance(entry, str) else tuple(entry or ()) for entry in spec or ()]
         names = [name for entry in entries for name in entry]
         if len(entries) > len(leaf.shape):
@@ -99,9 +99,9 @@ def one_a_leaf(who: str, specs: Any, what: str, tree: Any, noun: str = "specs") 
         told, leaves = ([path for path, _ in _flat(each, _is_spec)] for each in (specs, tree))
         detail = str(error)
         if missing := [leaf for leaf in leaves if not any(leaf[: len(path)] == path for path in told)]:
-            detail = f"got none for the leaf at {_shown(missing[0])}"
+            detail = f"got none for the leaf at {leaf_name(missing[0])}"
         elif surplus := [path for path in told if not any(leaf[: len(path)] == path for leaf in leaves)]:
-            detail = f"got one at {_shown(surplus[0])}, where there is no leaf"
+            detail = f"got one at {leaf_name(surplus[0])}, where there is no leaf"
         raise ValueError(f"{who}: expected {noun} that are a prefix of the {what}; {detail}") from None
 
 
@@ -109,7 +109,8 @@ def _flat(tree: Any, is_leaf: Callable[[Any], bool]) -> list[tuple[Any, Any]]:
     return jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)[0]
 
 
-def _shown(path: Any) -> str:
+def leaf_name(path: Any) -> str:
+    """The path of a leaf as errors have it, as 'dense/kernel'."""
     return repr(jax.tree_util.keystr(path, simple=True, separator="/")) if path else "the root"
 
 
@@ -146,6 +147,11 @@ def varying_axes(x: Any) -> Axes:
     return tuple(sorted(varying))
 
 
+def union(groups: Iterable[Axes]) -> Axes:
+    """The mesh axes that are in any of some groups, each once."""
+    return tuple(sorted({name for names in groups for name in names}))
+
+
 def spread_axes(rule: str, x: Any, cut: Cut | None) -> Axes:
     """The mesh axes over which a leaf is spread: as told, else as its type tells.
 
@@ -155,13 +161,19 @@ def spread_axes(rule: str, x: Any, cut: Cut | None) -> Axes:
     varying = varying_axes(x)
     if cut is None:
         return varying
-    axes = tuple(sorted({name for names in cut for name in names}))
+    axes = union(cut)
     if beyond := [name for name in varying if name not in axes]:
         raise ValueError(
             f"{rule}: a leaf of shape {x.shape} varies over mesh axis {beyond[0]!r}, of which the specs of on_axes do "
             "not tell; if each device has a gradient of its own, take their mean first, as with pmean_updates"
         )
     return axes
+
+
+def longest_axis(shape: Sequence[int], is_whole: Sequence[bool], devices: int) -> int | None:
+    """The longest of the axes that are whole and that so many devices divide; None if there is none."""
+    free = [axis for axis, size in enumerate(shape) if is_whole[axis] and size % devices == 0]
+    return max(free, key=lambda axis: shape[axis]) if free else None
 
 
 def whole_shape(shape: Sequence[int], cut: Cut | None) -> tuple[int, ...]:

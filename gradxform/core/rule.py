@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import jax
+import optax
 
 from gradxform.core.record import Mask, Record
 
@@ -151,6 +152,12 @@ class Rule(Record):
         # Pickle finds a class by its qualified name: here, beside the rule.
         cls.State.__qualname__, cls.State.__module__ = f"{cls.__qualname__}.State", cls.__module__
         cls.State.metrics, cls.State.inners = cls.metrics, tuple(cls.inners)
+
+    def check_transform(self, name: str) -> None:
+        """Raises TypeError unless a field holds a transform, ours or optax's."""
+        value = getattr(self, name)
+        if not isinstance(value, optax.GradientTransformation):
+            raise TypeError(f"{self.call_name}: {name} must be a transform; got {value!r}")
 
 
 class LeafRule(Rule):

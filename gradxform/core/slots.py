@@ -13,7 +13,7 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gradxform.core import checks
-from gradxform.core.placement import Cut, spread_axes, varying_axes, whole_shape
+from gradxform.core.placement import Cut, spread_axes, union, varying_axes, whole_shape
 from gradxform.core.precision import compute_dtype, fitting, is_complex, is_inexact, mixing, real_dtype
 from gradxform.core.reductions import own_key
 from gradxform.core.rule import LeafRule, Metric, Rule, Slot, TreeRule
@@ -161,7 +161,7 @@ def _filled(
     if cut is None:
         return _full_along(leaf, axes, shape, value, dtype)
     # Along the axes that it has not it is the same on all devices; along the others it is each device's own part.
-    names = tuple(sorted({name for axis in axes for name in cut[axis]}))
+    names = union(cut[axis] for axis in axes)
     if not names:
         return _full_along(leaf, axes, shape, value, dtype) if not varying_axes(leaf) else jnp.full(shape, value, dtype)
     filled = jnp.full(shape, value, dtype)

@@ -11,7 +11,7 @@ import optax
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from gradxform.core import checks
-from gradxform.core.placement import cuts_of, one_a_leaf
+from gradxform.core.placement import cuts_of, longest_axis, one_a_leaf
 
 
 def state_specs(
@@ -165,10 +165,10 @@ def _more(shape: Sequence[int], spec: PartitionSpec, axis: str, devices: int) ->
     entries = [*spec, *[None] * (len(shape) - len(spec))]
     if any(axis in ((entry,) if isinstance(entry, str) else entry or ()) for entry in entries):
         return spec
-    free = [i for i, entry in enumerate(entries) if entry is None and shape[i] % devices == 0]
-    if not free:
+    longest = longest_axis(shape, [entry is None for entry in entries], devices)
+    if longest is None:
         return spec
-    entries[max(free, key=lambda i: shape[i])] = axis
+    entries[longest] = axis
     return PartitionSpec(*entries)
 
 

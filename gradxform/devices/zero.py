@@ -12,7 +12,7 @@ from jax.sharding import AxisType, PartitionSpec
 from gradxform.core import checks, placement as placing
 from gradxform.core.checks import path_of
 from gradxform.core.guest import Guest
-from gradxform.core.placement import Cut, Placement, mapped_axes, types_tell, varying_axes
+from gradxform.core.placement import Cut, Placement, longest_axis, mapped_axes, types_tell, varying_axes
 from gradxform.core.registry import register
 from gradxform.core.transform import Transform, name_stages
 
@@ -87,13 +87,13 @@ class Zero(Guest):
         """As `_parts`, of one leaf of a shape on each device, and of which some axes are whole there."""
         if math.prod(shape) < self.min_size:
             return None
-        free = [dim for dim, size in enumerate(shape) if whole[dim] and size % devices == 0]
-        if not free:
+        longest = longest_axis(shape, whole, devices)
+        if longest is None:
             raise ValueError(
                 f"zero: {devices} devices along {self.axis_name!r} divide no whole axis of the leaf at "
                 f"{path_of(tree, index)}, of shape {shape}; a min_size above {math.prod(shape)} leaves it whole"
             )
-        return max(free, key=lambda dim: shape[dim])
+        return longest
 
     def _cuts(self, tree: Any) -> list[Cut]:
         told = self.inner.placement or placing.current()

@@ -51,8 +51,7 @@ class Accumulate(TreeRule):
 
     def check(self):
         """Raises TypeError or ValueError for what is no transform or no number of micro-steps."""
-        if not isinstance(self.inner, GradientTransformation):
-            raise TypeError(f"accumulate: inner must be a transform; got {self.inner!r}")
+        self.check_transform("inner")
         if callable(self.every):
             return
         if isinstance(self.every, bool) or not isinstance(self.every, int):

@@ -65,8 +65,7 @@ class Guard(TreeRule):
 
     def check(self):
         """Raises TypeError or ValueError for arguments that make no sense."""
-        if not isinstance(self.inner, GradientTransformation):
-            raise TypeError(f"guard: inner must be a transform; got {self.inner!r}")
+        self.check_transform("inner")
         for name, value in (("warm_up", self.warm_up), ("patience", 0 if self.patience is None else self.patience)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ValueError(f"guard: {name} must be an integer of at least 0; got {value!r}")
