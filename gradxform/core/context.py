@@ -12,7 +12,7 @@ import optax
 from jax import lax
 
 from gradxform.core import checks, reductions
-from gradxform.core.placement import Axes, Cut, spread_axes, union, whole_shape
+from gradxform.core.placement import Axes, Cut, either, spread_axes, union, whole_shape
 from gradxform.core.precision import fitting, is_complex, is_inexact, real_dtype
 from gradxform.core.record import show
 from gradxform.maths import Axis
@@ -180,6 +180,17 @@ class Tree(Context):
         """How many examples the leaves of per-example updates hold; 1 where there are no leaves."""
         return len(jax.tree.leaves(tree)[0]) if jax.tree.leaves(tree) else 1
 
+    def full(self, tree: Any, value: Any) -> Any:
+        """A tree of one value, in the shapes, dtypes and shardings of another.
+
+        Its types say that it is the same on all devices over which `shard_map` maps, whatever those of the other say.
+        """
+
+        def filled(leaf: jax.Array) -> jax.Array:
+            return lax.full(leaf.shape, value, leaf.dtype, sharding=jax.typeof(leaf).sharding)
+
+        return jax.tree.map(filled, tree)
+
     def random_signs(self, key: jax.Array, like: Any) -> Any:
         """A tree of -1 and 1, each as likely, in the shapes and dtypes of the leaves of `like`."""
         return self._drawn(jax.random.rademacher, key, like)
@@ -209,6 +220,10 @@ class Tree(Context):
         # A measure returns something else than updates, which is left as it is.
         is_step = jax.tree.structure(stepped) == jax.tree.structure(updates)
         return jax.tree.map(_like, stepped, updates) if is_step else stepped, jax.tree.map(_like, new, state)
+
+    def either(self, pred: jax.Array, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
+        """What one of two functions returns; only that one runs. `pred` is a bool of shape (), alike on all devices."""
+        return either(pred, yes, no)
 
     def _axes(self, *trees: Any) -> list[Axes]:
         """The mesh axes over which each leaf of a tree, or of one of several alike, is spread."""

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jax import lax
 from optax import GradientTransformation
 
 from gradxform.core.rule import Inner, Metric, Slot, TreeRule
@@ -22,7 +21,9 @@ class Accumulate(TreeRule):
 
     So `every` micro-steps with the mean gradients of equal parts of a batch are one step with that of the whole batch.
     The transform runs when it is due and only then, with the parameters and the extra arguments of that micro-step; its
-    counter, and the step of its schedules, are real steps. The sum is kept in float32 at least.
+    counter, and the step of its schedules, are real steps. The sum is kept in float32 at least. Inside `shard_map` and
+    `pmap` gradients are joined over the devices in front of it, as with `pmean_updates`, so that the sum is the same on
+    all.
 
     Args:
       inner: the transform, ours or optax's.
@@ -71,13 +72,13 @@ class Accumulate(TreeRule):
         def step():
             number = micro_step if self.mean else jnp.ones_like(micro_step)
             whole = tree.map(lambda a: a / number.astype(a.real.dtype), gathered)
-            return *tree.inner(self.inner, whole, slots.inner_state), tree.map(jnp.zeros_like, gathered)
+            return tree.inner(self.inner, whole, slots.inner_state)
 
-        def wait():
-            return tree.map(jnp.zeros_like, updates), slots.inner_state, gathered
-
-        # The sum goes through the branches: were it chosen behind them, XLA would copy what they read of it.
-        stepped, inner_state, gathered = lax.cond(is_due, step, wait)
+        # One buffer is the update when it is due and the sum while it waits: had each its own, XLA would copy the sum
+        # in one branch and write zeros in the other.
+        either, inner_state = tree.either(is_due, step, lambda: (gathered, slots.inner_state))
+        stepped = tree.map(lambda x: jnp.where(is_due, x, 0), either)
+        gathered = tree.map(lambda x: jnp.where(is_due, 0, x), either)
         return stepped, slots._replace(
             inner_state=inner_state,
             gathered=gathered,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import jax.numpy as jnp
-from jax import lax
 from optax import GradientTransformation
 
 from gradxform.core.record import Decay, NonNegative
@@ -93,9 +92,9 @@ class Guard(TreeRule):
 
         def stay():
             nothing = jnp.where(stuck, jnp.nan, 0) if self.when_stuck == "nan" else 0
-            return tree.map(lambda u: jnp.full_like(u, nothing), updates), slots.inner_state
+            return tree.full(updates, nothing), slots.inner_state
 
-        stepped, inner_state = lax.cond(takes, step, stay)
+        stepped, inner_state = tree.either(takes, step, stay)
         counted = takes & jnp.isfinite(norm)
         finite = jnp.where(jnp.isfinite(norm), norm, 0)
         return stepped, slots._replace(

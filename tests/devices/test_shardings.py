@@ -169,6 +169,16 @@ def step_of(tx):
     return step
 
 
+@pytest.mark.parametrize("name", ["adamw", "lamb", "adafactor", "prodigy", "sm3", "guard", "accumulate"])
+def test_zero_leaves_each_device_an_eighth(name):
+    """Of adafactor's vectors too, if they may be cut."""
+    within = {"guard": lambda: gx.guard(gx.adamw(0.1)), "accumulate": lambda: gx.accumulate(gx.adamw(0.1), 8)}
+    tx = within[name]() if name in within else getattr(gx, name)(0.1)
+    params = {"dense": jnp.ones((512, 384)), "bias": jnp.ones(384), "more": [jnp.ones((256, 1024))] * 4}
+    state = gx.init_sharded(tx, jax.device_put(params, NamedSharding(mesh(), P())), zero="data", min_size=8)
+    assert per_device(state) <= whole(tx.init(params)) / 8 * 1.05
+
+
 @pytest.mark.parametrize(
     "tx",
     [gx.chain(gx.clip_by_global_norm(0.1), gx.adamw(0.01, eps=1e-4)), gx.lamb(0.01)],

@@ -101,6 +101,16 @@ def test_a_nan_of_one_device_is_skipped_by_all(name):
     assert gx.metrics(state)["guard.skips"] == 1
 
 
+@pytest.mark.parametrize("check_vma", [True, False])
+def test_joins_within_a_guard_too(check_vma):
+    """The gradients vary over the devices, by their types, and the updates of the step do not: nor do those of none."""
+    tx = gx.guard(gx.chain(gx.pmean_updates("data"), gx.sgd(1.0)))
+    updates, _ = update_with(tx, check_vma, mesh())(PARAMS, tx.init(PARAMS), DATA)
+    assert_times(updates, -4.5)
+    updates, _ = update_with(tx, check_vma, mesh())(PARAMS, tx.init(PARAMS), DATA.at[3].set(jnp.nan))
+    assert_times(updates, 0.0)
+
+
 @pytest.mark.parametrize("tx", [gx.pmean_updates("data"), gx.psum_updates(("data", "model"))], ids=repr)
 def test_is_a_value(tx):
     assert eval(repr(tx), vars(gx)) == tx
