@@ -258,7 +258,18 @@ from gradxform.wrappers.inject import (
     inject_hyperparams as inject_hyperparams,
 )
 
-# Many at once.
+# To explore: functions to try, runs that are kept, many values at once, pictures.
+from gradxform.explore import landscapes as landscapes, plots as plots
+from gradxform.explore.learning_rates import (
+    RangeTest as RangeTest,
+    learning_rate_range_test as learning_rate_range_test,
+)
+from gradxform.explore.minimise import (
+    Descent as Descent,
+    Minimisation as Minimisation,
+    descend as descend,
+    minimise as minimise,
+)
 from gradxform.explore.sweep import Sweep as Sweep, sweep as sweep
 
 # When a transform runs.

@@ -22,7 +22,7 @@ FLOORS = {
     "reading": ("core", "reading"),
     "wrappers": ("maths", "core", "wrappers"),
     "devices": ("maths", "core", "devices"),
-    "explore": ("core", "reading", "explore"),
+    "explore": ("core", "schedules", "reading", "explore"),
     "as_optax": ("core", ""),
     "missing": (),
     "": (
@@ -40,6 +40,8 @@ FLOORS = {
     ),
 }
 OUTSIDE = {"jax", "numpy", "optax", "chex"}
+# Extras, which are imported where they are used.
+EXTRAS = {"explore": {"matplotlib", "tqdm"}}
 MODULES = sorted(ROOT.rglob("*.py"))
 
 
@@ -67,7 +69,9 @@ def test_imports_go_down(path):
         if top == "gradxform":
             assert (rest or [""])[0] in allowed, f"{path.name} imports {name}"
         else:
-            assert top in OUTSIDE or top in sys.stdlib_module_names, f"{path.name} imports {name}"
+            assert top in OUTSIDE | EXTRAS.get(floor(path), set()) or top in sys.stdlib_module_names, (
+                f"{path.name} imports {name}"
+            )
 
 
 def test_every_floor_is_there():
