@@ -100,9 +100,12 @@ class Leaf(Context):
     def _axes_along(self, x: jax.Array, what: str, axis: Axis) -> Axes:
         """The mesh axes over which a leaf is cut along some of its axes."""
         spread = self._axes(x)
+        chosen = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
         if self._cut is not None:
-            chosen = range(x.ndim) if axis is None else [axis] if isinstance(axis, int) else axis
             return union(self._cut[each] for each in chosen)
+        # Over all of its axes it is of no matter along which it is cut.
+        if {each % x.ndim for each in chosen} == set(range(x.ndim)):
+            return spread
         if spread:
             raise ValueError(
                 f"{self._rule} takes {what} along axes {show(axis)} of a leaf that is spread over mesh axes {spread}, "

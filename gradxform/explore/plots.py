@@ -11,6 +11,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gradxform.explore.landscapes import Landscape
@@ -131,10 +133,19 @@ def schedules(named: Mapping[str, Any], steps: int, ax: Axes | None = None) -> A
     """
     ax = _axes(ax)
     for style, (label, schedule) in zip(_styles(len(named)), named.items(), strict=True):
-        values = [schedule(step) if callable(schedule) else schedule for step in range(steps)]
-        ax.plot(np.asarray(values, np.float64), label=label, linewidth=1.8, **style)
+        ax.plot(_values(schedule, steps), label=label, linewidth=1.8, **style)
     ax.set(xlabel="step", ylabel="value")
     return _with_grid(ax, len(named))
+
+
+def _values(schedule: Any, steps: int) -> np.ndarray[Any, Any]:
+    if not callable(schedule):
+        return np.full(steps, schedule, np.float64)
+    try:
+        return np.asarray(jax.vmap(lambda step: jnp.asarray(schedule(step), float))(jnp.arange(steps)), np.float64)
+    except TypeError:
+        # A function of the user's that asks for a plain number, as in `if step < 10`.
+        return np.asarray([schedule(step) for step in range(steps)], np.float64)
 
 
 def metrics(history: Mapping[str, Any], *, xlabel: str = "step", log: Sequence[str] = ()) -> Figure:

@@ -31,6 +31,7 @@ TYPED = {
     "trust ratio": gx.scale_by_trust_ratio(),
     "novograd": gx.novograd(0.1),
     "normalize": gx.normalize(),
+    "mean over all axes": gx.centralize(axis=(0, -1)),
     "dog": gx.dog(),
     "dowg": gx.dowg(),
     "dadapt_adamw": gx.dadapt_adamw(estim_lr0=1e-2),

@@ -74,8 +74,10 @@ def test_losses():
 
 def test_schedules():
     warm = gx.warmup_cosine_decay_schedule(0.0, 1.0, 5, 20)
-    ax = gx.plots.schedules({"warm": warm, "own": lambda step: step / 2, "number": 0.3}, 20)
-    np.testing.assert_allclose(drawn(ax, "warm").get_ydata(), [warm(step) for step in range(20)])
+    named = {"warm": warm, "own": lambda step: step / 2, "number": 0.3, "plain": lambda step: 1.0 if step < 5 else 0.1}
+    ax = gx.plots.schedules(named, 20)
+    np.testing.assert_allclose(drawn(ax, "plain").get_ydata(), [1.0] * 5 + [0.1] * 15)
+    np.testing.assert_allclose(drawn(ax, "warm").get_ydata(), [warm(step) for step in range(20)], atol=1e-6)
     np.testing.assert_allclose(drawn(ax, "own").get_ydata(), np.arange(20) / 2)
     np.testing.assert_allclose(drawn(ax, "number").get_ydata(), 0.3)
 
