@@ -220,8 +220,8 @@ def heat_map(
     low, high = limits or ((finite.min(), finite.max()) if finite.size else (1.0, 1.0))
     look = {"norm": "log" if log else "linear", "cmap": "cividis", "vmin": low, "vmax": high, "aspect": "auto"}
     image = ax.imshow(np.ma.masked_invalid(table), **look)
-    # Below it white has the better contrast with cividis, above it black.
-    middle = scale(low) + 0.46 * (scale(high) - scale(low)) if high > low else np.inf
+    # Below it white has the better contrast with cividis, above it black; alike, all have the colour of the middle.
+    middle = scale(low) + 0.46 * (scale(high) - scale(low)) if high > low else -np.inf
     for (row, column), value in np.ndenumerate(table):
         text = f"{value:.3g}" if np.isfinite(value) else "x"
         dark = np.isfinite(value) and scale(value) < middle
