@@ -5,8 +5,10 @@ VENV ?= .venv
 EXTRAS ?= tests,lint
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# In a container one is root, which Jupyter wants to be told.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo processes test lint types format bench bench-every bench-accumulate check clean
+.PHONY: help demo processes notebooks notebooks-afresh test lint types format bench bench-every bench-accumulate check clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
@@ -22,6 +24,17 @@ demo: $(READY)  ## train a network on eight devices; more with ARGS="--help"
 
 processes: $(READY)  ## train on two processes, kill one, go on; more with ARGS="--help"
 	@$(BIN)/python examples/processes.py $(ARGS)
+
+$(VENV)/.notebooks: $(READY)
+	@echo "installing Jupyter in $(VENV): a minute, once" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebooks]'
+	@touch $@
+
+notebooks: $(VENV)/.notebooks  ## open the notebooks in Jupyter; more with ARGS="--no-browser"
+	@$(BIN)/jupyter lab --notebook-dir notebooks $(AS_ROOT) $(ARGS)
+
+notebooks-afresh: $(VENV)/.notebooks  ## run all notebooks from clean kernels and keep what they show
+	@$(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 test: $(READY)  ## run the tests; some of them with ARGS="tests/core -x"
 	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)

@@ -16,8 +16,9 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from gradxform.core.record import Record, factory, show
+from gradxform.core.record import Record, factory
 from gradxform.core.registry import register
+from gradxform.core.text import show
 
 # What libraries call these parameters, and the layers of which every parameter is left out.
 _PARAMETERS = {"b", "bias", "biases", "beta", "offset", "shift", "gamma", "scale"}

@@ -1,8 +1,7 @@
 """Schedules: functions of the step that are values. They print, compare, pickle, and are pytrees of their numbers.
 
-A schedule is made with its numbers and called with the step, from 0 on. It computes in the default real dtype: float32
-unless x64 is on, which counts steps exactly up to 2^24. Its numbers may be arrays of shape () as well, or traced; those
-that are known must be as `Args` says, or raise ValueError. Lengths are in steps. torch: in torch.optim.lr_scheduler.
+Called with the step, from 0 on, they compute in the default real dtype: float32 unless x64 is on, which counts steps
+exactly up to 2^24. Lengths are in steps; numbers may be traced, or arrays of shape (). torch: torch.optim.lr_scheduler.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core import checks
-from gradxform.core.record import Factory, Hyper, P, Record, factory, show
+from gradxform.core.record import Factory, Hyper, P, Record, factory
+from gradxform.core.text import show
 from gradxform.maths import safe_root
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gradxform.core.placement import leaf_name, varying_axes
 from gradxform.core.precision import is_complex, is_inexact
-from gradxform.core.record import show
+from gradxform.core.text import show
 
 FREEZE = "keep it out of the optimizer, as with optax.partition and set_to_zero, or None in its place"
 

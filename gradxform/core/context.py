@@ -14,7 +14,7 @@ from jax import lax
 from gradxform.core import checks, reductions
 from gradxform.core.placement import Axes, Cut, either, spread_axes, union, whole_shape
 from gradxform.core.precision import fitting, is_complex, is_inexact, real_dtype
-from gradxform.core.record import show
+from gradxform.core.text import show
 from gradxform.maths import Axis
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import optax
 
-from gradxform.core.record import Record, maker
+from gradxform.core.record import Record
+from gradxform.core.text import maker
 
 
 class Guest(Record):

@@ -12,7 +12,7 @@ import inspect
 import numbers
 import re
 import sys
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 from types import NoneType
 from typing import (
@@ -31,10 +31,10 @@ from typing import (
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.core import Tracer
 
 from gradxform.core.registry import register, register_class
+from gradxform.core.text import show, snake_case, written_call
 
 P = ParamSpec("P")
 T = TypeVar("T", covariant=True)
@@ -191,56 +191,6 @@ def factory(record: Callable[P, Any], make: Callable[[Any], T], returns: type[An
     return made
 
 
-def written_call(name: str, arguments: list[str]) -> str:
-    """A call as text: in one line if that is short, else an argument a line."""
-    line = f"{name}({', '.join(arguments)})"
-    if len(line) <= 88 and "\n" not in line:
-        return line
-    indented = [argument.replace("\n", "\n    ") for argument in arguments]
-    return f"{name}(\n    " + ",\n    ".join(indented) + ",\n)"
-
-
-def snake_case(name: str) -> str:
-    """`ScaleByAdam` as `scale_by_adam`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def show(value: Any) -> str:
-    """How a field's value is written in the call that makes its record."""
-    if isinstance(value, Tracer):
-        return f"<traced {value.aval.str_short()}>"
-    if isinstance(value, np.dtype):
-        return repr(value.name)
-    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        return f"jax.random.wrap_key_data({show(jax.random.key_data(value))})"
-    if isinstance(value, jax.Array):
-        return show(np.asarray(value))
-    if isinstance(value, np.ndarray):
-        return f"jnp.{value.dtype.name}({value.tolist()!r})"
-    if (
-        isinstance(value, optax.GradientTransformation)
-        and type(value).__repr__ is optax.GradientTransformation.__repr__
-    ):
-        package, name = maker(value)
-        return f"<{package}.{name}>"
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return f"({', '.join(map(show, value))}{',' * (len(value) == 1)})"
-    if isinstance(value, list):
-        return f"[{', '.join(map(show, value))}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key!r}: {show(item)}' for key, item in value.items())}}}"
-    if callable(value) and hasattr(value, "__qualname__") and not isinstance(value, type):
-        return f"<{value.__module__}.{value.__qualname__}>"
-    return repr(value)
-
-
-def maker(pair: optax.GradientTransformation) -> tuple[str, str]:
-    """The package and the name of the function that made a pair, as far as its `update` tells: 'optax' and 'chain'."""
-    made_by = getattr(pair.update, "__qualname__", "").split(".")[0]
-    package = getattr(pair.update, "__module__", "").split(".")[0]
-    return package, made_by if made_by.isidentifier() else "guest"
-
-
 def is_numeric(annotation: Any) -> bool:
     """Whether an annotation speaks of a hyperparameter: a number, an array or a function of the step."""
     return role_of(annotation) in _NUMERIC.values()
@@ -304,27 +254,51 @@ class _Static:
         return hash(self.key)
 
 
-def _flatten(record: Record) -> tuple[tuple[Any, ...], _Static]:
-    children = tuple(getattr(record, name) for name in record.numeric)
-    values = tuple(value for name, value in record.fields().items() if name not in record.numeric)
+class Branch:
+    """What is a pytree of numbers itself, wherever a record holds it: a transform within a rule or a wrapper."""
+
+
+_HOLE = "a branch"
+
+
+def _flatten_with_keys(record: Record) -> tuple[list[tuple[Any, Any]], _Static]:
+    children: list[tuple[Any, Any]] = [(jax.tree_util.GetAttrKey(n), getattr(record, n)) for n in record.numeric]
+    others = {name: value for name, value in record.fields().items() if name not in record.numeric}
+    values = tuple(_without_branches(name, value, children) for name, value in others.items())
     return children, _Static(values, tuple(map(_key, values)))
 
 
-def _flatten_with_keys(record: Record) -> tuple[Iterable[tuple[Any, Any]], _Static]:
-    children, static = _flatten(record)
-    return [(jax.tree_util.GetAttrKey(n), c) for n, c in zip(record.numeric, children, strict=True)], static
+def _flatten(record: Record) -> tuple[tuple[Any, ...], _Static]:
+    children, static = _flatten_with_keys(record)
+    return tuple(child for _, child in children), static
 
 
 def _unflatten(cls: type[Record]) -> Callable[[_Static, Iterable[Any]], Record]:
     def unflatten(static: _Static, children: Iterable[Any]) -> Record:
         record = object.__new__(cls)
-        others = iter(static.values)
-        numbers = iter(children)
+        given, others = iter(children), iter(static.values)
+        numbers = {name: next(given) for name in cls.numeric}
         for name in cls.roles:
-            record.__dict__[name] = next(numbers if name in cls.numeric else others)
+            record.__dict__[name] = numbers[name] if name in numbers else _with_branches(next(others), given)
         return record
 
     return unflatten
+
+
+def _without_branches(name: str, value: Any, found: list[tuple[Any, Any]]) -> Any:
+    """A field's value with holes in the place of its branches, which are found in the order of its dicts."""
+    if isinstance(value, Branch):
+        found.append((jax.tree_util.GetAttrKey(name), value))
+        return _HOLE
+    if type(value) is dict:
+        return {key: _without_branches(f"{name}.{key}", item, found) for key, item in value.items()}
+    return value
+
+
+def _with_branches(value: Any, given: Iterator[Any]) -> Any:
+    if value is _HOLE:
+        return next(given)
+    return {key: _with_branches(item, given) for key, item in value.items()} if type(value) is dict else value
 
 
 def _key(value: Any) -> Hashable:

@@ -13,11 +13,12 @@ import optax
 from gradxform.core import checks, engine
 from gradxform.core.engine import Stage, Stages
 from gradxform.core.placement import Placement
-from gradxform.core.record import Factory, P, factory, show, written_call
+from gradxform.core.record import Branch, Factory, P, factory
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
+from gradxform.core.text import show, written_call
 
 
-class Transform(optax.GradientTransformationExtraArgs):
+class Transform(Branch, optax.GradientTransformationExtraArgs):
     """A row of rules as a pair `init(params)`, `update(updates, state, params=None, **extra)`.
 
     It prints as the call that makes it; two made alike are equal and hash alike; it pickles; and it is a pytree of its

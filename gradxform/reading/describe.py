@@ -17,8 +17,9 @@ from gradxform.core import checks
 from gradxform.core.engine import Stage, State, chosen_by
 from gradxform.core.guest import Guest
 from gradxform.core.hyperparameters import bound, hyperparameters
-from gradxform.core.record import DecayMask, Live, Mask, show
+from gradxform.core.record import DecayMask, Live, Mask
 from gradxform.core.rule import Rule
+from gradxform.core.text import show
 from gradxform.core.transform import Transform
 from gradxform.reading import memory, parts
 from gradxform.reading.description import Description, Group, Leaves, Part, Setting

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from gradxform.core.engine import State
 from gradxform.core.guest import Guest
 from gradxform.core.hyperparameters import bound, hyperparameters
-from gradxform.core.record import Live, Record, show
+from gradxform.core.record import Live, Record
+from gradxform.core.text import show
 from gradxform.core.transform import Transform
 from gradxform.reading import parts
 

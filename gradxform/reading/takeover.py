@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.engine import State
-from gradxform.core.record import snake_case
+from gradxform.core.text import snake_case
 from gradxform.core.transform import Transform
 from gradxform.reading import parts
 from gradxform.reading.hyperparameters import hyperparams

@@ -14,7 +14,8 @@ from jax.sharding import PartitionSpec
 
 from gradxform.core import registry
 from gradxform.core.guest import Stranger
-from gradxform.core.record import DecayMask, Dtype, Function, Mask, Record, show
+from gradxform.core.record import DecayMask, Dtype, Function, Mask, Record
+from gradxform.core.text import show
 from gradxform.core.transform import Transform, name_stages
 from gradxform.reading.functions import function_name
 

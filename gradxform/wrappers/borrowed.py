@@ -20,8 +20,8 @@ import optax.contrib
 
 from gradxform.core.engine import Stage
 from gradxform.core.guest import Guest
-from gradxform.core.record import show, written_call
 from gradxform.core.registry import register
+from gradxform.core.text import show, written_call
 from gradxform.core.transform import Transform
 
 P = ParamSpec("P")

@@ -17,8 +17,9 @@ from gradxform.core.engine import Stage
 from gradxform.core.guest import Guest
 from gradxform.core.hyperparameters import as_live
 from gradxform.core.precision import real_dtype
-from gradxform.core.record import Dtype, Hyper, Record, is_numeric, role_of, show, written_call
+from gradxform.core.record import Dtype, Hyper, Record, is_numeric, role_of
 from gradxform.core.registry import register
+from gradxform.core.text import show, written_call
 from gradxform.core.transform import Transform
 
 

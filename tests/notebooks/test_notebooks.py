@@ -1,0 +1,103 @@
+"""Every notebook runs from a clean kernel, and is kept as a reader on the web is to see it."""
+
+import itertools
+import json
+import os
+import pathlib
+import re
+
+import nbformat
+import pytest
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME
+from nbclient import NotebookClient
+
+FOLDER = pathlib.Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+SECONDS = 300
+# Bytes.
+LARGEST = 700_000
+
+each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def sections(notebook):
+    """The headings of second level."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return re.findall(r"^## (.*)$", text, re.MULTILINE)
+
+
+@each
+def test_runs_from_a_clean_kernel(path, tmp_path, monkeypatch):
+    """An error, or a warning, fails."""
+    # Eight devices are the notebook's own business, and the tests' other settings are not those of a reader.
+    for name in ("XLA_FLAGS", "JAX_NUMPY_DTYPE_PROMOTION", "JAX_NUMPY_RANK_PROMOTION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(FOLDER.parent), os.environ.get("PYTHONPATH")])))
+    notebook = read(path)
+    client = NotebookClient(
+        notebook, timeout=SECONDS, kernel_name=NATIVE_KERNEL_NAME, resources={"metadata": {"path": str(tmp_path)}}
+    )
+    client.execute()
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            assert output.get("name") != "stderr", f"{path.stem} wrote to stderr:\n{output.text}"
+
+
+@each
+def test_is_kept_with_its_outputs_in_order_and_without_an_error(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    outputs = list(itertools.chain.from_iterable(cell.outputs for cell in code))
+    assert {output.output_type for output in outputs} <= {"stream", "display_data", "execute_result"}
+    assert all(output.get("name") != "stderr" for output in outputs)
+    # One that has no picture is hardly one to look at.
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+@each
+def test_is_small_and_holds_nothing_of_the_machine_that_made_it(path):
+    assert path.stat().st_size < LARGEST
+    raw = json.loads(path.read_text())
+    assert raw["metadata"]["kernelspec"]["name"] == "python3"
+    for cell in raw["cells"]:
+        assert not cell["metadata"], f"metadata in a cell of {path.stem}"
+        shown = "".join(cell["source"]) + "".join(
+            "".join(output.get("text", output.get("data", {}).get("text/plain", "")))
+            for output in cell.get("outputs", ())
+        )
+        # Folders, and addresses in memory, which differ from run to run.
+        assert not re.search(r"/(home|root|tmp|work|usr)/|0x[0-9a-f]{8}", shown), shown
+
+
+@each
+def test_says_what_is_to_be_seen_and_where_it_comes_from(path):
+    notebook = read(path)
+    first = notebook.cells[0]
+    assert first.cell_type == "markdown"
+    assert first.source.startswith("# ")
+    assert "**What you will see**" in first.source
+    headings = sections(notebook)
+    assert headings[-2:] == ["What to take along", "References"]
+    numbered = headings[:-2]
+    assert [heading.split(".")[0] for heading in numbered] == [str(k) for k in range(1, len(numbered) + 1)]
+
+
+def test_all_seven_are_there():
+    assert [path.stem[0] for path in NOTEBOOKS] == list("1234567")
+
+
+def test_the_table_of_topics_leads_to_sections_that_are_there():
+    """In notebooks/README.md each topic of the tutorials has links of the form [3.2](file.ipynb)."""
+    text = (FOLDER / "README.md").read_text()
+    links = re.findall(r"\[(\d)\.(\d+)\]\((\S+\.ipynb)\)", text)
+    assert len(links) > 20
+    for number, section, name in links:
+        assert name.startswith(f"{number}_"), name
+        assert any(heading.startswith(f"{section}. ") for heading in sections(read(FOLDER / name))), (section, name)
+    assert {name for *_, name in links} == {path.name for path in NOTEBOOKS}
