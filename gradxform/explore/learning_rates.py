@@ -24,7 +24,8 @@ class RangeTest:
       losses: the loss before each step.
       smoothed: their running mean.
       suggestion: the rate at which the smoothed loss falls fastest, by its slope against the logarithm of the rate.
-      diverged_at: the rate at which the loss blew up; None if it did not.
+      diverged_at: the rate at which the loss blew up; None if it did not. Training may have ended to be of use long
+        before, as in a network whose units died: the curve shows it.
     """
 
     rates: np.ndarray[Any, Any]
@@ -98,24 +99,25 @@ def learning_rate_range_test(
         updates, state = tx.update(grads, state, params, value=value)
         return value, apply_updates(params, updates), state
 
-    state, given = tx.init(params), _endless(batches, steps)
+    given = _endless(batches, steps)
+    state, first = tx.init(params), next(given)
     losses: list[float] = []
     smoothed: list[float] = []
     mean, diverged = 0.0, False
+    _check_loss(loss, params, first)
+    # The first step compiles, and a bar that stands still says nothing.
+    value, params, state = step(params, state, first)
     with progress("learning rates", steps) as bar:
-        for k, batch in zip(range(steps), given, strict=False):
-            if k == 0:
-                _check_loss(loss, params, batch)
-            value, params, state = step(params, state, batch)
+        for k in range(steps):
             losses.append(float(value))
             mean = smoothing * mean + (1 - smoothing) * losses[-1]
             smoothed.append(mean / (1 - smoothing ** (k + 1)))
             bar.update()
-            diverged = not np.isfinite(smoothed[-1]) or smoothed[-1] - min(smoothed) > (blow_up - 1) * abs(
-                min(smoothed)
-            )
-            if diverged:
+            mark = min(smoothed) + (blow_up - 1) * abs(min(smoothed))
+            diverged = not smoothed[-1] <= mark
+            if diverged or k == steps - 1:
                 break
+            value, params, state = step(params, state, next(given))
     if not np.isfinite(losses[0]):
         raise ValueError(f"learning_rate_range_test: the loss is {losses[0]} before the first step")
     rates = low * (high / low) ** (np.arange(len(losses)) / (steps - 1))

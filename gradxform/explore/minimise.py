@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -131,13 +132,16 @@ def minimise(
     run = _begin(fun, tx, x0, steps, keep_path)
     first, bounds = float(run.point.value), (float(tol), float(blow_up))
     run = _judge(run, first, bounds)
-    chunk = -(-steps // 100)
+    # In a hundred parts, for the bar, which begins behind the first: that one compiles the loop.
+    ends = [round(steps * part / 100) for part in range(1, 101)]
+    run = _advance(fun, tx, run, ends[0], first, bounds)
     with progress("minimise", steps) as bar:
-        for until in range(chunk, steps + chunk, chunk):
+        bar.update(ends[0])
+        for begin, end in pairwise(ends):
             if run.reason != GOES_ON:
                 break
-            run = _advance(fun, tx, run, min(until, steps), first, bounds)
-            bar.update(min(until, steps) - until + chunk)
+            run = _advance(fun, tx, run, end, first, bounds)
+            bar.update(end - begin)
     return _reported(jax.tree.map(np.asarray, run), tol, first)
 
 
@@ -248,9 +252,9 @@ def _reported(run: _Run, tol: float, first: float) -> Minimisation:
     value, norm = float(run.point.value), float(norms[-1])
     at_end = f"f = {value:.6g}, and the gradient's norm is {norm:.3g}"
     if reason == "converged":
-        message = f"converged after {steps} steps: {at_end}, at most {tol:g}"
+        message = f"converged after {steps} step{'s' * (steps != 1)}: {at_end}, at most {tol:g}"
     elif reason == "step limit":
-        message = f"stopped at the limit of {steps} steps: {at_end}, more than {tol:g}"
+        message = f"stopped at the limit of {steps} step{'s' * (steps != 1)}: {at_end}, more than {tol:g}"
     elif reason == "diverged":
         message = f"diverged at step {steps}: f rose from {first:.6g} to {value:.6g}; a smaller learning rate may help"
     elif steps == 0:

@@ -188,8 +188,10 @@ def heat_map(
     xlabel: str = "",
     ylabel: str = "",
     label: str = "",
+    log: bool = False,
+    limits: tuple[float, float] | None = None,
 ) -> Axes:
-    """The values of a sweep over two things, with each value in its field; what is not finite is crossed out.
+    """The values of a sweep over two things, with each value in its field; what is not finite has an x.
 
     Args:
       values: of shape (rows, columns).
@@ -197,10 +199,12 @@ def heat_map(
       ax: where to draw.
       xlabel, ylabel: what columns and rows are.
       label: what the values are.
+      log: whether colours follow the logarithm of the values, which must be positive.
+      limits: the values of the darkest and of the brightest colour. None: the least and the largest.
 
     Raises:
       ImportError: matplotlib is not installed.
-      ValueError: values of another shape.
+      ValueError: values of another shape, or one that has no logarithm.
     """
     table = np.asarray(values, np.float64)
     if table.shape != (len(rows), len(columns)):
@@ -208,14 +212,19 @@ def heat_map(
             f"plots.heat_map: expected values of shape ({len(rows)}, {len(columns)}), for so many rows and columns; "
             f"got {table.shape}"
         )
+    if log and np.any(table <= 0):
+        raise ValueError("plots.heat_map: log=True is for positive values")
     ax = _axes(ax, 1.8 + 0.68 * len(columns), 1.4 + 0.45 * len(rows))
-    image = ax.imshow(np.ma.masked_invalid(table), cmap="cividis", aspect="auto")
+    scale = np.log if log else np.asarray
     finite = table[np.isfinite(table)]
-    middle = (finite.min() + finite.max()) / 2 if finite.size else 0.0
+    low, high = limits or ((finite.min(), finite.max()) if finite.size else (1.0, 1.0))
+    look = {"norm": "log" if log else "linear", "cmap": "cividis", "vmin": low, "vmax": high, "aspect": "auto"}
+    image = ax.imshow(np.ma.masked_invalid(table), **look)
+    # Below it white has the better contrast with cividis, above it black; alike, all have the colour of the middle.
+    middle = scale(low) + 0.46 * (scale(high) - scale(low)) if high > low else -np.inf
     for (row, column), value in np.ndenumerate(table):
         text = f"{value:.3g}" if np.isfinite(value) else "x"
-        # White on the dark half of the map, black on the bright one and on what has no colour.
-        dark = np.isfinite(value) and value < middle
+        dark = np.isfinite(value) and scale(value) < middle
         ax.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if dark else "black")
     ax.set_xticks(range(len(columns)), [_named(name) for name in columns])
     ax.set_yticks(range(len(rows)), [_named(name) for name in rows])

@@ -75,6 +75,10 @@ def test_a_start_at_the_minimum_takes_no_step():
     assert run.message == "converged after 0 steps: f = 0, and the gradient's norm is 0, at most 1e-06"
 
 
+def test_one_step_is_not_one_steps():
+    assert gx.minimise(bowl, 1.0, gx.sgd(1.0)).message.startswith("converged after 1 step: f = 0")
+
+
 def test_the_limit():
     run = gx.minimise(bowl, 1.0, gx.sgd(0.01), 7)
     assert (run.steps, run.reason) == (7, "step limit")

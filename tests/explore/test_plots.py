@@ -99,10 +99,20 @@ def test_heat_map():
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.figure.axes[1].get_ylabel()) == ("rate", "method", "loss")
 
 
-def test_numbers_can_be_read_on_their_fields():
+@pytest.mark.parametrize(
+    ("values", "options"),
+    [
+        (np.linspace(0, 1, 11), {}),
+        (np.logspace(-3, 2, 11), {"log": True}),
+        (np.logspace(-3, 2, 11), {"log": True, "limits": (1e-2, 10.0)}),
+        (np.ones(11), {}),
+    ],
+    ids=["linear", "log", "limits", "all alike"],
+)
+def test_numbers_can_be_read_on_their_fields(values, options):
     """A contrast of 4.5 at least, as accessibility guidelines (WCAG 2) ask of text."""
-    values = np.linspace(0, 1, 11)[None]
-    ax = gx.plots.heat_map(values, [""], list(range(11)))
+    values = values[None]
+    ax = gx.plots.heat_map(values, [""], list(range(11)), **options)
     fields = ax.images[0].cmap(ax.images[0].norm(values))[0, :, :3]
     for field, text in zip(fields, ax.texts, strict=True):
         bright, dark = sorted([luminance(field), luminance(to_rgb(text.get_color()))], reverse=True)
@@ -161,6 +171,7 @@ def test_draws_into_axes_that_are_given(name):
         (lambda: gx.plots.losses({"a": np.ones((4, 3))}), r"losses of shape \(steps,\) for 'a'; got \(4, 3\)"),
         (lambda: gx.plots.metrics({}), "there are no metrics to draw"),
         (lambda: gx.plots.metrics({"a": np.ones((4, 3))}), r"expected a of shape \(steps,\); got \(4, 3\)"),
+        (lambda: gx.plots.heat_map([[1.0, 0.0]], ["a"], [1, 2], log=True), "log=True is for positive values"),
         (lambda: gx.plots.heat_map(np.ones((2, 3)), ["a"], [1, 2, 3]), r"expected values of shape \(1, 3\)"),
     ],
 )

@@ -15,7 +15,7 @@ FOLDER = pathlib.Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 SECONDS = 300
 # Bytes.
-LARGEST = 700_000
+LARGEST = 1_000_000
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -44,7 +44,10 @@ def test_runs_from_a_clean_kernel(path, tmp_path, monkeypatch):
     client.execute()
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
-            assert output.get("name") != "stderr", f"{path.stem} wrote to stderr:\n{output.text}"
+            if output.get("name") == "stderr":
+                # On a slow machine a progress bar shows, and wipes itself out.
+                text = re.sub(r"\r[^\r\n]*", "", output.text).strip()
+                assert not text, f"{path.stem} wrote to stderr:\n{text}"
 
 
 @each
