@@ -15,7 +15,9 @@ class PmeanUpdates(LeafRule):
         u = sum_d g_d / D   over the D devices
 
     Under `shard_map` with `check_vma=True` a gradient whose type says that it is the same on all devices is left as it
-    is: the derivative with respect to parameters that are the same everywhere is summed by JAX already.
+    is: the derivative with respect to parameters that are the same everywhere is summed by JAX already, and a mean of
+    that sum is the sum. Take the mean of the loss within what is differentiated, or differentiate with respect to
+    `jax.lax.pcast(params, axis_name, to="varying")`, to have the gradients of each device.
 
     Args:
       axis_name: the mesh axis, or a tuple of several.

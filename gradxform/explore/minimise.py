@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -18,6 +19,7 @@ from gradxform.core import checks, reductions
 from gradxform.core.apply import apply_updates
 from gradxform.core.chain import chain
 from gradxform.core.transform import Transform
+from gradxform.explore.landscapes import Landscape
 from gradxform.explore.progress import progress
 from gradxform.reading.metrics import metrics
 
@@ -129,18 +131,20 @@ def minimise(
         if not number >= 0:
             raise ValueError(f"minimise: {name} must be at least 0; got {number!r}")
     x0, tx = _checked("minimise", fun, x0, tx)
-    run = _begin(fun, tx, x0, steps, keep_path)
+    # A landscape does not change; of another function nobody knows what it reads, so it is compiled anew each time.
+    loop = _kept_loop(fun) if isinstance(fun, Landscape) else _Loop(fun)
+    run = loop.begin(tx, x0, steps, keep_path)
     first, bounds = float(run.point.value), (float(tol), float(blow_up))
     run = _judge(run, first, bounds)
     # In a hundred parts, for the bar, which begins behind the first: that one compiles the loop.
     ends = [round(steps * part / 100) for part in range(1, 101)]
-    run = _advance(fun, tx, run, ends[0], first, bounds)
+    run = loop.advance(tx, run, ends[0], first, bounds)
     with progress("minimise", steps) as bar:
         bar.update(ends[0])
         for begin, end in pairwise(ends):
             if run.reason != GOES_ON:
                 break
-            run = _advance(fun, tx, run, end, first, bounds)
+            run = loop.advance(tx, run, end, first, bounds)
             bar.update(end - begin)
     return _reported(jax.tree.map(np.asarray, run), tol, first)
 
@@ -212,17 +216,6 @@ def _written(records: Any, row: Any, index: jax.Array) -> Any:
     return jax.tree.map(lambda rows, values: rows.at[index].set(values), records, row)
 
 
-@partial(jax.jit, static_argnames=("fun", "steps", "keep_path"))
-def _begin(fun: Function, tx: Transform, x0: Any, steps: int, keep_path: bool) -> _Run:
-    def empty(tree: Any, rows: int) -> Any:
-        return jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), tree)
-
-    point = _first(fun, tx, x0)
-    seen, reported = _seen(point, keep_path), metrics(point.state)
-    zero = jnp.zeros((), jnp.int32)
-    return _Run(zero, zero, point, _written(empty(seen, steps + 1), seen, zero), empty(reported, steps))
-
-
 def _judge(run: _Run, first: float, bounds: tuple[float, float]) -> _Run:
     tol, blow_up = bounds
     _, values, norms = run.along
@@ -234,7 +227,27 @@ def _judge(run: _Run, first: float, bounds: tuple[float, float]) -> _Run:
     return run._replace(reason=jnp.where(broken, NOT_FINITE, reason).astype(jnp.int32))
 
 
-@partial(jax.jit, static_argnames="fun", donate_argnames="run")
+class _Loop:
+    """The compiled parts of a run over a function."""
+
+    def __init__(self, fun: Function) -> None:
+        self.begin = jax.jit(partial(_begin, fun), static_argnames=("steps", "keep_path"))
+        self.advance = jax.jit(partial(_advance, fun), donate_argnames="run")
+
+
+_kept_loop = functools.cache(_Loop)
+
+
+def _begin(fun: Function, tx: Transform, x0: Any, steps: int, keep_path: bool) -> _Run:
+    def empty(tree: Any, rows: int) -> Any:
+        return jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), tree)
+
+    point = _first(fun, tx, x0)
+    seen, reported = _seen(point, keep_path), metrics(point.state)
+    zero = jnp.zeros((), jnp.int32)
+    return _Run(zero, zero, point, _written(empty(seen, steps + 1), seen, zero), empty(reported, steps))
+
+
 def _advance(fun: Function, tx: Transform, run: _Run, until: int, first: float, bounds: tuple[float, float]) -> _Run:
     def body(run: _Run) -> _Run:
         point = _step(fun, tx, run.point)

@@ -1,5 +1,7 @@
 """minimise: the path is that of a plain loop, and how it ended is told."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -156,17 +158,41 @@ def test_line_searches_get_what_they_need():
     assert gx.minimise(bowl, jnp.ones(3), gx.polyak_sgd(), 100, tol=1e-4).reason == "converged"
 
 
-def test_another_learning_rate_compiles_nothing_new():
+def test_of_a_landscape_another_learning_rate_compiles_nothing_new():
     traces = []
 
-    def fun(x):
+    def function(x1, x2):
         traces.append(1)
-        return bowl(x)
+        return x1**2 + x2**2
 
-    gx.minimise(fun, jnp.ones(3), gx.adam(0.1), 10)
+    counted = gx.landscapes.Landscape("counted", function, ((0.0, 0.0),), (1.0, 1.0), ((-1.0, 1.0), (-1.0, 1.0)))
+    gx.minimise(counted, jnp.ones(2), gx.adam(0.1), 10)
     before = len(traces)
-    gx.minimise(fun, jnp.ones(3), gx.adam(0.2), 10)
+    gx.minimise(counted, jnp.ones(2), gx.adam(0.2), 10)
     assert len(traces) == before
+
+
+def test_a_function_that_reads_something_else_by_now_gives_new_numbers():
+    """As in a notebook, in which the cell with the data runs again."""
+    target = 1.0
+
+    def fun(x):
+        return (x - target) ** 2
+
+    assert abs(gx.minimise(fun, 0.0, gx.sgd(0.5), 10).x - 1.0) < 1e-6
+    target = 2.0
+    assert abs(gx.minimise(fun, 0.0, gx.sgd(0.5), 10).x - 2.0) < 1e-6
+
+
+def test_a_function_that_has_no_hash():
+    @dataclasses.dataclass
+    class Bowl:
+        centre: float
+
+        def __call__(self, x):
+            return (x - self.centre) ** 2
+
+    assert abs(gx.minimise(Bowl(3.0), 0.0, gx.sgd(0.5), 10).x - 3.0) < 1e-6
 
 
 def test_descend_in_a_sweep_is_one_run_for_each():
