@@ -22,11 +22,17 @@ def loss(tree):
 
 def loss_after_five_steps(chain, tx, rate, first, case):
     tx = chain(tx, (gx if chain is gx.chain else optax).scale_by_learning_rate(rate))
-    state = tx.init(first)
-    for _ in range(5):
-        updates, state = tx.update(case.incoming(jax.grad(loss)(first)), state, first, **case.extra)
-        first = jax.tree.map(jnp.add, first, updates)
-    return loss(first)
+
+    def step(carry, _):
+        params, state = carry
+        updates, new = tx.update(case.incoming(jax.grad(loss)(params)), state, params, **case.extra)
+        # Some of optax's states change their dtypes at the first step.
+        new = jax.tree.map(lambda leaf, old: jnp.asarray(leaf, jnp.asarray(old).dtype), new, state)
+        return (jax.tree.map(jnp.add, params, updates), new), None
+
+    # A scan, which compiles one step and not five.
+    (last, _), _ = jax.lax.scan(step, (first, tx.init(first)), None, 5)
+    return loss(last)
 
 
 def derivatives(chain, tx, case):
