@@ -13,8 +13,10 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
 
-$(READY): pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+$(BIN)/python:
+	@$(PYTHON) -m venv $(VENV)
+
+$(READY): pyproject.toml | $(BIN)/python
 	@echo "installing gradxform and what it needs in $(VENV): a minute or two, once" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
 	@touch $@
@@ -25,8 +27,8 @@ demo: $(READY)  ## train a network on eight devices; more with ARGS="--help"
 processes: $(READY)  ## train on two processes, kill one, go on; more with ARGS="--help"
 	@$(BIN)/python examples/processes.py $(ARGS)
 
-$(VENV)/.notebooks: $(READY)
-	@echo "installing Jupyter in $(VENV): a minute, once" >&2
+$(VENV)/.notebooks: pyproject.toml | $(BIN)/python
+	@echo "installing gradxform and Jupyter in $(VENV): a minute or two, once" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebooks]'
 	@touch $@
 
