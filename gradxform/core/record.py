@@ -258,7 +258,7 @@ class Branch:
     """What is a pytree of numbers itself, wherever a record holds it: a transform within a rule or a wrapper."""
 
 
-_HOLE = "a branch"
+_HOLE = object()
 
 
 def _flatten_with_keys(record: Record) -> tuple[list[tuple[Any, Any]], _Static]:
@@ -286,19 +286,26 @@ def _unflatten(cls: type[Record]) -> Callable[[_Static, Iterable[Any]], Record]:
 
 
 def _without_branches(name: str, value: Any, found: list[tuple[Any, Any]]) -> Any:
-    """A field's value with holes in the place of its branches, which are found in the order of its dicts."""
+    """A field's value with holes in the place of its branches, which are found in the order of sorted keys.
+
+    So they are in one order for dicts that are equal, whose keys may have come in any.
+    """
     if isinstance(value, Branch):
         found.append((jax.tree_util.GetAttrKey(name), value))
         return _HOLE
     if type(value) is dict:
-        return {key: _without_branches(f"{name}.{key}", item, found) for key, item in value.items()}
+        parts = {key: _without_branches(f"{name}.{key}", value[key], found) for key in sorted(value)}
+        return {key: parts[key] for key in value}
     return value
 
 
 def _with_branches(value: Any, given: Iterator[Any]) -> Any:
     if value is _HOLE:
         return next(given)
-    return {key: _with_branches(item, given) for key, item in value.items()} if type(value) is dict else value
+    if type(value) is dict:
+        parts = {key: _with_branches(value[key], given) for key in sorted(value)}
+        return {key: parts[key] for key in value}
+    return value
 
 
 def _key(value: Any) -> Hashable:

@@ -128,3 +128,33 @@ def test_line_searches_and_lbfgs_work_in_a_chain(solver):
         for _ in range(30):
             x, state = step(x, state)
     np.testing.assert_allclose(x, 1.0, atol=1e-3)
+
+
+def test_numbers_of_what_is_wrapped_are_leaves_whatever_the_order_of_a_dict():
+    """Equal transforms have their numbers in one order: a compiled step may be given either."""
+    one = gx.partition({"train": gx.sgd(0.1), "keep": gx.sgd(0.2)}, LABELS)
+    other = gx.partition({"keep": gx.sgd(0.4), "train": gx.sgd(0.3)}, LABELS)
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    assert jax.tree.leaves(one) == [0.2, 0.1]
+    assert jax.tree.leaves(other) == [0.4, 0.3]
+    assert jax.tree.unflatten(jax.tree.structure(one), [0.4, 0.3]) == other
+    traces = []
+
+    @jax.jit
+    def update(tx):
+        traces.append(1)
+        return tx.update(PARAMS, tx.init(PARAMS), PARAMS)[0]
+
+    for tx, rates in ((one, (0.1, 0.2)), (other, (0.3, 0.4))):
+        for name, rate in zip(("w", "b"), rates, strict=True):
+            np.testing.assert_allclose(update(tx)[name], -rate * PARAMS[name], rtol=1e-6)
+    assert len(traces) == 1
+
+
+def test_numbers_within_a_wrapper_within_a_wrapper():
+    tx = gx.masked(gx.guard(gx.chain(gx.clip_by_norm(3.0), gx.accumulate(gx.sgd(0.1), 2))), {"w": True, "b": False})
+    leaves, structure = jax.tree.flatten(tx)
+    assert leaves == [0.99, 3.0, 0.1]
+    assert jax.tree.unflatten(structure, leaves) == tx
+    assert repr(jax.tree.unflatten(structure, leaves)) == repr(tx)
+    assert jax.tree.map(lambda number: 2 * number, tx) != tx
