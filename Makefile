@@ -39,7 +39,7 @@ notebooks-afresh: $(VENV)/.notebooks  ## run all notebooks from clean kernels an
 	@$(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 test: $(READY)  ## run the tests; some of them with ARGS="tests/core -x"
-	@$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: $(READY)  ## look for faults and style
 	@$(BIN)/ruff check .

@@ -16,9 +16,6 @@ from matplotlib.image import imread
 
 import gradxform as gx
 
-# One worker runs them all, so that what they share is made once.
-pytestmark = pytest.mark.xdist_group("digits")
-
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # The script makes devices of its own, unless the environment has.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}

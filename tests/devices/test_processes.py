@@ -18,9 +18,6 @@ from tqdm import tqdm
 
 from tests.devices import test_matrix as matrix
 
-# One worker runs them all, one after the other: each takes the whole machine.
-pytestmark = pytest.mark.xdist_group("processes")
-
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "examples" / "processes.py"
 # Minutes for what takes seconds: only a process that hangs comes to it.
