@@ -12,7 +12,7 @@ import numpy as np
 
 from gradxform.core.placement import leaf_name, varying_axes
 from gradxform.core.precision import is_complex, is_inexact
-from gradxform.core.text import show
+from gradxform.core.text import described, show
 
 FREEZE = "keep it out of the optimizer, as with optax.partition and set_to_zero, or None in its place"
 
@@ -46,12 +46,10 @@ def arrays(what: str, tree: Any, *, any_dtype: bool, real_only: str | None) -> l
         if not any_dtype and not is_inexact(leaf):
             raise TypeError(
                 f"{what}: expected a floating-point array at {path_of(tree, index)}, "
-                f"got {leaf.dtype}{list(leaf.shape)}; make it floating-point, or {FREEZE}"
+                f"got {described(leaf)}; make it floating-point, or {FREEZE}"
             )
         if real_only and is_complex(leaf):
-            raise TypeError(
-                f"{what}: {real_only} takes real arrays, got {leaf.dtype}{list(leaf.shape)} at {path_of(tree, index)}"
-            )
+            raise TypeError(f"{what}: {real_only} takes real arrays, got {described(leaf)} at {path_of(tree, index)}")
         leaves.append(leaf)
     return leaves
 

@@ -55,6 +55,11 @@ def show(value: Any) -> str:
     return repr(value)
 
 
+def described(value: Any) -> str:
+    """The dtype and the shape of an array, as `float32[3, 2]`; of what is none its type."""
+    return f"{value.dtype}{list(value.shape)}" if hasattr(value, "shape") else type(value).__name__
+
+
 def maker(pair: optax.GradientTransformation) -> tuple[str, str]:
     """The package and the name of the function that made a pair, as far as its `update` tells: 'optax' and 'chain'."""
     made_by = getattr(pair.update, "__qualname__", "").split(".")[0]

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from gradxform.core.apply import apply_updates
+from gradxform.core.text import described
 from gradxform.explore.progress import progress
 from gradxform.schedules import exponential_decay
 
@@ -146,7 +147,7 @@ def _endless(batches: Iterable[Any] | None, steps: int) -> Iterator[tuple[Any, .
 def _check_loss(loss: Callable[..., Any], params: Any, batch: tuple[Any, ...]) -> None:
     value = jax.eval_shape(loss, params, *batch)
     if getattr(value, "shape", None) != ():
-        got = f"{value.dtype}{list(value.shape)}" if hasattr(value, "shape") else type(value).__name__
+        got = described(value)
         raise ValueError(f"learning_rate_range_test: the loss must be one real number, of shape (); got {got}")
 
 

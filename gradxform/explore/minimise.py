@@ -18,6 +18,7 @@ from jax import lax
 from gradxform.core import checks, reductions
 from gradxform.core.apply import apply_updates
 from gradxform.core.chain import chain
+from gradxform.core.text import described
 from gradxform.core.transform import Transform
 from gradxform.explore.landscapes import Landscape
 from gradxform.explore.progress import progress
@@ -182,14 +183,14 @@ def _checked(who: str, fun: Function, x0: Any, tx: Any) -> tuple[Any, Transform]
     leaves = checks.arrays(f"{who}: the start", x0, any_dtype=False, real_only=None)
     # Copies, as the loop donates what it moves.
     x0 = jax.tree.structure(x0).unflatten([jnp.array(leaf, copy=True) for leaf in leaves])
-    shapes = jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", x0)
+    shapes = jax.tree.map(described, x0)
     try:
         value = jax.eval_shape(fun, x0)
     except Exception as error:
         # What fun raises may be anything; the reader is to know of which call it is.
         raise ValueError(f"{who}: the function does not take a start of {shapes}: {error}") from error
     if getattr(value, "shape", None) != () or not jnp.issubdtype(value.dtype, jnp.floating):
-        got = f"{value.dtype}{list(value.shape)}" if hasattr(value, "shape") else type(value).__name__
+        got = described(value)
         raise ValueError(f"{who}: the function must return one real number, of shape (); for {shapes} it returns {got}")
     return x0, tx if isinstance(tx, Transform) else chain(tx)
 
@@ -263,11 +264,12 @@ def _reported(run: _Run, tol: float, first: float) -> Minimisation:
     steps, reason = int(run.step), REASONS[int(run.reason)]
     path, losses, norms = jax.tree.map(lambda rows: rows[: steps + 1], run.along)
     value, norm = float(run.point.value), float(norms[-1])
+    taken = f"{steps} step{'s' * (steps != 1)}"
     at_end = f"f = {value:.6g}, and the gradient's norm is {norm:.3g}"
     if reason == "converged":
-        message = f"converged after {steps} step{'s' * (steps != 1)}: {at_end}, at most {tol:g}"
+        message = f"converged after {taken}: {at_end}, at most {tol:g}"
     elif reason == "step limit":
-        message = f"stopped at the limit of {steps} step{'s' * (steps != 1)}: {at_end}, more than {tol:g}"
+        message = f"stopped at the limit of {taken}: {at_end}, more than {tol:g}"
     elif reason == "diverged":
         message = f"diverged at step {steps}: f rose from {first:.6g} to {value:.6g}; a smaller learning rate may help"
     elif steps == 0:
