@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from gradxform.core.placement import Axes
@@ -37,9 +39,9 @@ def norm(leaves: Sequence[jax.Array], axes: Sequence[Axes], ord: float = 2) -> j
     filled, kept = [leaf for leaf, _ in spread], tuple(names for _, names in spread)
     if math.isinf(ord):
         return _largest(filled, kept, dtype)
-    terms: list[Term] = [(leaf,) for leaf in filled]
+    terms: tuple[Term, ...] = tuple((leaf,) for leaf in filled)
     if ord == 2:
-        return _euclidean(lambda scale: _power_sum(terms, scale, kept, 2, dtype), jnp.ones((), dtype))
+        return _euclidean(terms, kept, _all_axes(terms), dtype)
     if ord == 1:
         # No sum of moduli on the way is greater than the last.
         return _power_sum(terms, jnp.ones((), dtype), kept, 1, dtype)
@@ -53,9 +55,8 @@ def distance(lefts: Sequence[jax.Array], rights: Sequence[jax.Array], axes: Sequ
     spread = [((a, b), names) for a, b, names in zip(lefts, rights, axes, strict=True) if a.size]
     if not spread:
         return jnp.zeros((), dtype)
-    terms: list[Term] = [term for term, _ in spread]
-    kept = tuple(names for _, names in spread)
-    return _euclidean(lambda scale: _power_sum(terms, scale, kept, 2, dtype), jnp.ones((), dtype))
+    terms: tuple[Term, ...] = tuple(term for term, _ in spread)
+    return _euclidean(terms, tuple(names for _, names in spread), _all_axes(terms), dtype)
 
 
 def example_norms(leaves: Sequence[jax.Array]) -> jax.Array:
@@ -66,13 +67,9 @@ def example_norms(leaves: Sequence[jax.Array]) -> jax.Array:
     Returns:
       A real array of shape (examples,), float32 at least, with the safety of `norm`.
     """
-    dtypes = [leaf.dtype for leaf in leaves]
-    dtype, fit = real_dtype(*dtypes), fitting(*dtypes)
-
-    def power_sums(scales: jax.Array) -> jax.Array:
-        return _pairwise([jax.vmap(partial(_term_power_sum, ord=2))((fit(leaf),), scales) for leaf in leaves], lax.add)
-
-    return _euclidean(power_sums, jnp.ones(len(leaves[0]), dtype))
+    terms: tuple[Term, ...] = tuple((leaf,) for leaf in leaves)
+    behind = tuple(tuple(range(1, leaf.ndim)) for leaf in leaves)
+    return _euclidean(terms, ((),) * len(terms), behind, real_dtype(*(leaf.dtype for leaf in leaves)))
 
 
 def example_sum(leaf: jax.Array, weights: jax.Array) -> jax.Array:
@@ -123,9 +120,12 @@ def any_true(x: jax.Array, axes: Axes) -> jax.Array:
 
 def norm_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
     """The L2 norms over some axes, which stay with length 1, of a leaf that is cut along them over mesh axes."""
-    scale = unit_scale(max_along(jnp.abs(x), axis, axes))
-    squares = jnp.sum(abs_sq(x * scale), axis=axis, keepdims=True)
-    return safe_root(lax.psum(squares, axes) if axes else squares, 2) / scale
+    over = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else axis
+    over = tuple(each % x.ndim for each in over)
+    dtype = real_dtype(x.dtype)
+    if not x.size:
+        return jnp.zeros([1 if each in over else size for each, size in enumerate(x.shape)], dtype)
+    return jnp.expand_dims(_euclidean(((x,),), (axes,), (over,), dtype), over)
 
 
 def mean_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
@@ -140,33 +140,113 @@ def max_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
     return lax.pmax(largest, axes) if axes else largest
 
 
-def _euclidean(power_sum: Callable[[jax.Array], jax.Array], ones: jax.Array) -> jax.Array:
-    """L2 norms in one pass, and a second one, of scaled values, only if squares have left the dtype's range.
-
-    Looking for the largest value first would read every gradient twice at every step; a loop over one pass with a
-    scale that is not constant costs a tenth of a step of clip and adamw, and saves compiling the rare pass.
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
+def _euclidean(
+    terms: tuple[Term, ...], axes: tuple[Axes, ...], over: tuple[tuple[int, ...], ...], dtype: DType
+) -> jax.Array:
+    """The L2 norm of all terms together, or norms, of whatever has the same place along the axes that are kept.
 
     Args:
-      power_sum: the sums of squares of values that are first multiplied by a scale.
-      ones: the scale of the first pass, in the shape and dtype of the norms.
+      terms: what is squared and summed.
+      axes: for each term the mesh axes over which it is sharded.
+      over: for each term the axes of its own that are summed over.
+      dtype: that of the norms.
     """
-    bits = int(jnp.finfo(ones.dtype).maxexp * 5 / 8)
-    down, up = jnp.asarray(2.0**-bits, ones.dtype), jnp.asarray(2.0**bits, ones.dtype)
-    plain = power_sum(ones)
-    is_lost = jnp.isinf(plain) | (plain < down)
-    scale = jnp.where(is_lost, jnp.where(plain > 1, down, up), ones)
-    return lax.cond(
-        jnp.any(is_lost),
-        lambda: safe_root(power_sum(scale), 2) / scale,
-        lambda: safe_root(plain, 2),
-    )
+
+    bits = int(jnp.finfo(dtype).maxexp * 5 / 8)
+
+    def square_sum(scale: Any, dtype: DType = dtype) -> jax.Array:
+        return _square_sum(terms, jnp.asarray(scale, dtype), axes, over, dtype)
+
+    def is_lost(plain: jax.Array) -> jax.Array:
+        return jnp.isinf(plain) | (plain < 2.0**-bits)
+
+    def in_two_passes() -> jax.Array:
+        """A sum of squares, and one of scaled values only if squares have left the dtype's range."""
+        plain = square_sum(1)
+        down, up = jnp.full_like(plain, 2.0**-bits), jnp.full_like(plain, 2.0**bits)
+        scale = jnp.where(is_lost(plain), jnp.where(plain > 1, down, up), jnp.ones_like(plain))
+        total = lax.cond(jnp.any(is_lost(plain)), lambda: square_sum(scale), lambda: plain)
+        return safe_root(total, 2) / scale
+
+    def in_one_pass() -> jax.Array:
+        """Three sums of which one has kept the range, for XLA to take together."""
+        plain, lowered, raised = map(square_sum, (1, 2.0**-bits, 2.0**bits))
+        rescued = jnp.where(plain > 1, safe_root(lowered, 2) * 2.0**bits, safe_root(raised, 2) * 2.0**-bits)
+        return jnp.where(is_lost(plain), rescued, safe_root(plain, 2))
+
+    def in_double() -> jax.Array:
+        """A sum in float64, whose range no square of a float32 leaves."""
+        with jax.enable_x64(True):
+            return lax.convert_element_type(safe_root(square_sum(1, np.dtype(np.float64)), 2), dtype)
+
+    # A CPU takes three times as long for three sums. A TPU takes them in one pass, where a branch would keep it from
+    # holding values between two. A GPU would make kernels of them, and waits for its host at a branch; but it sums in
+    # float64 as fast as its memory brings the values.
+    gpu = in_one_pass if dtype == np.float64 else in_double
+    return lax.platform_dependent(cpu=in_two_passes, cuda=gpu, rocm=gpu, default=in_one_pass)
+
+
+@_euclidean.defjvp
+def _euclidean_jvp(
+    axes: tuple[Axes, ...],
+    over: tuple[tuple[int, ...], ...],
+    dtype: DType,
+    primals: tuple[tuple[Term, ...]],
+    tangents: tuple[tuple[Term, ...]],
+) -> tuple[jax.Array, jax.Array]:
+    """d|x| = <x, dx> / |x|, and 0 at x = 0: no square, and no branch that is not taken, can make it infinite."""
+    (terms,), (moves,) = primals, tangents
+    norms = _euclidean(terms, axes, over, dtype)
+    divisor = jnp.where(norms == 0, 1, norms)
+
+    def along(term: Term, move: Term, summed: tuple[int, ...]) -> jax.Array:
+        with mixing(*term):
+            value, change = _difference(term, dtype), _difference(move, dtype)
+            unit = value / jnp.expand_dims(divisor, summed)
+            return jnp.sum(_real_product(unit, change), axis=summed)
+
+    return norms, _joined(axes, list(map(along, terms, moves, over)), dtype, lax.add, lax.psum)
+
+
+def _all_axes(terms: tuple[Term, ...]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(range(term[0].ndim)) for term in terms)
 
 
 # Jitted, so that the second use, in the branch that is rarely taken, is not traced again.
-@partial(jax.jit, static_argnames=("axes", "ord", "dtype"))
-def _power_sum(terms: list[Term], scale: jax.Array, axes: tuple[Axes, ...], ord: float, dtype: DType) -> jax.Array:
-    sums = [_term_power_sum(term, scale, ord) for term in terms]
+@partial(jax.jit, static_argnames=("axes", "over", "dtype"))
+def _square_sum(
+    terms: tuple[Term, ...],
+    scale: jax.Array,
+    axes: tuple[Axes, ...],
+    over: tuple[tuple[int, ...], ...],
+    dtype: DType,
+) -> jax.Array:
+    sums = [_term_square_sum(term, scale, summed, dtype) for term, summed in zip(terms, over, strict=True)]
     return _joined(axes, sums, dtype, lax.add, lax.psum)
+
+
+@partial(jax.jit, static_argnames=("over", "dtype"))
+def _term_square_sum(term: Term, scale: jax.Array, over: tuple[int, ...], dtype: DType) -> jax.Array:
+    with mixing(*term):
+        value = _difference(term, dtype)
+        return jnp.sum(abs_sq(value * (jnp.expand_dims(scale, over) if scale.ndim else scale)), axis=over)
+
+
+def _difference(term: Term, dtype: DType) -> jax.Array:
+    """A term's value in the dtype of computation: a leaf, or the difference of two."""
+    value, *minus = map(fitting(dtype), term)
+    for other in minus:
+        value = value - other
+    return value
+
+
+# Jitted, so that it is traced once.
+@partial(jax.jit, static_argnames=("axes", "ord", "dtype"))
+def _power_sum(
+    terms: tuple[Term, ...], scale: jax.Array, axes: tuple[Axes, ...], ord: float, dtype: DType
+) -> jax.Array:
+    return _joined(axes, [_term_power_sum(term, scale, ord, dtype) for term in terms], dtype, lax.add, lax.psum)
 
 
 def _largest(leaves: list[jax.Array], axes: Sequence[Axes], dtype: DType) -> jax.Array:
@@ -180,14 +260,10 @@ def _real_product(a: jax.Array, b: jax.Array) -> jax.Array:
     return (jnp.conj(a) * b).real if is_complex(a) else a * b
 
 
-@partial(jax.jit, static_argnames="ord")
-def _term_power_sum(term: Term, scale: jax.Array, ord: float) -> jax.Array:
-    dtypes = [leaf.dtype for leaf in term]
+@partial(jax.jit, static_argnames=("ord", "dtype"))
+def _term_power_sum(term: Term, scale: jax.Array, ord: float, dtype: DType) -> jax.Array:
     with mixing(*term):
-        value, *minus = map(fitting(*dtypes), term)
-        for other in minus:
-            value = value - other
-        return jnp.sum(abs_pow(value * scale.astype(real_dtype(*dtypes)), ord))
+        return jnp.sum(abs_pow(_difference(term, dtype) * scale, ord))
 
 
 @jax.jit
