@@ -88,4 +88,5 @@ def unit_axes(shape: tuple[int, ...]) -> Axis:
 def _log(decay: Any) -> Any:
     if isinstance(decay, int | float):
         return math.log(decay) if decay > 0 else -math.inf
-    return jnp.log(decay)
+    # The complement of a decay is what keeps its digits near 1.
+    return jnp.log1p(-(1 - decay))

@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import checks
+from gradxform.core.calls import compiled_by_hand
 from gradxform.core.precision import wider
 
 
+@compiled_by_hand
 def apply_updates(params: Any, updates: Any) -> Any:
     """params + updates, added in the wider of the two dtypes and kept in the parameters'.
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.core import Tracer
 from jax.sharding import PartitionSpec
 
 from gradxform.core.record import Record
@@ -185,6 +186,9 @@ def whole_shape(shape: Sequence[int], cut: Cut | None) -> tuple[int, ...]:
 
 def either(pred: jax.Array, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
     """`lax.cond`, of branches whose results may vary over different mesh axes: all vary over those of both."""
+    if not isinstance(pred, Tracer):
+        # By hand a branch is chosen, where `lax.cond` would compile both anew at each call.
+        return yes() if pred else no()
     if not types_tell():
         return lax.cond(pred, yes, no)
     trees = [jax.eval_shape(branch) for branch in (yes, no)]

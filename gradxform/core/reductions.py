@@ -140,6 +140,8 @@ def max_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
     return lax.pmax(largest, axes) if axes else largest
 
 
+# Jitted, because by hand each of its branches would be compiled at each call.
+@partial(jax.jit, static_argnums=(1, 2, 3))
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
 def _euclidean(
     terms: tuple[Term, ...], axes: tuple[Axes, ...], over: tuple[tuple[int, ...], ...], dtype: DType
@@ -187,7 +189,6 @@ def _euclidean(
     return lax.platform_dependent(cpu=in_two_passes, cuda=gpu, rocm=gpu, default=in_one_pass)
 
 
-@_euclidean.defjvp
 def _euclidean_jvp(
     axes: tuple[Axes, ...],
     over: tuple[tuple[int, ...], ...],
@@ -207,6 +208,9 @@ def _euclidean_jvp(
             return jnp.sum(_real_product(unit, change), axis=summed)
 
     return norms, _joined(axes, list(map(along, terms, moves, over)), dtype, lax.add, lax.psum)
+
+
+_euclidean.__wrapped__.defjvp(_euclidean_jvp)
 
 
 def _all_axes(terms: tuple[Term, ...]) -> tuple[tuple[int, ...], ...]:

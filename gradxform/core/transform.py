@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Self
 
 import jax
 import optax
 
-from gradxform.core import checks, engine
+from gradxform.core import checks
+from gradxform.core.calls import Calls
 from gradxform.core.engine import Stage, Stages
 from gradxform.core.placement import Placement
 from gradxform.core.record import Branch, Factory, P, factory
@@ -46,8 +46,8 @@ class Transform(Branch, optax.GradientTransformationExtraArgs):
                 checks.first_of_chain(stage.node.call_name, [before.name for before in stages[:index]])
             if isinstance(stage.node, Rule) and stage.node.is_measure:
                 checks.last_of_chain(stage.node.call_name, [after.name for after in stages[index + 1 :]])
-        pair = partial(engine.init, stages, placement), partial(engine.update, stages, placement)
-        self = tuple.__new__(cls, pair)
+        calls = Calls(stages, placement)
+        self = tuple.__new__(cls, (calls.init, calls.update))
         self.stages, self.placement = stages, placement
         return self
 

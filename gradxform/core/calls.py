@@ -1,0 +1,129 @@
+"""Calls of a transform: within a trace they are part of it; by hand they are one compiled program.
+
+By hand, operation by operation, a step would hand each of its operations to XLA alone, and compile anew whatever holds
+a branch or a number of its own. So a call that nothing traces is compiled as a whole, once for the structure of the
+transform and the shapes that come, with the transform's numbers as arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, lru_cache, partial, wraps
+from typing import Any, NamedTuple
+
+import jax
+import optax
+from jax.core import Tracer
+
+from gradxform.core import engine, placement as placing
+from gradxform.core.engine import Stage, Stages, State
+from gradxform.core.guest import Guest
+from gradxform.core.numbers import Number
+from gradxform.core.placement import Placement
+from gradxform.core.record import Branch, Record
+
+Names = tuple[str, ...]
+Constants = tuple[float | None, ...]
+
+
+class Calls:
+    """The two functions of a transform: `init` and `update`."""
+
+    def __init__(self, stages: Stages, placement: Placement | None) -> None:
+        self.stages, self.placement = stages, placement
+
+    def init(self, params: Any) -> State:
+        """The state before the first update."""
+        return engine.init(self.stages, self.placement, params)
+
+    def update(self, updates: Any, state: State, params: Any = None, **extra: Any) -> tuple[Any, State]:
+        """One step: the updates that leave the last stage, and the new state."""
+        as_it_is = partial(engine.update, self.stages, self.placement, updates, state, params, **extra)
+        parts = self._parts
+        if is_traced((updates, state, params, extra, parts.numbers)):
+            return as_it_is()
+        try:
+            if parts.is_ours and not any(map(callable, extra.values())):
+                step = _program(parts.names, parts.structure, parts.constants, self.placement or placing.current())
+                return step(parts.numbers, updates, state, params, extra)
+            stages = _whole(parts.names, parts.structure, parts.constants, parts.numbers)
+            return engine.update(stages, self.placement, updates, state, params, **extra)
+        except (TypeError, ValueError):
+            # Whoever asks for the value of a number or of an array has it here, and what is wrong is an error without a
+            # compiler's remarks.
+            return as_it_is()
+
+    @cached_property
+    def _parts(self) -> _Parts:
+        leaves, structure = jax.tree.flatten([stage.node for stage in self.stages])
+        # 0 is mostly there to switch something off, which is another program.
+        constants = tuple(leaf if isinstance(leaf, float | int) and leaf == 0 else None for leaf in leaves)
+        varying = [leaf for leaf, constant in zip(leaves, constants, strict=True) if constant is None]
+        numbers = [Number.of(leaf) if isinstance(leaf, float) else leaf for leaf in varying]
+        names = tuple(stage.name for stage in self.stages)
+        return _Parts(names, structure, constants, numbers, all(_is_ours(stage.node) for stage in self.stages))
+
+
+class _Parts(NamedTuple):
+    """What a transform is made of.
+
+    Attributes:
+      names: those of the stages.
+      structure: the stages without their numbers, hashable.
+      constants: for each number its value if that is part of the program, else None.
+      numbers: the others.
+      is_ours: whether there is no transform of another library among the stages, of whose functions nobody knows
+        whether they are the same as yesterday's.
+    """
+
+    names: Names
+    structure: Any
+    constants: Constants
+    numbers: list[Any]
+    is_ours: bool
+
+
+def compiled_by_hand(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of arrays alone, compiled once for the shapes that come where it is called by hand."""
+    program = jax.jit(function)
+
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        if is_traced(args):
+            return function(*args)
+        try:
+            return program(*args)
+        except (TypeError, ValueError):
+            return function(*args)
+
+    return call
+
+
+def is_traced(tree: Any) -> bool:
+    """Whether a leaf of a tree is a tracer."""
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
+
+
+# Kept are those that were called last: their keys hold functions of users, which may be made anew for each call.
+@lru_cache(maxsize=128)
+def _program(names: Names, structure: Any, constants: Constants, placement: Placement | None) -> Callable[..., Any]:
+    def step(numbers: list[Any], updates: Any, state: State, params: Any, extra: dict[str, Any]) -> tuple[Any, State]:
+        return engine.update(_whole(names, structure, constants, numbers), placement, updates, state, params, **extra)
+
+    return jax.jit(step)
+
+
+def _whole(names: Names, structure: Any, constants: Constants, numbers: list[Any]) -> Stages:
+    varying = iter(numbers)
+    nodes = structure.unflatten(next(varying) if constant is None else constant for constant in constants)
+    return tuple(map(Stage, names, nodes))
+
+
+def _is_ours(value: Any) -> bool:
+    if isinstance(value, Guest):
+        return False
+    if isinstance(value, optax.GradientTransformation):
+        return isinstance(value, Branch) and all(_is_ours(stage.node) for stage in getattr(value, "stages", ()))
+    if isinstance(value, Record):
+        return all(map(_is_ours, value.fields().values()))
+    return all(map(_is_ours, value.values())) if isinstance(value, dict) else True
