@@ -29,6 +29,10 @@ class Context:
     def __init__(self, rule: str, step: jax.Array, extra: Mapping[str, Any]) -> None:
         self._rule, self.step, self.extra = rule, step, extra
 
+    def either(self, pred: jax.Array, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
+        """What one of two functions returns; only that one runs. `pred` is a bool of shape (), alike on all devices."""
+        return either(pred, yes, no)
+
     def _no_params(self) -> NoReturn:
         raise ValueError(f"{self._rule} needs the parameters: call update(updates, state, params)")
 
@@ -223,10 +227,6 @@ class Tree(Context):
         # A measure returns something else than updates, which is left as it is.
         is_step = jax.tree.structure(stepped) == jax.tree.structure(updates)
         return jax.tree.map(_like, stepped, updates) if is_step else stepped, jax.tree.map(_like, new, state)
-
-    def either(self, pred: jax.Array, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
-        """What one of two functions returns; only that one runs. `pred` is a bool of shape (), alike on all devices."""
-        return either(pred, yes, no)
 
     def _axes(self, *trees: Any) -> list[Axes]:
         """The mesh axes over which each leaf of a tree, or of one of several alike, is spread."""

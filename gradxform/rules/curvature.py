@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from optax import GradientTransformation
 
 from gradxform.core.record import Decay, Dtype, NonNegative, Positive, Seed
@@ -121,9 +120,9 @@ class ScaleBySophia(TreeRule):
             return nu, state, inside / max(tree.size(mu), 1)
 
         is_due = (tree.step - 1) % self.update_interval == 0
-        nu, state, win_rate = lax.cond(is_due, estimated, lambda: (slots.nu, slots.hessian_fn_state, slots.win_rate))
+        nu, state, win_rate = tree.either(is_due, estimated, lambda: (slots.nu, slots.hessian_fn_state, slots.win_rate))
         if self.verbose and self.print_win_rate_every_n_steps:
-            lax.cond(
+            tree.either(
                 tree.step % self.print_win_rate_every_n_steps == 0,
                 lambda: jax.debug.print("Sophia's win rate: {}", win_rate),
                 lambda: None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jax import lax
 
 from gradxform.core.record import Dtype, Hyper, NonNegative
 from gradxform.core.rule import LeafRule, Metric, Slot, TreeScaleRule
@@ -47,7 +46,7 @@ class ScaleByDistanceOverGradients(LeafRule):
     def update(self, grad, slots, leaf):
         dist = leaf.norm(leaf.param - slots.init_params)
         # The first parameters are p_0 without the rounding to param_dtype.
-        first = lax.cond(
+        first = leaf.either(
             leaf.step == 1, lambda: self.reps_rel * (1 + leaf.norm(leaf.param)), lambda: jnp.zeros_like(slots.max_dist)
         )
         max_dist = jnp.maximum(jnp.maximum(slots.max_dist, first), dist)
@@ -100,7 +99,9 @@ class ScaleByDog(TreeScaleRule):
             case "distance":
                 first = jnp.where(is_first, self.init_value, zero)
             case "heuristic":
-                first = lax.cond(is_first, lambda: self.init_value * (1 + tree.norm(slots.init_params)), lambda: zero)
+                first = tree.either(
+                    is_first, lambda: self.init_value * (1 + tree.norm(slots.init_params)), lambda: zero
+                )
             case _:
                 first = zero
         dist = tree.distance(tree.params, slots.init_params)

@@ -170,7 +170,7 @@ def _examples(name: str, grads: Any) -> Any:
 
 
 def _clipped_sum(name: str, grads: Any, bound: Any) -> tuple[Any, jax.Array]:
-    if not isinstance(bound, jax.Array) and not bound >= 0:
+    if isinstance(bound, int | float) and not bound >= 0:
         raise ValueError(f"{name}: expected a bound of at least 0, got {bound!r}")
     leaves, structure = jax.tree.flatten(_examples(name, grads))
     if not leaves:

@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
-from jax import lax
 
 from gradxform.core import checks
 from gradxform.core.record import Decay, NonNegative
@@ -195,7 +194,7 @@ class CountNonfinite(TreeRule):
 
     def update(self, updates, slots, tree):
         # A norm is the cheapest pass over all elements, and mostly taken anyway; where it is finite so are they.
-        count = lax.cond(
+        count = tree.either(
             jnp.isfinite(tree.norm(updates)),
             lambda: tree.sum([]),
             lambda: tree.sum(tree.map(lambda g: ~jnp.isfinite(g), updates)),
