@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache, partial, wraps
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 from jax.core import Tracer
 
@@ -21,6 +22,9 @@ from gradxform.core.guest import Guest
 from gradxform.core.numbers import Number
 from gradxform.core.placement import Placement
 from gradxform.core.record import Branch, Record
+
+# What can be an argument of a compiled program.
+_ARRAYS = (jax.Array, np.ndarray, np.generic, float, int, complex)
 
 Names = tuple[str, ...]
 Constants = tuple[float | None, ...]
@@ -38,20 +42,16 @@ class Calls:
 
     def update(self, updates: Any, state: State, params: Any = None, **extra: Any) -> tuple[Any, State]:
         """One step: the updates that leave the last stage, and the new state."""
+        parts, leaves = self._parts, jax.tree.leaves((updates, state, params, extra))
         as_it_is = partial(engine.update, self.stages, self.placement, updates, state, params, **extra)
-        parts = self._parts
-        if is_traced((updates, state, params, extra, parts.numbers)):
+        if any(isinstance(leaf, Tracer) for leaf in (*leaves, *parts.numbers)):
             return as_it_is()
-        try:
-            if parts.is_ours and not any(map(callable, extra.values())):
-                step = _program(parts.names, parts.structure, parts.constants, self.placement or placing.current())
-                return step(parts.numbers, updates, state, params, extra)
-            stages = _whole(parts.names, parts.structure, parts.constants, parts.numbers)
-            return engine.update(stages, self.placement, updates, state, params, **extra)
-        except (TypeError, ValueError):
-            # Whoever asks for the value of a number or of an array has it here, and what is wrong is an error without a
-            # compiler's remarks.
-            return as_it_is()
+        if parts.is_ours and all(isinstance(leaf, _ARRAYS) for leaf in leaves):
+            placement = self.placement or placing.current()
+            program = partial(_program(parts.names, parts.structure, parts.constants, placement), parts.numbers)
+            return _tried(partial(program, updates, state, params, extra), as_it_is)
+        stages = _whole(parts.names, parts.structure, parts.constants, parts.numbers)
+        return _tried(partial(engine.update, stages, self.placement, updates, state, params, **extra), as_it_is)
 
     @cached_property
     def _parts(self) -> _Parts:
@@ -89,19 +89,31 @@ def compiled_by_hand(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def call(*args: Any) -> Any:
-        if is_traced(args):
+        leaves = jax.tree.leaves(args)
+        if any(isinstance(leaf, Tracer) for leaf in leaves) or not all(isinstance(leaf, _ARRAYS) for leaf in leaves):
             return function(*args)
-        try:
-            return program(*args)
-        except (TypeError, ValueError):
-            return function(*args)
+        return _tried(partial(program, *args), partial(function, *args))
 
     return call
 
 
-def is_traced(tree: Any) -> bool:
-    """Whether a leaf of a tree is a tracer."""
-    return any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
+def _tried(compiled: Callable[[], Any], as_it_is: Callable[[], Any]) -> Any:
+    """A call, or where it fails the same without tracing.
+
+    There whoever asks for the value of a number or of an array has it, and an error comes without a compiler's remarks.
+    """
+    failed = None
+    try:
+        return compiled()
+    except jax.errors.ConcretizationTypeError:
+        pass
+    except (TypeError, ValueError) as error:
+        failed = error
+    result = as_it_is()
+    if failed is not None:
+        # What is wrong in a branch that is not taken yet.
+        raise failed
+    return result
 
 
 # Kept are those that were called last: their keys hold functions of users, which may be made anew for each call.

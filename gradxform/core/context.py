@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any, NoReturn
 
 import jax
@@ -11,8 +10,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from gradxform.core import checks, reductions
-from gradxform.core.placement import Axes, Cut, either, spread_axes, union, whole_shape
+from gradxform.core import branches, checks, reductions
+from gradxform.core.placement import Axes, Cut, spread_axes, union, whole_shape
 from gradxform.core.precision import fitting, is_complex, is_inexact, real_dtype
 from gradxform.core.text import show
 from gradxform.maths import Axis
@@ -31,7 +30,7 @@ class Context:
 
     def either(self, pred: jax.Array, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
         """What one of two functions returns; only that one runs. `pred` is a bool of shape (), alike on all devices."""
-        return either(pred, yes, no)
+        return branches.either(pred, yes, no)
 
     def _no_params(self) -> NoReturn:
         raise ValueError(f"{self._rule} needs the parameters: call update(updates, state, params)")
@@ -140,7 +139,7 @@ class Tree(Context):
         self._params, self._given, self._dtypes, self.decays = params, given, dtypes, decays
         self._cuts, self._structure = cuts, jax.tree.structure(decays)
 
-    @cached_property
+    @property
     def params(self) -> Any:
         """The tree of parameters, in the dtype of computation. ValueError if `update` was called without them."""
         if self._params is None:
@@ -227,6 +226,14 @@ class Tree(Context):
         # A measure returns something else than updates, which is left as it is.
         is_step = jax.tree.structure(stepped) == jax.tree.structure(updates)
         return jax.tree.map(_like, stepped, updates) if is_step else stepped, jax.tree.map(_like, new, state)
+
+    def selected(self, pred: jax.Array, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
+        """As `either`, where `yes` is what mostly runs; on an accelerator both run, in one program with the rest."""
+        return branches.selected(pred, yes, no)
+
+    def at_most_once(self, pred: jax.Array, function: Callable[[Any], Any], carry: Any) -> Any:
+        """function(carry) where `pred`, a bool of shape () alike on all devices, is true; else the carry as it is."""
+        return branches.at_most_once(pred, function, carry)
 
     def _axes(self, *trees: Any) -> list[Axes]:
         """The mesh axes over which each leaf of a tree, or of one of several alike, is spread."""

@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jax.core import Tracer
 from jax.sharding import PartitionSpec
 
 from gradxform.core.record import Record
@@ -182,26 +181,6 @@ def whole_shape(shape: Sequence[int], cut: Cut | None) -> tuple[int, ...]:
     if cut is None:
         return tuple(shape)
     return tuple(size * math.prod(map(lax.axis_size, names)) for size, names in zip(shape, cut, strict=True))
-
-
-def either(pred: jax.Array, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
-    """`lax.cond`, of branches whose results may vary over different mesh axes: all vary over those of both."""
-    if not isinstance(pred, Tracer):
-        # By hand a branch is chosen, where `lax.cond` would compile both anew at each call.
-        return yes() if pred else no()
-    if not types_tell():
-        return lax.cond(pred, yes, no)
-    trees = [jax.eval_shape(branch) for branch in (yes, no)]
-    axes = jax.tree.map(lambda *arrays: union(map(varying_axes, arrays)), *trees)
-
-    def cast(x: jax.Array, names: Axes) -> jax.Array:
-        missing = tuple(name for name in names if name not in varying_axes(x))
-        return lax.pcast(x, missing, to="varying") if missing else x
-
-    def branch(function: Callable[[], Any]) -> Callable[[], Any]:
-        return lambda: jax.tree.map(cast, function(), axes)
-
-    return lax.cond(pred, branch(yes), branch(no))
 
 
 def _is_spec(value: Any) -> bool:

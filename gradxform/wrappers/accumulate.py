@@ -69,16 +69,17 @@ class Accumulate(TreeRule):
         is_due = micro_step >= every
         gathered = tree.map(jnp.add, slots.gathered, updates)
 
-        def step():
+        def step(carry):
+            gathered, inner_state = carry
             number = micro_step if self.mean else jnp.ones_like(micro_step)
             whole = tree.map(lambda a: a / number.astype(a.real.dtype), gathered)
-            return tree.inner(self.inner, whole, slots.inner_state)
+            return tree.inner(self.inner, whole, inner_state)
 
         # One buffer is the update when it is due and the sum while it waits: had each its own, XLA would copy the sum
         # in one branch and write zeros in the other.
-        either, inner_state = tree.either(is_due, step, lambda: (gathered, slots.inner_state))
-        stepped = tree.map(lambda x: jnp.where(is_due, x, 0), either)
-        gathered = tree.map(lambda x: jnp.where(is_due, 0, x), either)
+        both, inner_state = tree.at_most_once(is_due, step, (gathered, slots.inner_state))
+        stepped = tree.map(lambda x: jnp.where(is_due, x, 0), both)
+        gathered = tree.map(lambda x: jnp.where(is_due, 0, x), both)
         return stepped, slots._replace(
             inner_state=inner_state,
             gathered=gathered,

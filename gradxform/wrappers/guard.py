@@ -94,7 +94,7 @@ class Guard(TreeRule):
             nothing = jnp.where(stuck, jnp.nan, 0) if self.when_stuck == "nan" else 0
             return tree.full(updates, nothing), slots.inner_state
 
-        stepped, inner_state = tree.either(takes, step, stay)
+        stepped, inner_state = tree.selected(takes, step, stay)
         counted = takes & jnp.isfinite(norm)
         finite = jnp.where(jnp.isfinite(norm), norm, 0)
         return stepped, slots._replace(
