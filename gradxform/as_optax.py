@@ -32,11 +32,8 @@ def _public(module: ModuleType) -> dict[str, object]:
 
 def _ours(names: dict[str, object]) -> dict[str, object]:
     """Of these names those that gradxform has as well, as gradxform has them."""
-    return {
-        name: getattr(_gradxform, name)
-        for name, value in names.items()
-        if callable(value) and callable(getattr(_gradxform, name, None))
-    }
+    both = [name for name, value in names.items() if callable(value) and name in dir(_gradxform)]
+    return {name: getattr(_gradxform, name) for name in both if callable(getattr(_gradxform, name))}
 
 
 def _mirror(module: ModuleType) -> ModuleType:
