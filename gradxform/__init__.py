@@ -98,6 +98,7 @@ if TYPE_CHECKING:
         schedule_free_adamw as schedule_free_adamw,
         schedule_free_sgd as schedule_free_sgd,
     )
+    from gradxform.wrappers.averages import schedule_free_eval_params as schedule_free_eval_params
 
     # Differential privacy, from gradients of single examples.
     from gradxform.optimizers.private import dpsgd as dpsgd

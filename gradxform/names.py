@@ -45,6 +45,7 @@ MODULES = (
     ("wrappers.borrowed", "lbfgs scale_by_backtracking_linesearch scale_by_lbfgs scale_by_zoom_linesearch"),
     # Two sets of parameters.
     ("wrappers.borrowed", "lookahead sam schedule_free schedule_free_adamw schedule_free_sgd"),
+    ("wrappers.averages", "schedule_free_eval_params"),
     # Differential privacy, from gradients of single examples.
     ("optimizers.private", "dpsgd"),
     ("rules.private", "differentially_private_aggregate per_example_global_norm_clip per_example_layer_norm_clip"),
