@@ -67,7 +67,9 @@ def _on_host(found: dict[str, jax.Array]) -> dict[str, Any]:
             f"metrics: host=True takes the state that a step returned, got {traced[0]} traced; inside of jit take "
             "metrics(state), and return it"
         )
-    return {key: _python(np.asarray(value)) for key, value in jax.device_get(found).items()}
+    # As a list: JAX would sort a dict.
+    values = jax.device_get(list(found.values()))
+    return {key: _python(np.asarray(value)) for key, value in zip(found, values, strict=True)}
 
 
 def _python(array: np.ndarray[Any, Any]) -> Any:

@@ -1,5 +1,6 @@
 """Metrics of transforms within transforms are found, under their paths, wherever a state can be."""
 
+import importlib
 import json
 import math
 
@@ -146,3 +147,11 @@ def test_on_the_host_inside_jit_is_an_error_that_says_what_to_do():
         TypeError, match=r"got clip_by_global_norm.norm traced; inside of jit take metrics\(state\), and"
     ):
         step(tx.init(PARAMS))
+
+
+def test_metrics_come_in_the_order_of_the_chain():
+    # Where nnx is there, its variables are looked for.
+    importlib.import_module("flax.nnx")
+    state = gx.chain(gx.zero_nans(), CLIP, gx.count_nonfinite()).init({"w": jnp.ones(2)})
+    names = ["zero_nans.found_nan/w", "clip_by_global_norm.norm", "count_nonfinite.count", "count_nonfinite.steps"]
+    assert list(gx.metrics(state)) == list(gx.metrics(state, host=True)) == names
