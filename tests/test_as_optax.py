@@ -159,9 +159,20 @@ def test_every_name_is_what_it_is_in_optax_or_ours(name):
     if name in dir(gx) and callable(theirs):
         assert mine is getattr(gx, name)
     elif isinstance(theirs, types.ModuleType) and theirs.__name__.startswith("optax."):
-        assert vars(mine).keys() >= {key for key in vars(theirs) if not key.startswith("_")}
+        public = [key for key in vars(theirs) if not key.startswith("_")]
+        assert dir(mine) == sorted(public)
+        assert all(hasattr(mine, key) for key in public)
     else:
         assert mine is theirs
+
+
+def test_dir_and_a_star_have_the_public_names_of_optax():
+    here = {}
+    exec("from gradxform.as_optax import *", here)
+    public = sorted(name for name in vars(optax) if not name.startswith("_"))
+    assert dir(gradxform.as_optax) == sorted(here.keys() - {"__builtins__"}) == public
+    with pytest.raises(AttributeError, match=r"module 'gradxform.as_optax' has no attribute 'adamm'"):
+        operator.attrgetter("adamm")(gradxform.as_optax)
 
 
 def test_what_scripts_do_with_states_of_optax():

@@ -77,6 +77,14 @@ def test_importing_loads_optax_and_little_else():
     assert set(fresh(program)) == {"gradxform", "gradxform.missing", "gradxform.names"}
 
 
+def test_importing_all_of_optax_loads_no_more():
+    program = (
+        "import optax, sys; before = set(sys.modules); import gradxform.as_optax; print(*set(sys.modules) - before)"
+    )
+    loaded = {name for name in fresh(program) if not name.startswith("gradxform.as_optax")}
+    assert loaded == {"gradxform", "gradxform.missing", "gradxform.names"}
+
+
 def test_what_is_asked_for_is_loaded_and_not_what_few_need():
     program = "import gradxform as gx, sys; gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(1e-3)); print(*sys.modules)"
     loaded = {name for name in fresh(program) if name.split(".")[0] in ("gradxform", "chex")}
