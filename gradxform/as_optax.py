@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optax as _optax
 import optax.contrib as _contrib  # so that it is there as an attribute, as with `import optax`
@@ -24,27 +24,32 @@ if TYPE_CHECKING:
     from optax import *  # noqa: F403 # pyright: ignore[reportWildcardImportFromLibrary]: all names are meant
 
 _MIXED = (_contrib.__name__, _optax.schedules.__name__, _optax.transforms.__name__)
+_OURS = frozenset(dir(_gradxform))
 
 
-def _public(module: ModuleType) -> dict[str, object]:
+def _public(module: ModuleType) -> dict[str, Any]:
     return {name: value for name, value in vars(module).items() if not name.startswith("_")}
 
 
-def _ours(names: dict[str, object]) -> dict[str, object]:
-    """Of these names those that gradxform has as well, as gradxform has them."""
-    return {
-        name: getattr(_gradxform, name)
-        for name, value in names.items()
-        if callable(value) and callable(getattr(_gradxform, name, None))
-    }
+def _fill(namespace: dict[str, Any], names: dict[str, Any], mixed: bool = True) -> None:
+    """Puts names of optax into a module; in a mixed one gradxform's own, loaded when asked for, where it has them."""
+    ours = {name for name, value in names.items() if mixed and callable(value) and name in _OURS}
+
+    def load(name: str) -> Any:
+        if name not in ours:
+            raise AttributeError(f"module {namespace['__name__']!r} has no attribute {name!r}")
+        namespace[name] = found = getattr(_gradxform, name)
+        return found
+
+    theirs = {name: value for name, value in names.items() if name not in ours}
+    namespace.update(theirs, __all__=list(names), __getattr__=load, __dir__=lambda: sorted(names))
 
 
 def _mirror(module: ModuleType) -> ModuleType:
     """A submodule of optax under our name, so that both `optax.losses.l2_loss` and imports from it work."""
     name = module.__name__.replace("optax", __name__, 1)
-    names = _public(module)
     mirrored = ModuleType(name, module.__doc__)
-    vars(mirrored).update(names, **(_ours(names) if module.__name__ in _MIXED else {}))
+    _fill(vars(mirrored), _public(module), mixed=module.__name__ in _MIXED)
     sys.modules[name] = mirrored
     return mirrored
 
@@ -55,4 +60,4 @@ _submodules = {
     for name, value in _names.items()
     if isinstance(value, ModuleType) and value.__name__ == f"optax.{name}"
 }
-globals().update(_names, **_ours(_names), **_submodules)
+_fill(globals(), {**_names, **_submodules})

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import difflib
 import sys
-from typing import Any
+from collections.abc import Sequence
 
 import optax
 import optax.contrib
 
 
-def __getattr__(name: str) -> Any:
-    """Raises AttributeError that says where optax has the name, or which of ours come near it."""
+def error(name: str, names: Sequence[str]) -> AttributeError:
+    """The error that says where optax has the name, or which of ours come near it."""
     package = sys.modules[__package__ or ""]
     if not name.startswith("_") and any(name in vars(module) for module in (optax, optax.contrib)):
         hint = f"optax has it: take it from there, or `import {package.__name__}.as_optax as optax`, which has both"
     else:
-        near = difflib.get_close_matches(name, [public for public in dir(package) if not public.startswith("_")], 4)
+        near = difflib.get_close_matches(name, names, 4)
         hint = f"did you mean {' or '.join(near)}?" if near else "docs/names.md lists what there is"
-    raise AttributeError(f"{package.__name__} has no {name!r}; {hint}", name=name, obj=package)
+    return AttributeError(f"{package.__name__} has no {name!r}; {hint}", name=name, obj=package)

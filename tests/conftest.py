@@ -11,8 +11,14 @@ import jax
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+import gradxform as gx
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Tests read what is printed with `vars(gx)`, which has the names that were asked for: here all of them.
+for name in gx.__all__:
+    getattr(gx, name)
 
 # No deadline: no test depends on a clock. Derandomized: a failure is everybody's failure.
 hypothesis.settings.register_profile("gradxform", deadline=None, derandomize=True, max_examples=50)

@@ -9,7 +9,7 @@ import pytest
 import gradxform as gx
 from tests.contract.cases import CASES
 
-PUBLIC = sorted(name for name in vars(gx) if callable(getattr(gx, name)) and not name.startswith("_"))
+PUBLIC = [name for name in dir(gx) if callable(getattr(gx, name))]
 OPTAX = {**vars(optax.contrib), **vars(optax)}
 IN_OPTAX = [name for name in PUBLIC if callable(OPTAX.get(name))]
 FACTORIES = [name for name in PUBLIC if hasattr(getattr(gx, name), "record")]

@@ -25,12 +25,14 @@ FLOORS = {
     "explore": ("core", "schedules", "reading", "explore"),
     "as_optax": ("core", ""),
     "missing": (),
+    # It names modules of all floors, and imports them when they are asked for.
+    "names": ("missing",),
     "": (
         "maths",
         "core",
         "schedules",
         "masks",
-        "missing",
+        "names",
         "rules",
         "optimizers",
         "reading",

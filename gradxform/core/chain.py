@@ -58,6 +58,20 @@ def named_chain(*args: tuple[str, optax.GradientTransformation]) -> Transform:
     return Transform(name_stages(nodes), _placement("named_chain", [tx for _, tx in args]))
 
 
+def with_extra_args_support(tx: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """The transform as one whose `update` may be given extra arguments, such as the loss's value, and needs none.
+
+    Args:
+      tx: a transform, ours or optax's.
+
+    Returns:
+      A transform of ours as it is, since all of them take extra arguments; of optax's one with the same state.
+
+    optax: with_extra_args_support. torch: none.
+    """
+    return optax.with_extra_args_support(tx)
+
+
 def _placement(what: str, transforms: Iterable[Any]) -> Placement | None:
     """What `on_axes` told of any of the transforms, which is told of all."""
     told = {tx.placement for tx in transforms if isinstance(tx, Transform)} - {None}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,20 @@ import numpy as np
 from gradxform.core.placement import leaf_name, varying_axes
 from gradxform.core.precision import is_complex, is_inexact
 from gradxform.core.text import described, show
+
+if TYPE_CHECKING:
+    import chex
+else:
+
+    class _Later(ModuleType):
+        """A module that is imported when something in it is first asked for."""
+
+        def __getattr__(self, name: str) -> Any:
+            vars(self)[name] = found = getattr(import_module(self.__name__), name)
+            return found
+
+    # It takes a seventh of the time of optax and JAX to import, and nothing is asserted before the first `init`.
+    chex = _Later("chex")
 
 FREEZE = "keep it out of the optimizer, as with optax.partition and set_to_zero, or None in its place"
 

@@ -1,11 +1,13 @@
 """The names under which a file speaks of what it holds: only what is registered here can be saved and read.
 
-A name is looked up and never imported, so that no file can run code that the program did not bring in itself.
+A name is looked up and never imported, so that no file can run code that the program did not bring in itself; but all
+of the library is there to be named, also what was not asked for before.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -53,5 +55,8 @@ def name_of(key: Any) -> str | None:
 
 
 def entries() -> Mapping[str, Entry]:
-    """All that has a name."""
+    """All that has a name; what of the library was not loaded before is loaded for it."""
+    library = sys.modules[__name__.split(".")[0]]
+    for name in vars(library)["__all__"]:
+        getattr(library, name)
     return _entries

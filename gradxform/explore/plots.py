@@ -67,6 +67,8 @@ def paths(landscape: Landscape, runs: Mapping[str, Minimisation | Any], ax: Axes
     ax.contour(x1, x2, np.maximum(heights, 0) ** 0.25, LEVELS, colors="#707070", linewidths=0.4)
     for style, (label, way) in zip(_styles(len(ways)), ways.items(), strict=True):
         every = max(len(way) // 12, 1)
+        # On white, so that a colour can be told from what is behind it.
+        ax.plot(*way.T, color="white", linewidth=3.5)
         ax.plot(*way.T, label=label, linewidth=1.8, marker="o", markersize=3, markevery=every, **style)
         ax.plot(*way[0], marker="o", markersize=8, color="white", markeredgecolor="black", zorder=4)
     for minimum in landscape.minima:

@@ -41,7 +41,7 @@ def hyperparams(tx: Transform, state: State) -> dict[str, jax.Array]:
             f"hyperparams takes a gradxform transform and its state, got {type(tx).__name__} and {type(state).__name__}"
         )
     values = {}
-    for prefix, inner, inner_state in parts.with_states(tx, state):
+    for prefix, inner, inner_state in parts.with_states(tx, parts.arrays(state)):
         for key, number in hyperparameters(bound(inner.stages, inner_state.live)):
             at_step = number(inner_state.count) if callable(number) else number
             values[".".join((*prefix, key))] = jnp.asarray(at_step)

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, overload
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from gradxform.core.engine import State
 from gradxform.reading import parts
 
 
-def metrics(state: Any) -> dict[str, jax.Array]:
+@overload
+def metrics(state: Any, *, host: Literal[False] = False) -> dict[str, jax.Array]: ...
+
+
+@overload
+def metrics(state: Any, *, host: bool) -> dict[str, Any]: ...
+
+
+def metrics(state: Any, *, host: bool = False) -> dict[str, Any]:
     """The scalars that the rules of a transform report, by `stage.metric`; the same keys at every step.
+
+        writer.write(json.dumps(metrics(state, host=True)))
 
     Of transforms within transforms, such as those of `masked` and `partition`, each has its path before its names, as
     in `"partition.matrices.clip_by_global_norm.norm"`.
 
     Args:
       state: the state that `init` or `update` returned, whose metrics are those of the last step; or any pytree with
-        such states in it, as optax's wrappers make them.
+        such states in it, as optax's wrappers and Flax's `nnx.Optimizer` make them.
+      host: whether to return Python's numbers, for loggers and JSON: floats, integers and bools, all brought from the
+        devices at once, and nested lists of them where there are more than one. NaN stays NaN.
 
     Returns:
       Arrays of shape (), but for what `snapshot` and `monitor` measured. A metric that a rule reports for each leaf has
@@ -27,11 +42,12 @@ def metrics(state: Any) -> dict[str, jax.Array]:
       `_2` behind it.
 
     Raises:
-      TypeError: no state of a gradxform transform, nor one in it.
+      TypeError: no state of a gradxform transform, nor one in it; with `host`, a state inside of `jit`, whose numbers
+        are not known yet.
 
     optax: none; torch: none.
     """
-    held = list(parts.states(state))
+    held = list(parts.states(parts.arrays(state)))
     if not held:
         raise TypeError(f"metrics takes the state of a gradxform transform, got {type(state).__name__}")
     found: dict[str, jax.Array] = {}
@@ -42,7 +58,24 @@ def metrics(state: Any) -> dict[str, jax.Array]:
                 number += 1
                 key = f"{name}_{number}"
             found[key] = value
-    return found
+    return _on_host(found) if host else found
+
+
+def _on_host(found: dict[str, jax.Array]) -> dict[str, Any]:
+    if traced := [key for key, value in found.items() if isinstance(value, Tracer)]:
+        raise TypeError(
+            f"metrics: host=True takes the state that a step returned, got {traced[0]} traced; inside of jit take "
+            "metrics(state), and return it"
+        )
+    # As a list: JAX would sort a dict.
+    values = jax.device_get(list(found.values()))
+    return {key: _python(np.asarray(value)) for key, value in zip(found, values, strict=True)}
+
+
+def _python(array: np.ndarray[Any, Any]) -> Any:
+    # NumPy's own numbers become Python's; those that it does not know, such as bfloat16, first become its own.
+    is_own = array.dtype.kind != "V"
+    return (array if is_own else array.astype(float if jnp.issubdtype(array.dtype, jnp.floating) else int)).tolist()
 
 
 def _reported(state: State, path: parts.Path) -> Iterator[tuple[str, jax.Array]]:

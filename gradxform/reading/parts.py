@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -29,6 +30,20 @@ def transforms(tx: Any, path: Path = (), kind: type = Transform) -> Iterator[tup
             yield (*path, name), part
         else:
             yield from transforms(part, (*path, name), kind)
+
+
+def arrays(state: Any) -> Any:
+    """A state with the arrays of Flax's nnx in the place of its variables, as `nnx.Optimizer` keeps them."""
+    # Where nnx was not imported there are none.
+    variable = getattr(sys.modules.get("flax.nnx"), "Variable", ())
+
+    def is_variable(leaf: Any) -> bool:
+        return isinstance(leaf, variable)
+
+    if not any(map(is_variable, jax.tree.leaves(state, is_leaf=is_variable))):
+        # As it is, with its stages in the order of the chain.
+        return state
+    return jax.tree.map(lambda leaf: leaf[...] if is_variable(leaf) else leaf, state, is_leaf=is_variable)
 
 
 def is_state(tree: Any) -> bool:

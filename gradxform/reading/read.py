@@ -83,7 +83,8 @@ def _unknown(name: Any) -> str:
         return f"{name} is not known here; import {module} first, which is to define it"
     if cls:
         return f"{name} is not known: {module} has no rule {cls} at its top that went through gx.transform"
-    if callable(getattr(sys.modules[__name__.split(".")[0]], name, None)):
+    library = sys.modules[__name__.split(".")[0]]
+    if name in dir(library) and callable(getattr(library, name)):
         return f"{name} is no rule, but made of rules; write the chain of them, as to_json(gx.{name}(...)) does"
     if near := difflib.get_close_matches(name, known, 4):
         return f"there is no {name!r}; did you mean {' or '.join(near)}?"

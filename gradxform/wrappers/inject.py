@@ -17,7 +17,7 @@ from gradxform.core.engine import Stage
 from gradxform.core.guest import Guest
 from gradxform.core.hyperparameters import as_live
 from gradxform.core.precision import real_dtype
-from gradxform.core.record import Dtype, Hyper, Record, is_numeric, role_of
+from gradxform.core.record import Dtype, Function, Hyper, Record, is_numeric, role_of
 from gradxform.core.registry import register
 from gradxform.core.text import show, written_call
 from gradxform.core.transform import Transform
@@ -29,13 +29,14 @@ class InjectStatefulHyperparamsState(NamedTuple):
     Attributes:
       count: int32 of shape (): how many updates were done.
       hyperparams: arrays of shape () by the arguments' names. A new value in the dict, or `gx.adjust`, changes one.
-      hyperparams_states: the names of those that follow a schedule, which writes over what is put in their places.
+      hyperparams_states: the names of those that follow a schedule, which writes over what is put in their places; with
+        the schedule's own state where it is one of optax's `StatefulSchedule`, else with `()`.
       inner_state: the state of the transform that is made of them.
     """
 
     count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]: optax's name; nobody counts in a state
     hyperparams: dict[str, jax.Array]
-    hyperparams_states: dict[str, tuple[()]]
+    hyperparams_states: dict[str, Any]
     inner_state: Any
 
 
@@ -65,14 +66,19 @@ class InjectHyperparams(Guest):
         """The hyperparameters that are functions of the step."""
         return {name: value for name, value in self.numbers.items() if callable(value)}
 
+    @property
+    def stateful(self) -> dict[str, Any]:
+        """Those of the schedules that keep a state of their own, and may read the extra arguments of `update`."""
+        functions = {name: value.function for name, value in self.schedules.items() if isinstance(value, Function)}
+        return {name: f for name, f in functions.items() if isinstance(f, optax.schedules.StatefulSchedule)}
+
     def init(self, params: Any) -> InjectStatefulHyperparamsState:
         """The first values, and the state of the transform that they make."""
         dtype = self.dtype or real_dtype(*(leaf.dtype for leaf in jax.tree.leaves(params) if hasattr(leaf, "dtype")))
-        first = {name: value(0) if callable(value) else value for name, value in self.numbers.items()}
+        states = {**dict.fromkeys(self.schedules, ()), **{name: f.init() for name, f in self.stateful.items()}}
+        first = {**self.numbers, **self._scheduled(0, states, {})}
         values = {name: jnp.array(checks.scalar(name, jnp.asarray(x)), dtype, copy=True) for name, x in first.items()}
-        return InjectStatefulHyperparamsState(
-            jnp.zeros((), jnp.int32), values, dict.fromkeys(self.schedules, ()), self._made(values).init(params)
-        )
+        return InjectStatefulHyperparamsState(jnp.zeros((), jnp.int32), values, states, self._made(values).init(params))
 
     def update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
         """One step of the transform that the values make."""
@@ -81,17 +87,27 @@ class InjectHyperparams(Guest):
                 f"inject_hyperparams: expected hyperparameters {sorted(self.numbers)} in the state, "
                 f"got {sorted(state.hyperparams)}"
             )
-        values = self.hyperparams(state)
+        values = self.hyperparams(state, extra)
+        states = {name: f.update(state.hyperparams_states[name], **extra) for name, f in self.stateful.items()}
         inner = optax.with_extra_args_support(self._made(values))
         updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
         count = jnp.asarray(optax.safe_increment(state.count))
-        return updates, state._replace(count=count, hyperparams=values, inner_state=inner_state)
+        return updates, InjectStatefulHyperparamsState(
+            count, values, {**state.hyperparams_states, **states}, inner_state
+        )
 
-    def hyperparams(self, state: Any) -> dict[str, Any]:
-        """The values in the next update, schedules at the state's count."""
+    def hyperparams(self, state: Any, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The values in the next update, which is to have these extra arguments; schedules at the state's count."""
         live = as_live(state.hyperparams)
-        at_step = {name: jnp.asarray(f(state.count), live[name].dtype) for name, f in self.schedules.items()}
-        return {**live, **at_step}
+        scheduled = self._scheduled(state.count, state.hyperparams_states, extra or {})
+        return {**live, **{name: jnp.asarray(value, live[name].dtype) for name, value in scheduled.items()}}
+
+    def _scheduled(self, count: Any, states: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+        stateful = self.stateful
+        values = {name: schedule(count) for name, schedule in self.schedules.items() if name not in stateful}
+        # As for functions of the step: optax's mix integers with floats, which must not fail where promotion is strict.
+        with jax.numpy_dtype_promotion("standard"):
+            return {**values, **{name: f(states[name], **extra) for name, f in stateful.items()}}
 
     def _made(self, values: dict[str, Any]) -> Any:
         return self.function(**self.static, **values)
@@ -130,7 +146,8 @@ def inject_hyperparams(
 
     What is a hyperparameter is told by the factory's annotations: of ours the numbers and schedules, whether they are
     given as floats or as integers, and never masks, dtypes and flags. Of other factories floats and arrays, and
-    functions where the annotation allows a float or says nothing.
+    functions where the annotation allows a float or says nothing. A schedule may be one with a state of its own, an
+    object with `init()`, `update(state, **extra)` and a call `(state, **extra)`, as optax's `StatefulSchedule`.
 
     Args:
       inner_factory: what makes a transform of its arguments.
@@ -164,6 +181,27 @@ def inject_hyperparams(
     # Pickle finds a function by its name, which here is that of the factory.
     del make.__wrapped__
     return make
+
+
+def inject_stateful_hyperparams(
+    inner_factory: Callable[..., optax.GradientTransformation],
+    static_args: str | Iterable[str] = (),
+    hyperparam_dtype: Dtype | None = None,
+) -> Callable[..., Transform]:
+    """`inject_hyperparams` under the older of optax's names for it: both take schedules with a state of their own.
+
+    Args:
+      inner_factory, static_args, hyperparam_dtype: as `inject_hyperparams` has them.
+
+    Returns:
+      What `inject_hyperparams` returns.
+
+    Raises:
+      TypeError, ValueError: as `inject_hyperparams`.
+
+    optax: inject_stateful_hyperparams, which is deprecated there. torch: `param_groups`.
+    """
+    return inject_hyperparams(inner_factory, static_args, hyperparam_dtype)
 
 
 def by_name(signature: inspect.Signature, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -156,3 +156,14 @@ def test_guests_see_the_dtype_that_came():
     updates, _ = tx.update(grads, tx.init(grads), grads)
     assert seen == [{"w": jnp.bfloat16}]
     assert updates["w"].dtype == jnp.bfloat16
+
+
+def test_with_extra_args_support_keeps_the_state_and_takes_what_it_has_no_use_for():
+    ours = gx.adam(0.1)
+    assert gx.with_extra_args_support(ours) is ours
+    plain = optax.GradientTransformation(*optax.scale_by_lion())
+    tx = gx.with_extra_args_support(plain)
+    assert isinstance(tx, optax.GradientTransformationExtraArgs)
+    updates, state = tx.update(GRADS, tx.init(PARAMS), PARAMS, value=1.0)
+    expected, other = plain.update(GRADS, plain.init(PARAMS), PARAMS)
+    jax.tree.map(np.testing.assert_array_equal, (updates, state), (expected, other))

@@ -41,15 +41,6 @@ def step(model, optimizer):
     optimizer.update(model, nnx.grad(loss)(model))
 
 
-def arrays(tree):
-    """A tree with the arrays of nnx's variables in their places, as gx.hyperparams wants it."""
-    return jax.tree.map(
-        lambda leaf: leaf[...] if isinstance(leaf, nnx.Variable) else leaf,
-        tree,
-        is_leaf=lambda leaf: isinstance(leaf, nnx.Variable),
-    )
-
-
 def params_of(model):
     return nnx.to_pure_dict(nnx.state(model, nnx.Param))
 
@@ -106,9 +97,16 @@ def test_adjusts_what_was_restored(tx, tmp_path):
 
 
 def test_metrics_and_hyperparams_are_read():
-    tx = gx.chain(gx.clip_by_global_norm(1.0), gx.live(gx.adamw(0.1), "learning_rate"))
+    tx = gx.chain(gx.clip_by_global_norm(1.0), gx.zero_nans(), gx.live(gx.adamw(0.1), "learning_rate"))
     model, optimizer = create(tx)
     step(model, optimizer)
-    state = arrays(optimizer.opt_state)
-    assert gx.metrics(state)["clip_by_global_norm.norm"] > 0
-    assert gx.hyperparams(tx, state)["scale_by_learning_rate.learning_rate"] == pytest.approx(0.1)
+    assert gx.hyperparams(tx, optimizer.opt_state)["scale_by_learning_rate.learning_rate"] == pytest.approx(0.1)
+    metrics = gx.metrics(optimizer.opt_state)
+    assert all(isinstance(value, jax.Array) for value in metrics.values())
+    assert metrics["clip_by_global_norm.norm"] > 0
+    # As of parameters that no variables hold.
+    params = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    assert set(metrics) == set(gx.metrics(tx.init(params)))
+    assert "zero_nans.found_nan/first/kernel" in metrics
+    assert gx.metrics(optimizer).keys() == metrics.keys()
+    assert gx.metrics(optimizer.opt_state, host=True) == {key: value.item() for key, value in metrics.items()}

@@ -35,6 +35,11 @@ def test_paths():
     ax = gx.plots.paths(gx.landscapes.quadratic(10.0), {**RUNS, "a path": RUNS["sgd"].path[:3]})
     assert labels(ax) == ["sgd", "adam", "a path"]
     np.testing.assert_array_equal(drawn(ax, "adam").get_xydata(), RUNS["adam"].path)
+    # Each on a wider line of white, which comes before it.
+    before = ax.lines[ax.lines.index(drawn(ax, "adam")) - 1]
+    assert (before.get_color(), before.get_linestyle()) == ("white", "-")
+    assert before.get_linewidth() > drawn(ax, "adam").get_linewidth()
+    np.testing.assert_array_equal(before.get_xydata(), RUNS["adam"].path)
     assert ax.get_xlabel() == "$x_1$"
     assert ax.get_title() == "quadratic(10)"
     # Circles at the starts, a star at the minimum.

@@ -1,5 +1,7 @@
 """Every notebook runs from a clean kernel, and is kept as a reader on the web is to see it."""
 
+import base64
+import io
 import itertools
 import json
 import os
@@ -7,21 +9,42 @@ import pathlib
 import re
 
 import nbformat
+import numpy as np
 import pytest
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
 from nbclient import NotebookClient
+
+import gradxform as gx
 
 FOLDER = pathlib.Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 SECONDS = 300
 # Bytes.
 LARGEST = 1_000_000
+# In which pictures, counted from 1, how many curves, areas or paths have a colour each.
+COLOURED = {
+    "1_gradient_descent": {1: 5, 3: 4, 7: 4},
+    "2_momentum": {1: 3, 4: 3},
+    "3_adaptive_methods": {1: 3, 4: 5, 6: 6},
+    "4_exploding_gradients": {1: 5, 4: 6, 7: 4, 8: 6},
+    "5_depth": {4: 6, 5: 6, 7: 5},
+    "6_a_chain_from_the_inside": {2: 2},
+    "7_eight_devices": {1: 3, 4: 3},
+}
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
 def read(path):
     return nbformat.read(path, as_version=4)
+
+
+def pictures(notebook):
+    """The bytes of its PNG files, in order."""
+    outputs = itertools.chain.from_iterable(cell.get("outputs", ()) for cell in notebook.cells)
+    return [base64.b64decode(output.data["image/png"]) for output in outputs if "image/png" in output.get("data", {})]
 
 
 def sections(notebook):
@@ -60,6 +83,25 @@ def test_is_kept_with_its_outputs_in_order_and_without_an_error(path):
     assert all(output.get("name") != "stderr" for output in outputs)
     # One that has no picture is hardly one to look at.
     assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
+@each
+def test_pictures_are_kept_in_full_colour(path):
+    """A palette of 256 makes one colour of several."""
+    for picture in pictures(read(path)):
+        # In a PNG's header, after its signature, size and depth: 2 is RGB, 6 has an alpha channel too, 3 is a palette.
+        assert picture[25] in (2, 6)
+
+
+@each
+def test_what_is_drawn_in_colours_of_its_own_keeps_them(path):
+    shown = pictures(read(path))
+    for number, count in COLOURED[path.stem].items():
+        pixels = np.rint(255 * imread(io.BytesIO(shown[number - 1]))[..., :3])
+        for colour in gx.plots.COLOURS[:count]:
+            # Within a line or a marker; at its edges it is mixed with what is behind.
+            same = np.all(pixels == np.rint(255 * np.array(to_rgb(colour))), axis=-1)
+            assert same.sum() >= 15, f"{colour} is lost in picture {number}"
 
 
 @each

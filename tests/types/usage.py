@@ -58,3 +58,6 @@ gx.cosine_decay_schedule(1e-3, decay=10)  # pyright: ignore[reportCallIssue]: no
 tx = gx.masked(gx.adam(1e-3), gx.by_ndim(at_least=2) & ~gx.by_path("*/embedding"))
 gx.partition({"a": tx}, gx.labels({"*/bias": "a", gx.by_ndim(2): "a"}))
 assert_type(gx.from_json(gx.to_json(tx)), gx.Transform)
+
+assert_type(gx.metrics(tx.init({}))["norm"], jax.Array)
+record: dict[str, float] = gx.metrics(tx.init({}), host=True)

@@ -158,3 +158,34 @@ def test_numbers_within_a_wrapper_within_a_wrapper():
     assert jax.tree.unflatten(structure, leaves) == tx
     assert repr(jax.tree.unflatten(structure, leaves)) == repr(tx)
     assert jax.tree.map(lambda number: 2 * number, tx) != tx
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["alone", "in a chain"])
+def test_schedule_free_eval_params_are_optax_s(wrapped):
+    ours = gx.schedule_free_adamw(0.1, warmup_steps=2, b1=0.8)
+    theirs = optax.contrib.schedule_free_adamw(0.1, warmup_steps=2, b1=0.8)
+    tx = gx.chain(gx.clip_by_global_norm(1e3), ours) if wrapped else ours
+    params, other, state, their_state = PARAMS, PARAMS, tx.init(PARAMS), theirs.init(PARAMS)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        for _ in range(3):
+            updates, state = tx.update(PARAMS, state, params)
+            params = optax.apply_updates(params, updates)
+            updates, their_state = theirs.update(PARAMS, their_state, other)
+            other = optax.apply_updates(other, updates)
+        expected = optax.contrib.schedule_free_eval_params(their_state, other)
+    for held in (state, their_state):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
+            gx.schedule_free_eval_params(held, params),
+            expected,
+        )
+    assert not np.allclose(jax.tree.leaves(expected)[0], jax.tree.leaves(params)[0])
+
+
+def test_schedule_free_eval_params_of_low_precision_and_of_no_such_state():
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), PARAMS)
+    evaluated = gx.schedule_free_eval_params(gx.schedule_free_sgd(0.1).init(params), params)
+    assert jax.tree.map(jnp.shape, evaluated) == jax.tree.map(jnp.shape, params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(evaluated)} == {jnp.dtype("bfloat16")}
+    with pytest.raises(ValueError, match="expected a state with one ScheduleFreeState in it, got 0"):
+        gx.schedule_free_eval_params(gx.adam(0.1).init(params), params)

@@ -174,3 +174,53 @@ def test_works_in_a_scan_and_compiles_once():
     assert len(traces) == 1
     (_, last), _ = jax.lax.scan(lambda carry, _: (step(*carry), None), (params, state), None, 3)
     assert jax.tree.map(jax.typeof, last) == jax.tree.map(jax.typeof, state)
+
+
+class Patient:
+    """A schedule with a state of its own: halves the rate whenever the loss has not fallen."""
+
+    def init(self):
+        return {"rate": jnp.float32(0.2), "best": jnp.float32(np.inf)}
+
+    def update(self, state, *, value=np.inf, **_):
+        rate = jnp.where(value < state["best"], state["rate"], state["rate"] / 2)
+        return {"rate": rate, "best": jnp.minimum(value, state["best"])}
+
+    def __call__(self, state, *, value=np.inf, **_):
+        del value
+        return state["rate"]
+
+
+@pytest.mark.parametrize("inject", [gx.inject_hyperparams, gx.inject_stateful_hyperparams])
+@pytest.mark.parametrize(
+    "schedule", [Patient(), optax.schedules.WrappedSchedule(optax.linear_schedule(0.2, 0.1, 3))], ids=["own", "optax's"]
+)
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_schedules_with_a_state_are_optax_s(inject, schedule, name):
+    ours = inject(getattr(gx, name))(learning_rate=schedule)
+    theirs = optax.inject_hyperparams(getattr(optax, name))(learning_rate=schedule)
+    state, first = ours.init(PARAMS), jax.tree.map(jax.typeof, ours.init(PARAMS))
+    expected_state = theirs.init(PARAMS)
+    assert state.hyperparams["learning_rate"] == expected_state.hyperparams["learning_rate"] == jnp.float32(0.2)
+    step = jax.jit(lambda state, value: ours.update(GRADS, state, PARAMS, value=value))
+    for value in (3.0, 2.0, 2.5, 1.0, 1.0):
+        updates, state = step(state, value)
+        with jax.numpy_dtype_promotion("standard"):
+            expected, expected_state = theirs.update(GRADS, expected_state, PARAMS, value=value)
+        assert_same_path(updates["w"], expected["w"])
+        for held in ("hyperparams", "hyperparams_states"):
+            mine, other = (
+                getattr(s, held)["learning_rate"] for s in (state.stages["inject_hyperparams"], expected_state)
+            )
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), mine, other)
+    assert jax.tree.map(jax.typeof, state) == first
+    with pytest.raises(ValueError, match="learning_rate follows a schedule, which would write over it"):
+        gx.adjust(state, learning_rate=0.5)
+
+
+def test_hyperparams_has_what_a_schedule_with_a_state_says_of_the_next_update():
+    tx = gx.inject_stateful_hyperparams(gx.sgd)(learning_rate=Patient())
+    state = tx.init(PARAMS)
+    for value, rate in ((1.0, 0.2), (2.0, 0.1), (0.5, 0.1)):
+        _, state = tx.update(GRADS, state, PARAMS, value=value)
+        assert gx.hyperparams(tx, state)["inject_hyperparams.learning_rate"] == jnp.float32(rate)
