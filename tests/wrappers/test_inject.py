@@ -174,3 +174,31 @@ def test_works_in_a_scan_and_compiles_once():
     assert len(traces) == 1
     (_, last), _ = jax.lax.scan(lambda carry, _: (step(*carry), None), (params, state), None, 3)
     assert jax.tree.map(jax.typeof, last) == jax.tree.map(jax.typeof, state)
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [gx.clip_by_global_norm, gx.clip_by_norm, gx.normalize_by_update_norm],
+    ids=lambda factory: factory.__name__,
+)
+def test_the_order_of_a_norm_is_no_number_that_lives_in_the_state(factory):
+    tx = gx.inject_hyperparams(factory)(0.1)
+    state = jax.jit(tx.init)(PARAMS)
+    assert len(state.hyperparams) == 1
+    updates, _ = jax.jit(tx.update)(GRADS, state)
+    assert_same_path(updates["w"], factory(0.1).update(GRADS, factory(0.1).init(PARAMS))[0]["w"])
+
+
+def test_a_rule_of_your_own_says_which_of_its_arguments_are_numbers():
+    @gx.transform
+    class Halves(gx.LeafRule):
+        by: gx.Positive = 2.0
+        power: float = 1.0
+
+        def update(self, grad, slots, leaf):
+            return grad / self.by**self.power if self.power else grad, slots
+
+    tx = gx.inject_hyperparams(Halves)(4.0, 1.0)
+    state = jax.jit(tx.init)(PARAMS)
+    assert list(state.hyperparams) == ["by"]
+    np.testing.assert_array_equal(tx.update(GRADS, state)[0]["w"], GRADS["w"] / 4)
