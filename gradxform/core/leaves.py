@@ -108,7 +108,7 @@ def advance(
             kept.append(record)
             continue
         bound = rule.replace(**jax.tree.map(lambda number: number.astype(real), hypers))
-        leaf = Leaf(rule.call_name, shared.step, extra, param, chosen.decays, grad.shape, program.cut)
+        leaf = Leaf(rule.call_name, shared.step, extra, param, chosen.decays, update, program.cut)
         with jax.named_scope(rule.call_name), mixing(grad):
             result = bound.update(update, jax.tree.map(fit, record), leaf)
         update, new = checks.pair(rule.call_name, "update", result, rule.State)

@@ -119,7 +119,9 @@ def as_kept(rule: Rule, new: Any, old: Any) -> Any:
 
 def _first(rule: Rule, slot: Slot, leaf: Any, cut: Cut | None, where: Callable[[], str] = lambda: "the root") -> Any:
     """What a slot begins with: an array, a tuple of arrays, or MaskedNode."""
-    axes = kept_axes(rule, slot, whole_shape(leaf.shape, cut))
+    decides = callable(slot.axes)
+    shape = whole_shape(rule.call_name, leaf, cut, where) if decides else leaf.shape
+    axes = kept_axes(rule, slot, shape)
     if axes is None:
         return optax.MaskedNode()
     if isinstance(axes, list):

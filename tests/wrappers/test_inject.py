@@ -184,7 +184,7 @@ def test_works_in_a_scan_and_compiles_once():
 def test_the_order_of_a_norm_is_no_number_that_lives_in_the_state(factory):
     tx = gx.inject_hyperparams(factory)(0.1)
     state = jax.jit(tx.init)(PARAMS)
-    assert len(state.hyperparams) == 1
+    assert not {"ord", "order"} & set(state.hyperparams)
     updates, _ = jax.jit(tx.update)(GRADS, state)
     assert_same_path(updates["w"], factory(0.1).update(GRADS, factory(0.1).init(PARAMS))[0]["w"])
 
