@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import NoneType
 from typing import Any, ParamSpec
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -20,6 +21,7 @@ import optax.contrib
 
 from gradxform.core.engine import Stage
 from gradxform.core.guest import Guest
+from gradxform.core.record import Branch
 from gradxform.core.registry import register
 from gradxform.core.text import show, written_call
 from gradxform.core.transform import Transform
@@ -72,6 +74,12 @@ class Borrowed(Guest):
         bound.arguments.update(self.arguments)
         return self.function(*bound.args, **bound.kwargs)
 
+    def update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+        """A step of optax's function; what it wraps of ours reduces over all devices by itself."""
+        if any(map(_is_branch, jax.tree.leaves(self.arguments, is_leaf=_is_branch))):
+            return optax.with_extra_args_support(self.pair).update(updates, state, params, **extra)
+        return super().update(updates, state, params, extra)
+
     @property
     def name(self) -> str:
         """The function's name."""
@@ -86,6 +94,10 @@ def _is(default: Any, value: Any) -> bool:
     # Text tells 1 from True and from 1.0; of functions and of optax's pairs it does not tell enough.
     is_told = isinstance(default, bool | int | float | str | NoneType) or type(default) is tuple
     return value is default or (is_told and show(value) == show(default))
+
+
+def _is_branch(value: Any) -> bool:
+    return isinstance(value, Branch)
 
 
 def _written(signature: inspect.Signature, arguments: dict[str, Any]) -> Any:

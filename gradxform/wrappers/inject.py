@@ -15,7 +15,7 @@ import optax
 from gradxform.core import checks
 from gradxform.core.annotations import names_at
 from gradxform.core.engine import Stage
-from gradxform.core.guest import Guest
+from gradxform.core.guest import Guest, step
 from gradxform.core.hyperparameters import as_live
 from gradxform.core.precision import real_dtype
 from gradxform.core.record import Dtype, Hyper, Record, is_numeric, role_of
@@ -83,8 +83,7 @@ class InjectHyperparams(Guest):
                 f"got {sorted(state.hyperparams)}"
             )
         values = self.hyperparams(state)
-        inner = optax.with_extra_args_support(self._made(values))
-        updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
+        updates, inner_state = step(self.name, self._made(values), updates, state.inner_state, params, extra)
         count = jnp.asarray(optax.safe_increment(state.count))
         return updates, state._replace(count=count, hyperparams=values, inner_state=inner_state)
 
@@ -211,7 +210,8 @@ def _looks_like_one(annotation: Any, value: Any) -> bool:
     if callable(value):
         return says_nothing or takes_floats
     if isinstance(value, int):
-        return takes_floats
+        # What takes bools too, as ArrayLike does, says nothing of integers: they may be counts.
+        return takes_floats and bool not in get_args(annotation)
     return isinstance(value, float) or (
         isinstance(value, jax.Array | np.ndarray | np.generic) and jnp.issubdtype(value.dtype, jnp.floating)
     )

@@ -158,3 +158,16 @@ def test_numbers_within_a_wrapper_within_a_wrapper():
     assert jax.tree.unflatten(structure, leaves) == tx
     assert repr(jax.tree.unflatten(structure, leaves)) == repr(tx)
     assert jax.tree.map(lambda number: 2 * number, tx) != tx
+
+
+def test_matrices_of_which_each_device_has_a_part_are_an_error():
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:2])
+    spec = jax.sharding.PartitionSpec("data")
+    tx = gx.muon(0.1)
+    run = jax.shard_map(lambda w: tx.update(w, tx.init(w), w)[0], mesh=mesh, in_specs=spec, out_specs=spec)
+    with (
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        pytest.raises(ValueError, match=r"muon takes the elements of a leaf together.*leaf at 'w'.*outside shard_map"),
+    ):
+        jax.eval_shape(run, MATRICES)

@@ -202,3 +202,16 @@ def test_a_rule_of_your_own_says_which_of_its_arguments_are_numbers():
     state = jax.jit(tx.init)(PARAMS)
     assert list(state.hyperparams) == ["by"]
     np.testing.assert_array_equal(tx.update(GRADS, state)[0]["w"], GRADS["w"] / 4)
+
+
+def test_integers_that_are_counts_stay_where_any_array_will_do():
+    tx = gx.inject_hyperparams(optax.contrib.muon)(0.1)
+    params = {"w": jnp.arange(6.0).reshape(2, 3)}
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        state = tx.init(params)
+        assert "learning_rate" in state.hyperparams
+        assert "ns_steps" not in state.hyperparams
+        updates, _ = tx.update(params, state, params)
+        plain = optax.contrib.muon(0.1)
+        expected, _ = plain.update(params, plain.init(params), params)
+    np.testing.assert_allclose(updates["w"], expected["w"], rtol=1e-5)
