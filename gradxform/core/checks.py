@@ -234,6 +234,22 @@ def state_of(names: Sequence[str], state: Any, state_type: type) -> None:
         )
 
 
+def found(what: str, name: str, names: Sequence[str]) -> str:
+    """The one among dotted names that is `name` or ends with it.
+
+    Raises:
+      ValueError: none or more than one, with the names there are.
+    """
+    if name in names:
+        return name
+    ends = [each for each in names if each.endswith(f".{name}")]
+    if len(ends) == 1:
+        return ends[0]
+    if ends:
+        raise ValueError(f"{what}: {name!r} may be any of {', '.join(ends)}; say which")
+    raise ValueError(f"{what}: there is no {name!r} among {', '.join(names) or 'no names at all'}")
+
+
 def _kind(array: Any) -> str:
     return "complex" if is_complex(array) else "real"
 

@@ -83,7 +83,9 @@ def test_integers_are_numbers_where_numbers_are_asked_for_and_else_stay():
 def test_a_name_that_is_none_is_an_error_that_lists_the_names():
     tx = gx.inject_hyperparams(gx.sgd)(learning_rate=0.1, momentum=0.9)
     state = tx.init(PARAMS)
-    state.hyperparams["learning_rte"] = 0.5
+    with pytest.raises(ValueError, match=r"there is no 'learning_rte' among .*learning_rate, .*momentum"):
+        state.hyperparams["learning_rte"] = 0.5
+    state.stages["inject_hyperparams"].hyperparams["learning_rte"] = 0.5
     with pytest.raises(ValueError, match=r"expected hyperparameters \['learning_rate', 'momentum'\] in the state"):
         tx.update(GRADS, state)
 
@@ -124,6 +126,8 @@ def test_a_scheduled_value_cannot_be_adjusted():
     tx = gx.inject_hyperparams(gx.adam)(learning_rate=gx.linear_schedule(0.1, 0.0, 10))
     with pytest.raises(ValueError, match="learning_rate follows a schedule, which would write over it"):
         gx.adjust(tx.init(PARAMS), learning_rate=0.5)
+    with pytest.raises(ValueError, match="learning_rate follows a schedule, which would write over it"):
+        tx.init(PARAMS).hyperparams["learning_rate"] = 0.5
 
 
 def test_is_a_value():
@@ -149,8 +153,9 @@ def test_hyperparams_of_several_can_be_read_together():
     tx = gx.chain(gx.live(gx.clip_by_global_norm(1.0)), gx.inject_hyperparams(gx.sgd)(learning_rate=0.1))
     state = tx.init(PARAMS)
     assert dict(state.hyperparams) == {"clip_by_global_norm.max_norm": 1.0, "learning_rate": jnp.float32(0.1)}
-    with pytest.raises(TypeError, match="does not support item assignment"):
-        state.hyperparams["learning_rate"] = 0.5
+    state.hyperparams["learning_rate"] = 0.5
+    state.hyperparams["max_norm"] = 2.0
+    assert gx.hyperparams(tx, state) == {"clip_by_global_norm.max_norm": 2.0, "inject_hyperparams.learning_rate": 0.5}
 
 
 def test_takes_optax_s_arguments():
