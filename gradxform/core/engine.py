@@ -70,7 +70,8 @@ class State(_Fields):
         """
         return live_values(self.live, self.stages)
 
-    def _replace(self, **fields: Any) -> State:
+    # JAX and optax make their new states by it, and a written number is to change one state alone.
+    def _replace(self, **fields: Any) -> State:  # pyright: ignore[reportIncompatibleMethodOverride]: as said above
         """A state with other fields, and with dicts of live hyperparameters of its own."""
         stages, live = with_own_dicts(self.stages, self.live)
         return State(**{**self._asdict(), "stages": stages, "live": live, **fields})

@@ -54,13 +54,15 @@ Hyper = Annotated[Any, Range()]
 NonNegative = Annotated[Any, Range("at least 0", lambda value: value >= 0)]
 Positive = Annotated[Any, Range("more than 0", lambda value: value > 0)]
 Decay = Annotated[Any, Range("at least 0 and less than 1", lambda value: (value >= 0) & (value < 1))]
+# Of a sum or a maximum, in which 1 forgets nothing; a mean with a decay of 1 would never move.
+SumDecay = Annotated[Any, Range("at least 0 and at most 1", lambda value: (value >= 0) & (value <= 1))]
 Dtype = Annotated[Any, "a dtype or its name"]
 Mask = Annotated[Any, "a pytree of bools, a prefix of the parameters, or a function of them that returns one"]
 DecayMask = Annotated[Any, "a mask that says which leaves decay, in a rule that treats all of them"]
 Seed = Annotated[Any, "an integer, or a key of jax.random"]
 
 _LEAF = jax.tree.structure(0)
-_NUMERIC = {"Hyper": Hyper, "NonNegative": NonNegative, "Positive": Positive, "Decay": Decay}
+_NUMERIC = {"Hyper": Hyper, "NonNegative": NonNegative, "Positive": Positive, "Decay": Decay, "SumDecay": SumDecay}
 _ROLES = {**_NUMERIC, "Dtype": Dtype, "Mask": Mask, "DecayMask": DecayMask, "Seed": Seed}
 
 

@@ -26,7 +26,7 @@ def sgd(
 
     Args:
       learning_rate: the step size; a number or a schedule.
-      momentum: how much of v stays, in [0, 1). None: no momentum, and no state for it.
+      momentum: how much of v stays, in [0, 1]. None: no momentum, and no state for it.
       nesterov: look ahead by one step.
       accumulator_dtype: what v is kept in. None: the parameter's dtype, float32 at least.
       weight_decay, mask, independent: as in `adamw`. None: no decay.
