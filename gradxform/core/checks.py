@@ -60,6 +60,21 @@ def _as_array(leaf: Any) -> Any:
     return jnp.asarray(leaf) if is_numpy or isinstance(leaf, float | complex) else leaf
 
 
+def beside(updates: Any, params: Any) -> Any:
+    """The parameters without those whose update is None: whatever these are, a step has nothing to do with them."""
+    if params is None or jax.tree.structure(updates) == jax.tree.structure(params):
+        return params
+    try:
+        return jax.tree.map(lambda update, param: None if update is None else param, updates, params, is_leaf=_is_none)
+    except ValueError:
+        # Where they part in another way is for `same_structure` to say.
+        return params
+
+
+def _is_none(value: Any) -> bool:
+    return value is None
+
+
 def same_structure(what: str, tree: Any, reference: Any, reference_name: str) -> None:
     """Raises ValueError, with the first path that parts, unless two trees have the same structure."""
     try:
@@ -73,6 +88,13 @@ def same_structure(what: str, tree: Any, reference: Any, reference_name: str) ->
         else:
             detail = f"expected {jax.tree.structure(reference)}, got {jax.tree.structure(tree)}"
         raise ValueError(f"{what}: {detail}") from None
+
+
+def each_kept(what: str, tree: Any, kept: Sequence[Any], kept_by: str) -> None:
+    """Raises ValueError for the first leaf in whose place a state has None, as for a parameter that it was not of."""
+    if any(value is None for value in kept):
+        where = path_of(tree, next(index for index, value in enumerate(kept) if value is None))
+        raise ValueError(f"{what}: got a leaf at {where}, where {kept_by} have none; make the state with init anew")
 
 
 def same_shapes(what: str, tree: Any, leaves: Sequence[Any], references: Sequence[Any], reference_name: str) -> None:

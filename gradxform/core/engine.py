@@ -114,7 +114,7 @@ def _update(
 ) -> tuple[Any, State]:
     checks.state_of([stage.name for stage in stages], state, State)
     stages = bound(stages, state.live)
-    came = updates
+    came, params = updates, checks.beside(updates, params)
     step = Step(state.count, jnp.asarray(optax.safe_increment(state.count)), params, extra, ())
     records: dict[str, Any] = {}
     factor, unchecked = None, True

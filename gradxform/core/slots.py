@@ -70,6 +70,7 @@ def spread(rule: LeafRule, record: Any, updates: Any, cuts: Sequence[Cut | None]
         except ValueError:
             checks.same_structure("updates", updates, tree, kept_by)
             raise
+        checks.each_kept("updates", updates, column, kept_by)
         if name in rule.slots and rule.slots[name].is_like_param:
             masked = optax.MaskedNode
             kept = [leaf if isinstance(k, masked) else k for leaf, k in zip(leaves, column, strict=True)]
