@@ -51,11 +51,18 @@ def step(
 
     Raises:
       ValueError: each device has a part of a leaf, and the transform does not treat each element alone.
+      TypeError: it was made of a traced number, and is used outside of the function in which that was traced.
     """
     tx = optax.with_extra_args_support(pair)
     if not isinstance(pair, Branch):
         _check_alone(name, lambda updates: tx.update(updates, state, params, **extra), updates)
-    return tx.update(updates, state, params, **extra)
+    try:
+        return tx.update(updates, state, params, **extra)
+    except jax.errors.UnexpectedTracerError as error:
+        raise TypeError(
+            f"{name} of optax's holds a traced number, which has left the jit or vmap in which it was traced; make the "
+            "transform inside the function that uses it, or of gradxform's own, whose numbers are leaves"
+        ) from error
 
 
 def _check_alone(name: str, update: Any, updates: Any) -> None:

@@ -7,6 +7,7 @@ optax's own, with optax's treatment of low precision and of devices.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
@@ -21,7 +22,7 @@ import optax.contrib
 
 from gradxform.core.engine import Stage
 from gradxform.core.guest import Guest
-from gradxform.core.record import Branch
+from gradxform.core.record import Branch, Hyper
 from gradxform.core.registry import register
 from gradxform.core.text import show, written_call
 from gradxform.core.transform import Transform
@@ -33,14 +34,24 @@ class Borrowed(Guest):
     """A call of one of optax's functions, with its arguments by name."""
 
     function: Callable[..., Any]
-    arguments: dict[str, Any]
+    static: dict[str, Any]
+    # Arrays are leaves of the transform, or a traced one would leave `jit` and `vmap` inside it.
+    arrays: dict[str, Hyper] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Leaves out what is at its default, so that two calls that do the same are equal."""
         parameters = inspect.signature(self.function).parameters
         given = {name: value for name, value in self.arguments.items() if not _is(parameters[name].default, value)}
-        object.__setattr__(self, "arguments", given)
+        arrays = {name: value for name, value in given.items() if _is_float_array(value)}
+        object.__setattr__(self, "static", {name: value for name, value in given.items() if name not in arrays})
+        object.__setattr__(self, "arrays", arrays)
         super().__post_init__()
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments by name, in the order of the call."""
+        given = {**self.static, **self.arrays}
+        return {name: given[name] for name in inspect.signature(self.function).parameters if name in given}
 
     def parts(self) -> dict[str, Any]:
         """The arguments by name."""
@@ -88,6 +99,10 @@ class Borrowed(Guest):
     def __repr__(self) -> str:
         signature = inspect.signature(self.function)
         return written_call(self.name, list(_written(signature, self.arguments)))
+
+
+def _is_float_array(value: Any) -> bool:
+    return isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating)
 
 
 def _is(default: Any, value: Any) -> bool:
