@@ -16,6 +16,9 @@ def __getattr__(name: str) -> Any:
     if not name.startswith("_") and any(name in vars(module) for module in (optax, optax.contrib)):
         hint = f"optax has it: take it from there, or `import {package.__name__}.as_optax as optax`, which has both"
     else:
-        near = difflib.get_close_matches(name, [public for public in dir(package) if not public.startswith("_")], 4)
+        public = [public for public in dir(package) if not public.startswith("_")]
+        # torch writes AdamW, Keras Adam.
+        same = [each for each in public if each.lower() == name.lower()]
+        near = same or difflib.get_close_matches(name.lower(), public, 4)
         hint = f"did you mean {' or '.join(near)}?" if near else "docs/names.md lists what there is"
     raise AttributeError(f"{package.__name__} has no {name!r}; {hint}", name=name, obj=package)

@@ -25,6 +25,7 @@ from gradxform.core.record import DecayMask, Mask
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
 from gradxform.core.slots import (
     as_kept,
+    check_tree_slots,
     first_leaf_records,
     first_tree_record,
     gather,
@@ -191,6 +192,7 @@ def _advance_leaves(
 
 def _advance_tree(rule: TreeRule, updates: Any, old: Any, step: Step) -> tuple[Any, jax.Array | None, Any]:
     """The updates, the number by which they are still to be multiplied, and the rule's new record."""
+    check_tree_slots(rule, old, updates)
     # One dtype for the whole tree, so that leaves, scalars and hyperparameters meet in the rule's maths.
     dtypes = [x.dtype for x in jax.tree.leaves((updates, step.params, old)) if is_inexact(x)]
     fit, real = fitting(*dtypes), real_dtype(*dtypes)

@@ -91,6 +91,8 @@ class Stranger(Guest):
         if not isinstance(self.given, optax.GradientTransformation):
             got = type(self.given).__name__
             hint = "; call it to make the transform" if callable(self.given) else ""
+            if isinstance(self.given, list | tuple):
+                hint = "; put a star before it: chain(*transforms)"
             raise TypeError(f"chain takes transforms, ours or optax's; got {self.given!r} of type {got}{hint}")
 
     def parts(self) -> dict[str, Any]:

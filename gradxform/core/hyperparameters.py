@@ -39,7 +39,12 @@ def bound(stages: Any, live: Mapping[str, Any]) -> Any:
     """The stages with the values that live in the state in their places. Raises ValueError for other names."""
     expected = sorted(key for key, value in hyperparameters(stages) if isinstance(value, Live))
     if sorted(live) != expected:
-        raise ValueError(f"expected hyperparameters {expected} in the state, got {sorted(live)}")
+        hint = ""
+        if not live:
+            hint = "; the state is not of the live transform: make it with its init, or migrate(state, tx, params)"
+        elif not expected:
+            hint = "; the transform is not live: use the one that live(tx, ...) returned"
+        raise ValueError(f"expected hyperparameters {expected} in the state, got {sorted(live)}{hint}")
     return tuple(stage._replace(node=_bound(stage.name, stage.node, live)) for stage in stages) if expected else stages
 
 

@@ -84,7 +84,8 @@ def split(rule: Rule, count: jax.Array) -> tuple[Any, dict[str, Any]]:
 def _at(count: jax.Array, what: str, value: Any) -> Any:
     """A hyperparameter at a step: an array, or a number of Python's own as it is."""
     if callable(value):
-        return checks.scalar(f"{what} at this step", jnp.asarray(value(count)))
+        what = f"{what} at this step"
+        return checks.scalar(what, checks.number(what, value(count)))
     return checks.scalar(what, jnp.asarray(value)) if isinstance(value, np.generic | np.ndarray | jax.Array) else value
 
 

@@ -32,6 +32,8 @@ import numpy as np
 from jax.core import Tracer
 
 from gradxform.core.annotations import Declared, Names, Unknown, atoms, declared
+from gradxform.core.hints import check_arguments
+from gradxform.core.precision import is_too_small
 from gradxform.core.registry import register, register_class
 from gradxform.core.text import show, snake_case, written_call
 
@@ -182,7 +184,10 @@ def factory(record: Callable[P, Any], make: Callable[[Any], T], returns: type[An
     """The public function of a record class: `ScaleByAdam` gives `scale_by_adam`, which returns `make(record)`."""
     cls = cast(type[Record], record)
 
+    parameters = inspect.signature(cls).parameters
+
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        check_arguments(cls.call_name, parameters, args, kwargs)
         return make(record(*args, **kwargs))
 
     call.__name__ = call.__qualname__ = cls.call_name
@@ -232,6 +237,8 @@ def _float_dtype(where: str, value: Any) -> np.dtype[Any]:
         raise TypeError(f"{where} must be a dtype or its name, such as 'bfloat16'; got {show(value)}") from error
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise TypeError(f"{where} must be a floating-point dtype; got {dtype.name}")
+    if is_too_small(dtype):
+        raise TypeError(f"{where} must be a dtype of 16 bits at least, as JAX promotes no smaller; got {dtype.name}")
     return dtype
 
 

@@ -92,6 +92,16 @@ def gather(rule: LeafRule, records: Sequence[Any], structure: Any, old: Any) -> 
     return rule.State(**values)
 
 
+def check_tree_slots(rule: TreeRule, record: Any, updates: Any) -> None:
+    """Raises ValueError if a slot of a tree rule does not fit the updates."""
+    for name, slot in rule.slots.items():
+        if slot.is_like_param:
+            kept, kept_by = getattr(record, name), f"the slots {name} of {rule.call_name}"
+            checks.same_structure("updates", updates, kept, kept_by)
+            if not rule.per_example:
+                checks.same_shapes("updates", updates, jax.tree.leaves(updates), jax.tree.leaves(kept), kept_by)
+
+
 def with_step_keys(rule: TreeRule, record: Any) -> Any:
     """A tree rule's record with the keys of this step in the place of their data."""
     return record._replace(**{name: _step_key(rule, name, getattr(record, name)) for name in rule.keys})

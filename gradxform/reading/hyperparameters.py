@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 
+from gradxform.core import checks
 from gradxform.core.engine import State
 from gradxform.core.guest import Guest
 from gradxform.core.hyperparameters import bound, hyperparameters, like
@@ -44,7 +44,8 @@ def hyperparams(tx: Transform, state: State) -> dict[str, jax.Array]:
     for prefix, inner, inner_state in parts.with_states(tx, state):
         for key, number in hyperparameters(bound(inner.stages, inner_state.live)):
             at_step = number(inner_state.count) if callable(number) else number
-            values[".".join((*prefix, key))] = jnp.asarray(at_step)
+            name = ".".join((*prefix, key))
+            values[name] = checks.number(f"{name} at this step", at_step)
         for stage, node in inner.stages:
             held = node.hyperparams(inner_state.stages[stage]) if isinstance(node, Guest) else {}
             values |= {".".join((*prefix, stage, key)): value for key, value in held.items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import NoneType
 from typing import Any, ParamSpec
 
@@ -22,6 +22,7 @@ import optax.contrib
 
 from gradxform.core.engine import Stage
 from gradxform.core.guest import Guest
+from gradxform.core.hints import hinting
 from gradxform.core.record import Branch, Hyper
 from gradxform.core.registry import register
 from gradxform.core.text import show, written_call
@@ -101,6 +102,15 @@ class Borrowed(Guest):
         return written_call(self.name, list(_written(signature, self.arguments)))
 
 
+def _check_transforms(what: str, value: Any) -> None:
+    """Raises TypeError for what is no transform, nor a dict or a row of them, where optax asks for one."""
+    for each in value.values() if isinstance(value, Mapping) else value if type(value) in (tuple, list) else [value]:
+        # optax.MultiSteps is no GradientTransformation, and does as one.
+        if each is not None and not hasattr(each, "init"):
+            hint = "; call it to make the transform" if callable(each) else ""
+            raise TypeError(f"{what} must be a transform; got {show(each)}{hint}")
+
+
 def _is_float_array(value: Any) -> bool:
     return isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating)
 
@@ -128,14 +138,19 @@ def _written(signature: inspect.Signature, arguments: dict[str, Any]) -> Any:
 
 def borrow(function: Callable[P, Any]) -> Callable[P, Transform]:
     """optax's function, making a Transform."""
+    parameters = inspect.signature(function).parameters
 
     @functools.wraps(function)
     def call(**arguments: Any) -> Borrowed:
+        for name, parameter in parameters.items():
+            if name in arguments and "GradientTransformation" in str(parameter.annotation):
+                _check_transforms(f"{function.__name__}: {name}", arguments[name])
         guest = Borrowed(function, arguments)
         # Made at once, so that a wrong argument is an error here and not at the first step.
         _ = guest.pair
         return guest
 
+    @hinting
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Transform:
         guest = call(**inspect.signature(function).bind(*args, **kwargs).arguments)

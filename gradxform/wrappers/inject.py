@@ -70,7 +70,9 @@ class InjectHyperparams(Guest):
         """The first values, and the state of the transform that they make."""
         dtype = self.dtype or real_dtype(*(leaf.dtype for leaf in jax.tree.leaves(params) if hasattr(leaf, "dtype")))
         first = {name: value(0) if callable(value) else value for name, value in self.numbers.items()}
-        values = {name: jnp.array(checks.scalar(name, jnp.asarray(x)), dtype, copy=True) for name, x in first.items()}
+        values = {
+            name: jnp.array(checks.scalar(name, checks.number(name, x)), dtype, copy=True) for name, x in first.items()
+        }
         return InjectStatefulHyperparamsState(
             jnp.zeros((), jnp.int32), values, dict.fromkeys(self.schedules, ()), self._made(values).init(params)
         )
