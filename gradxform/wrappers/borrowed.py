@@ -22,7 +22,7 @@ import optax.contrib
 
 from gradxform.core.engine import Stage
 from gradxform.core.guest import Guest
-from gradxform.core.hints import hinting
+from gradxform.core.hints import check_arguments
 from gradxform.core.record import Branch, Hyper
 from gradxform.core.registry import register
 from gradxform.core.text import show, written_call
@@ -150,9 +150,9 @@ def borrow(function: Callable[P, Any]) -> Callable[P, Transform]:
         _ = guest.pair
         return guest
 
-    @hinting
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Transform:
+        check_arguments(function.__name__, parameters, args, kwargs)
         guest = call(**inspect.signature(function).bind(*args, **kwargs).arguments)
         return Transform((Stage(guest.name, guest),))
 
