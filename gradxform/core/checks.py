@@ -111,14 +111,13 @@ def each_kept(what: str, tree: Any, kept: Sequence[Any], kept_by: str) -> None:
 
 def same_shapes(what: str, tree: Any, leaves: Sequence[Any], references: Sequence[Any], reference_name: str) -> None:
     """Raises ValueError for the first leaf whose shape is not its reference's."""
+    # By chex it takes thirty times as long, which a thousand leaves feel.
     for index, (leaf, reference) in enumerate(zip(leaves, references, strict=True)):
-        try:
-            chex.assert_shape(leaf, reference.shape)
-        except AssertionError:
+        if leaf.shape != reference.shape:
             raise ValueError(
                 f"{what}: expected shape {reference.shape} at {path_of(tree, index)}, as {reference_name} have, "
                 f"got {leaf.shape}"
-            ) from None
+            )
 
 
 def examples(what: str, tree: Any, leaves: Sequence[Any], references: Sequence[Any] | None = None) -> None:
