@@ -191,7 +191,7 @@ class AdaptiveGradClip(LeafRule):
     axis: Axis = None
 
     def update(self, grad, slots, leaf):
-        axis = unit_axes(grad.shape) if self.axis is None else self.axis
+        axis = unit_axes(leaf.shape) if self.axis is None else self.axis
         bound = self.clipping * jnp.maximum(leaf.norm_along(leaf.param, axis), self.eps)
         return grad * shrink_factor(leaf.norm_along(grad, axis), bound), slots
 
