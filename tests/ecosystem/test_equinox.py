@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -130,7 +131,9 @@ def test_an_unfiltered_model_as_the_parameters(tx):
     state = tx.init(eqx.filter(MODEL, TRAINED))
     updates, after = tx.update(GRADS, state, MODEL)
     expected = tx.update(GRADS, state, GRADS)
-    assert_equal((updates, after), expected)
+    assert jax.tree.structure((updates, after)) == jax.tree.structure(expected)
+    # Two programs, which XLA may fuse otherwise.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), (updates, after), expected)
     assert eqx.apply_updates(MODEL, updates).activation is jax.nn.relu
 
 
