@@ -44,10 +44,16 @@ def named_chain(*args: tuple[str, optax.GradientTransformation]) -> Transform:
       A Transform.
 
     Raises:
+      TypeError: an argument that is no pair of a name and a transform.
       ValueError: two transforms of one name.
 
     optax: named_chain, whose state is an ordered dict.
     """
+    for arg in args:
+        if not (isinstance(arg, tuple) and len(arg) == 2 and isinstance(arg[0], str)):
+            stars = {list: "*pairs", tuple: "*pairs", dict: "*transforms.items()"}
+            hint = f"; put a star before it: named_chain({stars[type(arg)]})" if type(arg) in stars else ""
+            raise TypeError(f"named_chain takes pairs of a name and a transform; got {arg!r}{hint}")
     names = [name for name, _ in args]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"named_chain: expected names of their own, got more than one {', '.join(repeated)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.core.hints import did_you_mean
 from gradxform.core.placement import leaf_name, varying_axes
-from gradxform.core.precision import is_complex, is_inexact
+from gradxform.core.precision import is_complex, is_inexact, is_too_small
 from gradxform.core.text import described, show
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ def arrays(what: str, tree: Any, *, any_dtype: bool, real_only: str | None) -> l
                 f"{what}: expected a floating-point array at {path_of(tree, index)}, "
                 f"got {described(leaf)}; make it floating-point, or {FREEZE}"
             )
+        if not any_dtype and is_too_small(leaf.dtype):
+            raise TypeError(
+                f"{what}: expected a floating-point array of 16 bits at least at {path_of(tree, index)}, got "
+                f"{described(leaf)}, which JAX lets meet no other dtype; keep it in bfloat16, and cast where it is used"
+            )
         if real_only and is_complex(leaf):
             raise TypeError(f"{what}: {real_only} takes real arrays, got {described(leaf)} at {path_of(tree, index)}")
         leaves.append(leaf)
@@ -75,13 +81,34 @@ def _as_array(leaf: Any) -> Any:
     return jnp.asarray(leaf) if is_numpy or isinstance(leaf, float | complex) else leaf
 
 
+def beside(updates: Any, params: Any) -> Any:
+    """The parameters without those whose update is None: whatever these are, a step has nothing to do with them."""
+    if params is None or jax.tree.structure(updates) == jax.tree.structure(params):
+        return params
+    try:
+        return jax.tree.map(lambda update, param: None if update is None else param, updates, params, is_leaf=_is_none)
+    except ValueError:
+        # Where they part in another way is for `same_structure` to say.
+        return params
+
+
+def _is_none(value: Any) -> bool:
+    return value is None
+
+
 def same_structure(what: str, tree: Any, reference: Any, reference_name: str) -> None:
     """Raises ValueError, with the first path that parts, unless two trees have the same structure."""
     try:
         chex.assert_trees_all_equal_structs(tree, reference)
     except AssertionError:
         mine, theirs = _paths(tree), _paths(reference)
-        if missing := [path for path in theirs if path not in mine]:
+        if parted := _parted((), tree, reference):
+            path, other, node = parted
+            detail = (
+                f"expected {_node(node)} at {leaf_name(path)}, as {reference_name} have, got {_node(other)}"
+                f"{_part_that_fits(tree, reference)}"
+            )
+        elif missing := [path for path in theirs if path not in mine]:
             detail = f"expected a leaf at {missing[0]!r}, where {reference_name} have one, and got none"
         elif surplus := [path for path in mine if path not in theirs]:
             detail = f"got a leaf at {surplus[0]!r}, where {reference_name} have none"
@@ -90,16 +117,22 @@ def same_structure(what: str, tree: Any, reference: Any, reference_name: str) ->
         raise ValueError(f"{what}: {detail}") from None
 
 
+def each_kept(what: str, tree: Any, kept: Sequence[Any], kept_by: str) -> None:
+    """Raises ValueError for the first leaf in whose place a state has None, as for a parameter that it was not of."""
+    if any(value is None for value in kept):
+        where = path_of(tree, next(index for index, value in enumerate(kept) if value is None))
+        raise ValueError(f"{what}: got a leaf at {where}, where {kept_by} have none; make the state with init anew")
+
+
 def same_shapes(what: str, tree: Any, leaves: Sequence[Any], references: Sequence[Any], reference_name: str) -> None:
     """Raises ValueError for the first leaf whose shape is not its reference's."""
+    # By chex it takes thirty times as long, which a thousand leaves feel.
     for index, (leaf, reference) in enumerate(zip(leaves, references, strict=True)):
-        try:
-            chex.assert_shape(leaf, reference.shape)
-        except AssertionError:
+        if leaf.shape != reference.shape:
             raise ValueError(
                 f"{what}: expected shape {reference.shape} at {path_of(tree, index)}, as {reference_name} have, "
                 f"got {leaf.shape}"
-            ) from None
+            )
 
 
 def examples(what: str, tree: Any, leaves: Sequence[Any], references: Sequence[Any] | None = None) -> None:
@@ -150,6 +183,17 @@ def same_kinds(what: str, tree: Any, leaves: Sequence[Any], references: Sequence
             )
 
 
+def number(what: str, value: Any) -> jax.Array:
+    """What a schedule returned, or a hyperparameter, as an array. TypeError for what is no number."""
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{what}: expected a number or an array of shape (), got {show(value)}; a schedule returns its value at "
+            "the step that it is given"
+        ) from None
+
+
 def scalar(what: str, value: jax.Array) -> jax.Array:
     """A hyperparameter's array, which must be a real number of shape ()."""
     try:
@@ -173,7 +217,13 @@ def mask(rule: str, mask: Any, tree: Any, structure: Any) -> list[bool]:
     try:
         leaves = structure.flatten_up_to(jax.tree.broadcast(mask, tree))
     except ValueError as error:
-        raise ValueError(f"{rule}: expected a mask that is a prefix of the updates; {error}") from None
+        told, there = _paths(mask), _paths(tree)
+        detail = str(error)
+        if missing := [path for path in there if not any(_leads_to(each, path) for each in told)]:
+            detail = f"got nothing for the leaf at {missing[0]!r}"
+        elif surplus := [each for each in told if not any(_leads_to(each, path) for path in there)]:
+            detail = f"got {surplus[0]!r}, where there is no leaf"
+        raise ValueError(f"{rule}: expected a mask that is a prefix of the updates; {detail}") from None
     for index, leaf in enumerate(leaves):
         if not isinstance(leaf, bool | np.bool_):
             raise TypeError(f"{rule}: expected True or False in the mask at {path_of(tree, index)}, got {show(leaf)}")
@@ -242,15 +292,95 @@ def state_kind(rule: str, name: str, value: Any, kept: jax.Array) -> None:
 def state_of(names: Sequence[str], state: Any, state_type: type) -> None:
     """Raises ValueError unless a state was made by this transform."""
     if not isinstance(state, state_type):
-        raise ValueError(f"expected the state that init(params) returned, got {type(state).__name__}")
+        came = type(state).__name__
+        raise ValueError(f"expected the state that init(params) returned, got {came}; {_state_hint(state)}")
     if set(state.stages) != set(names):
         raise ValueError(
-            f"the state has stages {sorted(state.stages)}, the transform has {sorted(names)}; make it with its init"
+            f"the state has stages {sorted(state.stages)}, the transform has {sorted(names)}; make it with its init, "
+            "or take over what fits with migrate(state, tx, params)"
         )
+
+
+def _state_hint(state: Any) -> str:
+    """What to do with what is no state of ours."""
+    if isinstance(state, Mapping) and {"count", "stages"} <= set(state):
+        return "Orbax restores it so without a template: give it tx.init(params), or call migrate(state, tx, params)"
+    if _is_of_optax(state):
+        return "it is optax's: take it over with from_optax(state, tx, params)"
+    if hasattr(state, "opt_state"):
+        return "pass its opt_state"
+    if isinstance(state, tuple) and len(state) == 2 and hasattr(state[1], "stages"):
+        return "its second part is one: update returns (updates, state)"
+    return "the order is update(updates, state, params)"
+
+
+def _is_of_optax(state: Any) -> bool:
+    if type(state).__module__.split(".")[0] == "optax":
+        return True
+    parts = state.values() if isinstance(state, Mapping) else state if isinstance(state, tuple | list) else ()
+    return any(map(_is_of_optax, parts))
+
+
+def found(what: str, name: str, names: Sequence[str]) -> str:
+    """The one among dotted names that is `name` or ends with it.
+
+    Raises:
+      ValueError: none or more than one, with the names there are.
+    """
+    if name in names:
+        return name
+    ends = [each for each in names if each.endswith(f".{name}")]
+    if len(ends) == 1:
+        return ends[0]
+    if ends:
+        raise ValueError(f"{what}: {name!r} may be any of {', '.join(ends)}; say which")
+    hint = did_you_mean(name, dict.fromkeys(each.split(".")[-1] for each in names))
+    among = ", ".join(names) or "no names at all"
+    raise ValueError(f"{what}: there is no {name!r} among {among}{'; ' * bool(hint)}{hint}")
+
+
+def _parted(path: Any, tree: Any, reference: Any) -> tuple[Any, Any, Any] | None:
+    """The first path at which there is one kind of node in a tree and another in its reference, with both nodes."""
+    if tree is None or reference is None or tree is reference:
+        return None
+    leaf = jax.tree.structure(0)
+    are_leaves = [jax.tree.structure(node) == leaf for node in (tree, reference)]
+    if any(are_leaves) or type(tree) is not type(reference):
+        return None if all(are_leaves) else (path, tree, reference)
+    mine, theirs = (dict(_children(node)) for node in (tree, reference))
+    parts = (_parted((*path, *key), mine[key], theirs[key]) for key in theirs if key in mine)
+    return next((part for part in parts if part is not None), None)
+
+
+def _children(node: Any) -> Any:
+    return jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda child: child is not node)[0]
+
+
+def _node(node: Any) -> str:
+    if hasattr(node, "dtype") and hasattr(node, "shape"):
+        return described(node)
+    kind = type(node).__name__
+    if isinstance(node, dict):
+        return f"a {kind} of {', '.join(map(repr, node)) or 'nothing'}"
+    return f"a {kind} of {len(node)}" if isinstance(node, tuple | list) else f"a {kind}"
+
+
+def _part_that_fits(tree: Any, reference: Any) -> str:
+    """A hint where a pair was passed whole of which one part is meant."""
+    if type(tree) is tuple and len(tree) == 2:
+        for number, part in zip(("first", "second"), tree, strict=True):
+            if jax.tree.structure(part) == jax.tree.structure(reference):
+                of = "update's (updates, state)" if number == "first" else "value_and_grad's (value, grads)"
+                return f"; its {number} part fits: pass that alone, as of {of}"
+    return ""
 
 
 def _kind(array: Any) -> str:
     return "complex" if is_complex(array) else "real"
+
+
+def _leads_to(prefix: str, path: str) -> bool:
+    return not prefix or path == prefix or path.startswith(f"{prefix}/")
 
 
 def _paths(tree: Any) -> list[str]:

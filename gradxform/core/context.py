@@ -41,7 +41,6 @@ class Leaf(Context):
 
     Attributes:
       decays: whether the rule's `DecayMask` lets this leaf decay.
-      shape: the shape of the leaf on all devices together, where it is told how it is cut.
       cut_over: the mesh axes over which it is told to be cut.
     """
 
@@ -52,13 +51,20 @@ class Leaf(Context):
         extra: Mapping[str, Any],
         param: jax.Array | None,
         decays: bool,
-        shape: tuple[int, ...],
+        update: jax.Array,
         cut: Cut | None,
     ) -> None:
         super().__init__(rule, step, extra)
-        self._param, self.decays, self._cut = param, decays, cut
-        self.shape = whole_shape(shape, cut)
+        self._param, self.decays, self._update, self._cut = param, decays, update, cut
         self.cut_over = tuple(name for names in cut or () for name in names)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the leaf on all devices together.
+
+        ValueError for a leaf that is sharded, unless `on_axes` tells along which of its axes.
+        """
+        return whole_shape(self._rule, self._update, self._cut)
 
     @property
     def param(self) -> jax.Array:

@@ -7,8 +7,7 @@ and so traced once for each distinct shape and dtype, however many leaves there 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +17,7 @@ import optax
 from gradxform.core import checks, placement as placing
 from gradxform.core.context import Tree
 from gradxform.core.guest import Guest
-from gradxform.core.hyperparameters import as_live, bound, first_live
+from gradxform.core.hyperparameters import LiveValues, as_live, bound, first_live, live_values, with_own_dicts
 from gradxform.core.leaves import Chosen, Shared, advance, program, scaled, split
 from gradxform.core.placement import Cut, Placement
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
@@ -26,6 +25,7 @@ from gradxform.core.record import DecayMask, Mask
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
 from gradxform.core.slots import (
     as_kept,
+    check_tree_slots,
     first_leaf_records,
     first_tree_record,
     gather,
@@ -45,7 +45,13 @@ class Stage(NamedTuple):
 Stages = tuple[Stage, ...]
 
 
-class State(NamedTuple):
+class _Fields(NamedTuple):
+    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]: optax's name; nobody counts in a state
+    stages: dict[str, Any]
+    live: dict[str, jax.Array]
+
+
+class State(_Fields):
     """The state of a transform.
 
     Attributes:
@@ -54,17 +60,22 @@ class State(NamedTuple):
       live: the hyperparameters that live in the state, by `stage.name`; `gx.adjust` changes them.
     """
 
-    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]: optax's name; nobody counts in a state
-    stages: dict[str, Any]
-    live: dict[str, jax.Array]
+    __slots__ = ()
 
     @property
-    def hyperparams(self) -> Mapping[str, Any]:
-        """The live hyperparameters, also those of `inject_hyperparams`, under which name optax's states have them."""
-        found = [self.live, *(getattr(record, "hyperparams", {}) for record in self.stages.values())]
-        filled = [live for live in found if live]
-        # One of them can be written to; of several this is a copy.
-        return filled[0] if len(filled) == 1 else MappingProxyType({k: v for live in filled for k, v in live.items()})
+    def hyperparams(self) -> LiveValues:
+        """The live hyperparameters, also those of `inject_hyperparams`, under which name optax's states have them.
+
+        What is written to it is written into the state: `state.hyperparams["learning_rate"] = 1e-4`. A name is the
+        whole one, such as `scale_by_adam.b1`, or as much of its end as leaves no doubt.
+        """
+        return live_values(self.live, self.stages)
+
+    # JAX and optax make their new states by it, and a written number is to change one state alone.
+    def _replace(self, **fields: Any) -> State:  # pyright: ignore[reportIncompatibleMethodOverride]: as said above
+        """A state with other fields, and with dicts of live hyperparameters of its own."""
+        stages, live = with_own_dicts(self.stages, self.live)
+        return State(**{**self._asdict(), "stages": stages, "live": live, **fields})
 
 
 class Step(NamedTuple):
@@ -104,7 +115,7 @@ def _update(
 ) -> tuple[Any, State]:
     checks.state_of([stage.name for stage in stages], state, State)
     stages = bound(stages, state.live)
-    came = updates
+    came, params = updates, checks.beside(updates, params)
     step = Step(state.count, jnp.asarray(optax.safe_increment(state.count)), params, extra, ())
     records: dict[str, Any] = {}
     factor, unchecked = None, True
@@ -181,6 +192,7 @@ def _advance_leaves(
 
 def _advance_tree(rule: TreeRule, updates: Any, old: Any, step: Step) -> tuple[Any, jax.Array | None, Any]:
     """The updates, the number by which they are still to be multiplied, and the rule's new record."""
+    check_tree_slots(rule, old, updates)
     # One dtype for the whole tree, so that leaves, scalars and hyperparameters meet in the rule's maths.
     dtypes = [x.dtype for x in jax.tree.leaves((updates, step.params, old)) if is_inexact(x)]
     fit, real = fitting(*dtypes), real_dtype(*dtypes)

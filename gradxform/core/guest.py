@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import optax
 
-from gradxform.core.record import Record
+from gradxform.core import placement as placing
+from gradxform.core.checks import path_of
+from gradxform.core.elementwise import joining
+from gradxform.core.placement import union, varying_axes
+from gradxform.core.record import Branch, Record
 from gradxform.core.text import maker
 
 
@@ -35,8 +40,45 @@ class Guest(Record):
         return {}
 
     def update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
-        """The guest's own step."""
-        return optax.with_extra_args_support(self.pair).update(updates, state, params, **extra)
+        """The guest's own step. Raises ValueError as `step`."""
+        return step(self.name, self.pair, updates, state, params, extra)
+
+
+def step(
+    name: str, pair: optax.GradientTransformation, updates: Any, state: Any, params: Any, extra: dict[str, Any]
+) -> tuple[Any, Any]:
+    """A step of a transform that knows nothing of devices.
+
+    Raises:
+      ValueError: each device has a part of a leaf, and the transform does not treat each element alone.
+      TypeError: it was made of a traced number, and is used outside of the function in which that was traced.
+    """
+    tx = optax.with_extra_args_support(pair)
+    if not isinstance(pair, Branch):
+        _check_alone(name, lambda updates: tx.update(updates, state, params, **extra), updates)
+    try:
+        return tx.update(updates, state, params, **extra)
+    except jax.errors.UnexpectedTracerError as error:
+        raise TypeError(
+            f"{name} of optax's holds a traced number, which has left the jit or vmap in which it was traced; make the "
+            "transform inside the function that uses it, or of gradxform's own, whose numbers are leaves"
+        ) from error
+
+
+def _check_alone(name: str, update: Any, updates: Any) -> None:
+    leaves, told = jax.tree.leaves(updates), placing.current()
+    # Only inside a map does a device see parts.
+    if not jax.sharding.get_abstract_mesh().manual_axes:
+        return
+    axes = [varying_axes(x) for x in leaves] if told is None else map(union, told.cuts("updates", updates))
+    sharded = [(index, names) for index, names in enumerate(axes) if names]
+    if sharded and (operation := joining(update, updates)):
+        index, names = sharded[0]
+        raise ValueError(
+            f"{name} takes the elements of a leaf together ({operation}), and knows nothing of devices, of which each "
+            f"has a part of the leaf at {path_of(updates, index)}, sharded over mesh axes {names}; take this step "
+            "outside shard_map, with jit over sharded arrays (state_shardings with zero=... divides its state there)"
+        )
 
 
 class Stranger(Guest):
@@ -49,6 +91,8 @@ class Stranger(Guest):
         if not isinstance(self.given, optax.GradientTransformation):
             got = type(self.given).__name__
             hint = "; call it to make the transform" if callable(self.given) else ""
+            if isinstance(self.given, list | tuple):
+                hint = "; put a star before it: chain(*transforms)"
             raise TypeError(f"chain takes transforms, ours or optax's; got {self.given!r} of type {got}{hint}")
 
     def parts(self) -> dict[str, Any]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform.core import checks
 from gradxform.core.precision import is_inexact, real_dtype
 from gradxform.core.record import Live, is_record
 from gradxform.core.rule import Rule
+from gradxform.core.text import show
 
 
 def hyperparameters(stages: Any) -> Iterator[tuple[str, Any]]:
@@ -37,13 +39,123 @@ def bound(stages: Any, live: Mapping[str, Any]) -> Any:
     """The stages with the values that live in the state in their places. Raises ValueError for other names."""
     expected = sorted(key for key, value in hyperparameters(stages) if isinstance(value, Live))
     if sorted(live) != expected:
-        raise ValueError(f"expected hyperparameters {expected} in the state, got {sorted(live)}")
+        hint = ""
+        if not live:
+            hint = "; the state is not of the live transform: make it with its init, or migrate(state, tx, params)"
+        elif not expected:
+            hint = "; the transform is not live: use the one that live(tx, ...) returned"
+        raise ValueError(f"expected hyperparameters {expected} in the state, got {sorted(live)}{hint}")
     return tuple(stage._replace(node=_bound(stage.name, stage.node, live)) for stage in stages) if expected else stages
 
 
 def as_live(live: Mapping[str, Any]) -> dict[str, jax.Array]:
     """What lives in the state after a step: as before, in arrays, also where numbers were written in."""
     return {key: value if _is_float_array(value) else jnp.asarray(value, real_dtype()) for key, value in live.items()}
+
+
+class _Place(NamedTuple):
+    """Where a live hyperparameter is: in which dict, and under which key; `whole` leaves no doubt which it is."""
+
+    values: Any
+    key: str
+    whole: str
+    is_scheduled: bool
+
+
+class LiveValues(MutableMapping[str, Any]):
+    """The hyperparameters that live in a state, by name. What is written to it is written into the state."""
+
+    def __init__(self, places: Mapping[str, _Place]) -> None:
+        self._places = places
+
+    def __getitem__(self, name: str) -> Any:
+        """The value under a name, or under the one name that ends with it. KeyError with the names there are."""
+        try:
+            place = self._place(name)
+        except ValueError as error:
+            raise KeyError(str(error)) from None
+        return place.values[place.key]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Writes a number, or an array of the shape that the value has.
+
+        Raises:
+          ValueError: a name that is not there, or that more than one has, with the names there are; one that follows a
+            schedule; another shape.
+          TypeError: no real number.
+        """
+        place = self._place(name)
+        if place.is_scheduled:
+            raise ValueError(f"state.hyperparams: {name} follows a schedule, which would write over it")
+        place.values[place.key] = like(f"state.hyperparams: {name}", value, place.values[place.key])
+
+    def __delitem__(self, name: str) -> None:
+        """Raises TypeError: the names of a state are the same for ever."""
+        raise TypeError("state.hyperparams: the hyperparameters of a state cannot be deleted")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def _place(self, name: str) -> _Place:
+        if name in self._places:
+            return self._places[name]
+        if not self._places:
+            raise ValueError(
+                f"state.hyperparams: no hyperparameter lives in this state; make the transform live(tx, {name!r}), or "
+                "inject_hyperparams, and its state with init"
+            )
+        whole = {place.whole: place for place in self._places.values()}
+        return whole[checks.found("state.hyperparams", name, list(whole))]
+
+
+def _as_dict(names: tuple[str, ...], values: Any) -> Any:
+    return dict(zip(names, values, strict=True))
+
+
+# To JAX it is the dict that it looks like, so that it may be printed, fetched and logged as one.
+jax.tree_util.register_pytree_with_keys(
+    LiveValues, lambda held: ([(jax.tree_util.DictKey(name), held[name]) for name in held], tuple(held)), _as_dict
+)
+
+
+def live_values(live: Mapping[str, Any], stages: Mapping[str, Any]) -> LiveValues:
+    """What lives in a state itself, and in the states of its guests, which have optax's name for it."""
+    places = [(key, _Place(live, key, key, False)) for key in live]
+    for stage, record in stages.items():
+        held, scheduled = getattr(record, "hyperparams", {}), getattr(record, "hyperparams_states", ())
+        places += [(key, _Place(held, key, f"{stage}.{key}", key in scheduled)) for key in held]
+    names = [name for name, _ in places]
+    return LiveValues({name if names.count(name) == 1 else place.whole: place for name, place in places})
+
+
+def with_own_dicts(stages: Any, live: Any) -> tuple[Any, Any]:
+    """The stages and the live hyperparameters of a state with dicts of their own, to which may be written."""
+    if not isinstance(stages, dict) or not isinstance(live, dict):
+        return stages, live
+    return {name: _own(record) for name, record in stages.items()}, dict(live)
+
+
+def _own(record: Any) -> Any:
+    if "hyperparams" in getattr(record, "_fields", ()):
+        return record._replace(hyperparams=dict(record.hyperparams))
+    return record._replace() if isinstance(getattr(record, "hyperparams", None), LiveValues) else record
+
+
+def like(what: str, value: Any, old: Any) -> jax.Array:
+    """A new value of a live hyperparameter, in the shape and the dtype of the old one."""
+    old = jnp.asarray(old)
+    array = jnp.asarray(value) if isinstance(value, int | float | np.generic | np.ndarray | jax.Array) else None
+    if array is None or not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer)):
+        raise TypeError(f"{what} must be a real number; got {show(value)}")
+    if array.shape not in ((), old.shape):
+        raise ValueError(f"{what} must be a number or an array of shape {old.shape}; got shape {array.shape}")
+    return jnp.broadcast_to(array, old.shape).astype(old.dtype)
 
 
 def _bound(stage: str, node: Any, live: Mapping[str, Any]) -> Any:

@@ -84,7 +84,8 @@ def split(rule: Rule, count: jax.Array) -> tuple[Any, dict[str, Any]]:
 def _at(count: jax.Array, what: str, value: Any) -> Any:
     """A hyperparameter at a step: an array, or a number of Python's own as it is."""
     if callable(value):
-        return checks.scalar(f"{what} at this step", jnp.asarray(value(count)))
+        what = f"{what} at this step"
+        return checks.scalar(what, checks.number(what, value(count)))
     return checks.scalar(what, jnp.asarray(value)) if isinstance(value, np.generic | np.ndarray | jax.Array) else value
 
 
@@ -108,7 +109,7 @@ def advance(
             kept.append(record)
             continue
         bound = rule.replace(**jax.tree.map(lambda number: number.astype(real), hypers))
-        leaf = Leaf(rule.call_name, shared.step, extra, param, chosen.decays, grad.shape, program.cut)
+        leaf = Leaf(rule.call_name, shared.step, extra, param, chosen.decays, update, program.cut)
         with jax.named_scope(rule.call_name), mixing(grad):
             result = bound.update(update, jax.tree.map(fit, record), leaf)
         update, new = checks.pair(rule.call_name, "update", result, rule.State)

@@ -176,11 +176,27 @@ def longest_axis(shape: Sequence[int], is_whole: Sequence[bool], devices: int) -
     return max(free, key=lambda axis: shape[axis]) if free else None
 
 
-def whole_shape(shape: Sequence[int], cut: Cut | None) -> tuple[int, ...]:
-    """The shape of a leaf on all devices together."""
-    if cut is None:
-        return tuple(shape)
-    return tuple(size * math.prod(map(lax.axis_size, names)) for size, names in zip(shape, cut, strict=True))
+def whole_shape(rule: str, leaf: Any, cut: Cut | None, where: Callable[[], str] | None = None) -> tuple[int, ...]:
+    """The shape of a leaf on all devices together.
+
+    Args:
+      rule: what asks for it, for the error.
+      leaf: the array, or the part of it on this device.
+      cut: along which of its axes it is cut, None where nobody told.
+      where: the path of the leaf, for the error.
+
+    Raises:
+      ValueError: its type says that it varies over mesh axes, and nobody told along which of its own axes it is cut.
+    """
+    if cut is not None:
+        return tuple(size * math.prod(map(lax.axis_size, names)) for size, names in zip(leaf.shape, cut, strict=True))
+    if varying := varying_axes(leaf):
+        at = f"the leaf at {where()}" if where else "a leaf"
+        raise ValueError(
+            f"{rule} decides by the shape of {at}, of which each device has {tuple(leaf.shape)}; it varies over mesh "
+            f"axes {varying}, and its type does not tell along which of its own axes it is cut; tell it with on_axes"
+        )
+    return tuple(leaf.shape)
 
 
 def _is_spec(value: Any) -> bool:

@@ -34,6 +34,11 @@ def is_inexact(x: Any) -> bool:
     return jnp.issubdtype(x.dtype, jnp.inexact)
 
 
+def is_too_small(dtype: Any) -> bool:
+    """Whether a dtype is one of the floating-point ones of 8 bits or less, which JAX promotes to no other."""
+    return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits <= 8
+
+
 def is_complex(x: Any) -> bool:
     """Whether an array is complex."""
     return jnp.issubdtype(x.dtype, jnp.complexfloating)

@@ -10,11 +10,9 @@ import dataclasses
 import importlib
 import inspect
 import numbers
-import re
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
-from types import NoneType
 from typing import (
     Annotated,
     Any,
@@ -33,6 +31,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from gradxform.core.annotations import Declared, Names, Unknown, atoms, declared
+from gradxform.core.hints import check_arguments
+from gradxform.core.precision import is_too_small
 from gradxform.core.registry import register, register_class
 from gradxform.core.text import show, snake_case, written_call
 
@@ -49,33 +50,40 @@ class Range:
 
 
 # To a type checker these are `Any`: whoever makes a rule passes a number, an array of shape () or a function of the
-# step, and the rule itself reads the number that holds at the step. At run time the annotation's name gives the field
-# its role. Numbers that are known when the rule is made must be in the range; schedules are not asked.
+# step, and the rule itself reads the number that holds at the step. At run time the annotation gives the field its
+# role, under whatever name it was imported. Concrete numbers are range-checked; schedules are not.
 Hyper = Annotated[Any, Range()]
 NonNegative = Annotated[Any, Range("at least 0", lambda value: value >= 0)]
 Positive = Annotated[Any, Range("more than 0", lambda value: value > 0)]
 Decay = Annotated[Any, Range("at least 0 and less than 1", lambda value: (value >= 0) & (value < 1))]
+# Of a sum or a maximum, in which 1 forgets nothing; a mean with a decay of 1 would never move.
+SumDecay = Annotated[Any, Range("at least 0 and at most 1", lambda value: (value >= 0) & (value <= 1))]
 Dtype = Annotated[Any, "a dtype or its name"]
 Mask = Annotated[Any, "a pytree of bools, a prefix of the parameters, or a function of them that returns one"]
 DecayMask = Annotated[Any, "a mask that says which leaves decay, in a rule that treats all of them"]
 Seed = Annotated[Any, "an integer, or a key of jax.random"]
 
 _LEAF = jax.tree.structure(0)
-_NUMERIC = {"Hyper": Hyper, "NonNegative": NonNegative, "Positive": Positive, "Decay": Decay}
+_NUMERIC = {"Hyper": Hyper, "NonNegative": NonNegative, "Positive": Positive, "Decay": Decay, "SumDecay": SumDecay}
 _ROLES = {**_NUMERIC, "Dtype": Dtype, "Mask": Mask, "DecayMask": DecayMask, "Seed": Seed}
 
 
-def role_of(annotation: Any) -> Any:
-    """Which of the roles above an annotation speaks of, also inside `Hyper | None` and in a string."""
-    if isinstance(annotation, str):
-        return next((role for name, role in _ROLES.items() if re.search(rf"\b{name}\b", annotation)), None)
-    return next((role for role in _ROLES.values() if role in (annotation, *get_args(annotation))), None)
+def role_of(annotation: Any, names: Names) -> Any:
+    """Which of the roles above an annotation speaks of, also inside `Hyper | None` and in a text; None for none.
+
+    Args:
+      annotation: a type, or text.
+      names: what the names in a text stand for.
+    """
+    return next((role for role in map(_role, atoms(annotation, names)) if role is not None), None)
 
 
-def _is_optional(annotation: Any) -> bool:
-    if isinstance(annotation, str):
-        return re.search(r"\bNone\b", annotation) is not None
-    return NoneType in get_args(annotation)
+def _role(atom: Any) -> Any:
+    if isinstance(atom, Unknown):
+        # Imported for type checkers alone: its own name is all that there is.
+        return _ROLES.get(atom.text.split(".")[-1])
+    told = getattr(atom, "__metadata__", ())
+    return next((role for role in _ROLES.values() if get_args(role)[1] in told), None)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
@@ -88,15 +96,14 @@ class Record:
     call_name: ClassVar[str]
     numeric: ClassVar[tuple[str, ...]]
     roles: ClassVar[dict[str, Any]]
-    optional: ClassVar[frozenset[str]]
+    declared: ClassVar[dict[str, Declared]]
 
     def __init_subclass__(cls, is_leaf: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
         cls.call_name = snake_case(cls.__name__)
-        annotations = {field.name: field.type for field in dataclasses.fields(cast(Any, cls))}
-        cls.roles = {name: role_of(annotation) for name, annotation in annotations.items()}
-        cls.optional = frozenset(name for name, annotation in annotations.items() if _is_optional(annotation))
+        cls.declared = declared(cls, _role)
+        cls.roles = {name: told.role for name, told in cls.declared.items()}
         cls.numeric = tuple(name for name, role in cls.roles.items() if role in _NUMERIC.values())
         if not is_leaf:
             jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, _unflatten(cls), _flatten)
@@ -104,7 +111,7 @@ class Record:
     def __post_init__(self) -> None:
         for name, role in self.roles.items():
             value, where = getattr(self, name), f"{self.call_name}: {name}"
-            if value is None and name in self.optional:
+            if value is None and self.declared[name].is_optional:
                 continue
             if name in self.numeric:
                 value = jax.tree.map(partial(_number, where, _range(role)), value, is_leaf=_is_record_or_none)
@@ -177,7 +184,10 @@ def factory(record: Callable[P, Any], make: Callable[[Any], T], returns: type[An
     """The public function of a record class: `ScaleByAdam` gives `scale_by_adam`, which returns `make(record)`."""
     cls = cast(type[Record], record)
 
+    parameters = inspect.signature(cls).parameters
+
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        check_arguments(cls.call_name, parameters, args, kwargs)
         return make(record(*args, **kwargs))
 
     call.__name__ = call.__qualname__ = cls.call_name
@@ -191,9 +201,9 @@ def factory(record: Callable[P, Any], make: Callable[[Any], T], returns: type[An
     return made
 
 
-def is_numeric(annotation: Any) -> bool:
-    """Whether an annotation speaks of a hyperparameter: a number, an array or a function of the step."""
-    return role_of(annotation) in _NUMERIC.values()
+def is_numeric(role: Any) -> bool:
+    """Whether a role is that of a hyperparameter: a number, an array or a function of the step."""
+    return role in _NUMERIC.values()
 
 
 def _range(role: Any) -> Range:
@@ -227,6 +237,8 @@ def _float_dtype(where: str, value: Any) -> np.dtype[Any]:
         raise TypeError(f"{where} must be a dtype or its name, such as 'bfloat16'; got {show(value)}") from error
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise TypeError(f"{where} must be a floating-point dtype; got {dtype.name}")
+    if is_too_small(dtype):
+        raise TypeError(f"{where} must be a dtype of 16 bits at least, as JAX promotes no smaller; got {dtype.name}")
     return dtype
 
 

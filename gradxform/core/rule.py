@@ -15,6 +15,7 @@ import jax
 import optax
 
 from gradxform.core.record import Mask, Record
+from gradxform.core.text import show
 
 if TYPE_CHECKING:
     from gradxform.core.context import Leaf, Tree
@@ -153,11 +154,26 @@ class Rule(Record):
         cls.State.__qualname__, cls.State.__module__ = f"{cls.__qualname__}.State", cls.__module__
         cls.State.metrics, cls.State.inners = cls.metrics, tuple(cls.inners)
 
+    def __post_init__(self) -> None:
+        """Raises TypeError for many values in the place of one."""
+        for name in self.numeric:
+            value, default = getattr(self, name), type(self).__dataclass_fields__[name].default
+            if isinstance(value, list | tuple | dict) and not (
+                self.declared[name].holds_several or isinstance(default, tuple | list)
+            ):
+                got = f"a dict of {', '.join(map(repr, value))}" if isinstance(value, dict) else show(value)
+                raise TypeError(
+                    f"{self.call_name}: {name} must be a real number, an array or a function of the step; got {got}; "
+                    "to try many values at once, use jax.vmap over the transform"
+                )
+        super().__post_init__()
+
     def check_transform(self, name: str) -> None:
         """Raises TypeError unless a field holds a transform, ours or optax's."""
         value = getattr(self, name)
         if not isinstance(value, optax.GradientTransformation):
-            raise TypeError(f"{self.call_name}: {name} must be a transform; got {value!r}")
+            hint = "; call it to make the transform" if callable(value) else ""
+            raise TypeError(f"{self.call_name}: {name} must be a transform; got {show(value)}{hint}")
 
 
 class LeafRule(Rule):

@@ -70,6 +70,7 @@ def spread(rule: LeafRule, record: Any, updates: Any, cuts: Sequence[Cut | None]
         except ValueError:
             checks.same_structure("updates", updates, tree, kept_by)
             raise
+        checks.each_kept("updates", updates, column, kept_by)
         if name in rule.slots and rule.slots[name].is_like_param:
             masked = optax.MaskedNode
             kept = [leaf if isinstance(k, masked) else k for leaf, k in zip(leaves, column, strict=True)]
@@ -89,6 +90,16 @@ def gather(rule: LeafRule, records: Sequence[Any], structure: Any, old: Any) -> 
         else:
             values[name] = structure.unflatten([getattr(record, name) for record in records])
     return rule.State(**values)
+
+
+def check_tree_slots(rule: TreeRule, record: Any, updates: Any) -> None:
+    """Raises ValueError if a slot of a tree rule does not fit the updates."""
+    for name, slot in rule.slots.items():
+        if slot.is_like_param:
+            kept, kept_by = getattr(record, name), f"the slots {name} of {rule.call_name}"
+            checks.same_structure("updates", updates, kept, kept_by)
+            if not rule.per_example:
+                checks.same_shapes("updates", updates, jax.tree.leaves(updates), jax.tree.leaves(kept), kept_by)
 
 
 def with_step_keys(rule: TreeRule, record: Any) -> Any:
@@ -119,7 +130,9 @@ def as_kept(rule: Rule, new: Any, old: Any) -> Any:
 
 def _first(rule: Rule, slot: Slot, leaf: Any, cut: Cut | None, where: Callable[[], str] = lambda: "the root") -> Any:
     """What a slot begins with: an array, a tuple of arrays, or MaskedNode."""
-    axes = kept_axes(rule, slot, whole_shape(leaf.shape, cut))
+    decides = callable(slot.axes)
+    shape = whole_shape(rule.call_name, leaf, cut, where) if decides else leaf.shape
+    axes = kept_axes(rule, slot, shape)
     if axes is None:
         return optax.MaskedNode()
     if isinstance(axes, list):

@@ -150,7 +150,7 @@ def zero(inner: Transform, axis_name: str, *, mean: bool = True, min_size: int =
 
     Call `init` inside the map as well; or outside, with `state_specs` for the specs of the state. All rules belong in
     `inner`, clipping too: a rule before it would see the gradients of one device. Leaves that are cut over another
-    mesh axis are told with `on_axes`. An optax transform in `inner` sees the parts: right if it treats each element
+    mesh axis are told with `on_axes`. An optax transform in `inner` sees the parts, and must treat each element
     alone.
 
     Args:
@@ -164,7 +164,8 @@ def zero(inner: Transform, axis_name: str, *, mean: bool = True, min_size: int =
 
     Raises:
       TypeError: `inner` is no gradxform transform, or axis_name no string.
-      ValueError: an axis that is not mapped, or devices that divide no axis of a leaf, with its path.
+      ValueError: an axis that is not mapped; devices that divide no axis of a leaf, with its path; an optax transform
+        in `inner` that takes the elements of a leaf together, as `muon` and optax's norms do.
 
     Rajbhandari et al. 2020, arXiv:1910.02054, stage 1. optax: none. torch: ZeroRedundancyOptimizer.
     """

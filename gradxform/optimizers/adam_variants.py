@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 
 from gradxform.core.chain import chain
+from gradxform.core.hints import hinting
 from gradxform.core.record import Dtype, Hyper, Mask
 from gradxform.core.transform import Transform
 from gradxform.optimizers.descent import descent
@@ -24,6 +25,7 @@ from gradxform.rules.adam_variants import (
 from gradxform.rules.scaling import scale_by_learning_rate
 
 
+@hinting
 def amsgrad(
     learning_rate: Hyper,
     b1: Hyper = 0.9,
@@ -54,6 +56,7 @@ def amsgrad(
     )
 
 
+@hinting
 def adamax(
     learning_rate: Hyper,
     b1: Hyper = 0.9,
@@ -76,6 +79,7 @@ def adamax(
     return chain(scale_by_adamax(b1, b2, eps), descent(learning_rate, weight_decay, mask, independent))
 
 
+@hinting
 def adamaxw(
     learning_rate: Hyper,
     b1: Hyper = 0.9,
@@ -99,6 +103,7 @@ def adamaxw(
     return chain(scale_by_adamax(b1, b2, eps), descent(learning_rate, weight_decay, mask, independent))
 
 
+@hinting
 def adabelief(
     learning_rate: Hyper,
     b1: Hyper = 0.9,
@@ -126,6 +131,7 @@ def adabelief(
     )
 
 
+@hinting
 def yogi(
     learning_rate: Hyper,
     b1: Hyper = 0.9,
@@ -148,6 +154,7 @@ def yogi(
     return chain(scale_by_yogi(b1, b2, eps), descent(learning_rate, weight_decay, mask, independent))
 
 
+@hinting
 def radam(
     learning_rate: Hyper,
     b1: Hyper = 0.9,
@@ -177,6 +184,7 @@ def radam(
     )
 
 
+@hinting
 def novograd(
     learning_rate: Hyper,
     b1: Hyper = 0.9,
@@ -204,6 +212,7 @@ def novograd(
     )
 
 
+@hinting
 def acprop(
     learning_rate: Hyper,
     b1: Hyper = 0.9,
@@ -231,6 +240,7 @@ def acprop(
     )
 
 
+@hinting
 def adopt(
     learning_rate: Hyper,
     b1: Hyper = 0.9,

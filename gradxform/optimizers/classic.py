@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradxform.core.chain import chain
+from gradxform.core.hints import hinting
 from gradxform.core.record import Dtype, Hyper, Mask
 from gradxform.core.transform import Transform
 from gradxform.optimizers.descent import descent
@@ -10,6 +11,7 @@ from gradxform.rules.adaptive import scale_by_adam, scale_by_nadam, scale_by_rms
 from gradxform.rules.momentum import trace
 
 
+@hinting
 def sgd(
     learning_rate: Hyper,
     momentum: Hyper | None = None,
@@ -26,7 +28,7 @@ def sgd(
 
     Args:
       learning_rate: the step size; a number or a schedule.
-      momentum: how much of v stays, in [0, 1). None: no momentum, and no state for it.
+      momentum: how much of v stays, in [0, 1]. None: no momentum, and no state for it.
       nesterov: look ahead by one step.
       accumulator_dtype: what v is kept in. None: the parameter's dtype, float32 at least.
       weight_decay, mask, independent: as in `adamw`. None: no decay.
@@ -37,6 +39,7 @@ def sgd(
     return descend if momentum is None else chain(trace(momentum, nesterov, accumulator_dtype), descend)
 
 
+@hinting
 def adam(
     learning_rate: Hyper,
     b1: Hyper = 0.9,
@@ -65,6 +68,7 @@ def adam(
     )
 
 
+@hinting
 def adamw(
     learning_rate: Hyper,
     b1: Hyper = 0.9,
@@ -95,6 +99,7 @@ def adamw(
     )
 
 
+@hinting
 def nadam(
     learning_rate: Hyper,
     b1: Hyper = 0.9,
@@ -129,6 +134,7 @@ def nadam(
     )
 
 
+@hinting
 def nadamw(
     learning_rate: Hyper,
     b1: Hyper = 0.9,
@@ -161,6 +167,7 @@ def nadamw(
     )
 
 
+@hinting
 def rmsprop(
     learning_rate: Hyper,
     decay: Hyper = 0.9,
@@ -198,6 +205,7 @@ def rmsprop(
     return chain(scaled, descend, gathered) if weight_decay is None else chain(scaled, gathered, descend)
 
 
+@hinting
 def adagrad(
     learning_rate: Hyper,
     initial_accumulator_value: Hyper = 0.1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradxform.core.chain import chain
+from gradxform.core.hints import hinting
 from gradxform.core.record import Hyper, Mask
 from gradxform.core.transform import Transform
 from gradxform.optimizers.descent import decayed
@@ -11,6 +12,7 @@ from gradxform.rules.distance import scale_by_dog, scale_by_dowg
 from gradxform.rules.scaling import scale_by_learning_rate
 
 
+@hinting
 def dog(
     learning_rate: Hyper = 1.0,
     init_step: tuple[str, Hyper] = ("heuristic", 1e-6),
@@ -38,6 +40,7 @@ def dog(
     return decayed(descend, weight_decay, mask, independent)
 
 
+@hinting
 def dowg(
     learning_rate: Hyper = 1.0,
     init_estim_sq_dist: Hyper | None = None,
@@ -61,6 +64,7 @@ def dowg(
     return decayed(descend, weight_decay, mask, independent)
 
 
+@hinting
 def cocob(
     learning_rate: Hyper = 1.0,
     alpha: Hyper = 100.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform.core.chain import chain
+from gradxform.core.hints import hinting
 from gradxform.core.record import Dtype, Hyper, Mask
 from gradxform.core.transform import Transform
 from gradxform.optimizers.descent import decayed, descent, one_mask
@@ -17,6 +18,7 @@ from gradxform.rules.momentum import ema, trace
 from gradxform.rules.scaling import scale, scale_by_learning_rate
 
 
+@hinting
 def lamb(
     learning_rate: Hyper,
     b1: Hyper = 0.9,
@@ -42,6 +44,7 @@ def lamb(
     return chain(scale_by_adam(b1, b2, eps, eps_root), decayed(descend, weight_decay, mask, independent))
 
 
+@hinting
 def lars(
     learning_rate: Hyper,
     weight_decay: Hyper = 0.0,
@@ -78,6 +81,7 @@ def lars(
     return decayed(descend, weight_decay, chosen, independent)
 
 
+@hinting
 def adafactor(
     learning_rate: Hyper | None = None,
     min_dim_size_to_factor: int = 128,
@@ -141,6 +145,7 @@ def adafactor(
     return chain(*scaled, *rate, *sized, decayed(scale(-1.0), None, chosen, independent))
 
 
+@hinting
 def sm3(
     learning_rate: Hyper,
     momentum: Hyper = 0.9,

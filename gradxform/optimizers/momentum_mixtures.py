@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradxform.core.chain import chain
+from gradxform.core.hints import hinting
 from gradxform.core.record import Dtype, Hyper, Mask
 from gradxform.core.transform import Transform
 from gradxform.optimizers.descent import decayed, descent
@@ -10,6 +11,7 @@ from gradxform.rules.dual_averaging import scale_by_madgrad
 from gradxform.rules.momentum_mixtures import scale_by_adan, scale_by_ademamix, scale_by_simplified_ademamix
 
 
+@hinting
 def adan(
     learning_rate: Hyper,
     b1: Hyper = 0.98,
@@ -40,6 +42,7 @@ def adan(
     )
 
 
+@hinting
 def ademamix(
     learning_rate: Hyper,
     b1: Hyper = 0.9,
@@ -69,6 +72,7 @@ def ademamix(
     )
 
 
+@hinting
 def simplified_ademamix(
     learning_rate: Hyper,
     b1: Hyper = 0.99,
@@ -96,6 +100,7 @@ def simplified_ademamix(
     )
 
 
+@hinting
 def madgrad(
     learning_rate: Hyper,
     momentum: Hyper = 0.9,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradxform.core.chain import chain
+from gradxform.core.hints import hinting
 from gradxform.core.record import Hyper, Mask, Seed
 from gradxform.core.transform import Transform
 from gradxform.optimizers.descent import descent
@@ -10,6 +11,7 @@ from gradxform.rules.momentum import trace
 from gradxform.rules.private import differentially_private_aggregate
 
 
+@hinting
 def dpsgd(
     learning_rate: Hyper,
     l2_norm_clip: Hyper,

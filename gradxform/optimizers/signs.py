@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gradxform.core.chain import chain
+from gradxform.core.hints import hinting
 from gradxform.core.record import Dtype, Hyper, Mask, Seed
 from gradxform.core.transform import Transform
 from gradxform.optimizers.descent import decayed, descent, one_mask
@@ -16,6 +17,7 @@ from gradxform.rules.scaling import scale, scale_by_learning_rate
 from gradxform.rules.sign import scale_by_lion, scale_by_rprop, scale_by_sign
 
 
+@hinting
 def lion(
     learning_rate: Hyper,
     b1: Hyper = 0.9,
@@ -41,6 +43,7 @@ def lion(
     )
 
 
+@hinting
 def sign_sgd(
     learning_rate: Hyper,
     *,
@@ -59,6 +62,7 @@ def sign_sgd(
     return chain(scale_by_sign(), descent(learning_rate, weight_decay, mask, independent))
 
 
+@hinting
 def signum(
     learning_rate: Hyper,
     beta: Hyper = 0.9,
@@ -85,6 +89,7 @@ def signum(
     )
 
 
+@hinting
 def rprop(
     learning_rate: Hyper,
     eta_minus: Hyper = 0.5,
@@ -104,6 +109,7 @@ def rprop(
     return chain(scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size), scale(-1.0))
 
 
+@hinting
 def adadelta(
     learning_rate: Hyper | None = None,
     rho: Hyper = 0.9,
@@ -130,6 +136,7 @@ def adadelta(
     return decayed(descend, weight_decay, one_mask(mask, weight_decay_mask), independent)
 
 
+@hinting
 def optimistic_gradient_descent(
     learning_rate: Hyper,
     alpha: Hyper = 1.0,
@@ -152,6 +159,7 @@ def optimistic_gradient_descent(
     return chain(scale_by_optimistic_gradient(alpha, beta), descent(learning_rate, weight_decay, mask, independent))
 
 
+@hinting
 def optimistic_adam(
     learning_rate: Hyper,
     optimism: Hyper | None = None,
@@ -180,6 +188,7 @@ def optimistic_adam(
     )
 
 
+@hinting
 def optimistic_adam_v2(
     learning_rate: Hyper,
     *,
@@ -213,6 +222,7 @@ def optimistic_adam_v2(
     )
 
 
+@hinting
 def noisy_sgd(
     learning_rate: Hyper,
     eta: Hyper = 0.01,
@@ -237,6 +247,7 @@ def noisy_sgd(
     return chain(add_noise(eta, gamma, key, seed=seed), descent(learning_rate, weight_decay, mask, independent))
 
 
+@hinting
 def polyak_sgd(
     max_learning_rate: Hyper = 1.0,
     scaling: Hyper = 1.0,

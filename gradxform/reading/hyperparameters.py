@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 
+from gradxform.core import checks
 from gradxform.core.engine import State
 from gradxform.core.guest import Guest
-from gradxform.core.hyperparameters import bound, hyperparameters
+from gradxform.core.hyperparameters import bound, hyperparameters, like
 from gradxform.core.record import Live, Record
 from gradxform.core.text import show
 from gradxform.core.transform import Transform
@@ -44,7 +44,8 @@ def hyperparams(tx: Transform, state: State) -> dict[str, jax.Array]:
     for prefix, inner, inner_state in parts.with_states(tx, parts.arrays(state)):
         for key, number in hyperparameters(bound(inner.stages, inner_state.live)):
             at_step = number(inner_state.count) if callable(number) else number
-            values[".".join((*prefix, key))] = jnp.asarray(at_step)
+            name = ".".join((*prefix, key))
+            values[name] = checks.number(f"{name} at this step", at_step)
         for stage, node in inner.stages:
             held = node.hyperparams(inner_state.stages[stage]) if isinstance(node, Guest) else {}
             values |= {".".join((*prefix, stage, key)): value for key, value in held.items()}
@@ -147,7 +148,7 @@ def adjust(state: Tree, changes: Mapping[str, Any] | None = None, /, **values: A
         whole = parts.found("adjust", name, list(held))
         if whole in scheduled:
             raise ValueError(f"adjust: {whole} follows a schedule, which would write over it")
-        new[whole] = _like(f"adjust: {whole}", value, held[whole])
+        new[whole] = like(f"adjust: {whole}", value, held[whole])
     return _map_held(look, state)
 
 
@@ -190,13 +191,3 @@ def _map_held(change: Callable[[parts.Path, Any], Any], tree: Any, path: parts.P
         return part._replace(hyperparams=change(inside, part), **within)
 
     return jax.tree_util.tree_map_with_path(visit, tree, is_leaf=_holds)
-
-
-def _like(what: str, value: Any, old: Any) -> jax.Array:
-    old = jnp.asarray(old)
-    array = jnp.asarray(value)
-    if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer)):
-        raise TypeError(f"{what} must be a real number; got {show(value)}")
-    if array.shape not in ((), old.shape):
-        raise ValueError(f"{what} must be a number or an array of shape {old.shape}; got shape {array.shape}")
-    return jnp.broadcast_to(array, old.shape).astype(old.dtype)

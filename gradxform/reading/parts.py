@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 
+from gradxform.core.checks import found as found
 from gradxform.core.engine import State
 from gradxform.core.record import Record
 from gradxform.core.transform import Transform
@@ -99,22 +100,6 @@ def with_field(tx: Any, path: Path, change: Callable[[Any], Any]) -> Any:
     if isinstance(tx, dict):
         return {key: new if str(key) == name else value for key, value in tx.items()}
     return type(tx)(new if str(index) == name else value for index, value in enumerate(tx))
-
-
-def found(what: str, name: str, names: Sequence[str]) -> str:
-    """The one among dotted names that is `name` or ends with it.
-
-    Raises:
-      ValueError: none or more than one, with the names there are.
-    """
-    if name in names:
-        return name
-    ends = [each for each in names if each.endswith(f".{name}")]
-    if len(ends) == 1:
-        return ends[0]
-    if ends:
-        raise ValueError(f"{what}: {name!r} may be any of {', '.join(ends)}; say which")
-    raise ValueError(f"{what}: there is no {name!r} among {', '.join(names) or 'no names at all'}")
 
 
 def _parts(value: Any) -> dict[str, Any]:

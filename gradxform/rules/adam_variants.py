@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gradxform.core.record import Decay, DecayMask, Dtype, Hyper, NonNegative
+from gradxform.core.record import Decay, DecayMask, Dtype, Hyper, NonNegative, SumDecay
 from gradxform.core.rule import LeafRule, Slot
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, clip_modulus, corrected_mean, debias, ema, safe_root
@@ -72,7 +72,7 @@ class ScaleByAdamax(LeafRule):
 
     Args:
       b1: decay of the mean, in [0, 1).
-      b2: decay of the maximum, in [0, 1).
+      b2: decay of the maximum, in [0, 1].
       eps: added to each gradient's size; 0 makes 0/0 of an element that has had no gradient yet.
 
     Kingma & Ba 2015, arXiv:1412.6980, algorithm 2, which has no eps. optax: scale_by_adamax. torch:
@@ -80,7 +80,7 @@ class ScaleByAdamax(LeafRule):
     """
 
     b1: Decay = 0.9
-    b2: Decay = 0.999
+    b2: SumDecay = 0.999
     eps: NonNegative = 1e-8
 
     mu = Slot()
@@ -219,7 +219,7 @@ class ScaleByNovograd(LeafRule):
         u   = mu
 
     Args:
-      b1: decay of the momentum, in [0, 1).
+      b1: decay of the momentum, in [0, 1].
       b2: decay of the squared norm, in [0, 1).
       eps: added outside the root.
       eps_root: added inside the root.
@@ -233,7 +233,7 @@ class ScaleByNovograd(LeafRule):
     Ginsburg et al. 2019, arXiv:1905.11286, algorithm 1. optax: scale_by_novograd. torch: none.
     """
 
-    b1: Decay = 0.9
+    b1: SumDecay = 0.9
     b2: Decay = 0.25
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
@@ -300,7 +300,7 @@ class ScaleByAdopt(LeafRule):
     The first step only sets nu <- |g|^2; its update is 0. Complex values are clipped by their modulus.
 
     Args:
-      b1: decay of the momentum, in [0, 1).
+      b1: decay of the momentum, in [0, 1].
       b2: decay of the mean square, in [0, 1).
       eps: the least denominator.
       mu_dtype: what mu is kept in. None: the parameter's dtype, float32 at least.

@@ -10,7 +10,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from gradxform.core.record import Decay, DecayMask, NonNegative, Positive
+from gradxform.core.record import Decay, DecayMask, NonNegative, Positive, SumDecay
 from gradxform.core.rule import Slot, TreeRule
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, debias, ema
@@ -96,7 +96,7 @@ class Prodigy(TreeRule):
     Args:
       learning_rate: what d is multiplied by; a schedule of warm-up and decay whose largest value is 1.
       betas: b1 and b2, the decays of the mean and of the mean square, in [0, 1).
-      beta3: the decay of r and s. None: sqrt(b2).
+      beta3: the decay of r and s, in [0, 1]. None: sqrt(b2).
       eps: added outside the root, times d.
       estim_lr0: what d begins with, lower than the distance.
       estim_lr_coef: what the estimate is multiplied by.
@@ -116,7 +116,7 @@ class Prodigy(TreeRule):
 
     learning_rate: NonNegative = 1.0
     betas: tuple[Decay, Decay] = (0.9, 0.999)
-    beta3: Decay | None = None
+    beta3: SumDecay | None = None
     eps: NonNegative = 1e-8
     estim_lr0: Positive = 1e-6
     estim_lr_coef: NonNegative = 1.0

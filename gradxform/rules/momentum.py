@@ -6,7 +6,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from gradxform.core.record import Decay, Dtype, Hyper, NonNegative
+from gradxform.core.record import Decay, Dtype, Hyper, NonNegative, SumDecay
 from gradxform.core.rule import LeafRule, Slot
 from gradxform.core.transform import transform
 from gradxform.maths import debias, ema as running_mean
@@ -19,7 +19,7 @@ class Trace(LeafRule):
         u  = v,   with nesterov u = g + decay v
 
     Args:
-      decay: how much of the sum stays from step to step, in [0, 1).
+      decay: how much of the sum stays from step to step, in [0, 1]; with 1 it is a plain sum.
       nesterov: look ahead by one step.
       accumulator_dtype: what v is kept in. None: the parameter's dtype, float32 at least.
       dampening: how much is taken from each gradient but the first, as torch has it; optax has 0.
@@ -28,7 +28,7 @@ class Trace(LeafRule):
     torch: torch.optim.SGD(momentum, dampening, nesterov), which refuses nesterov with dampening.
     """
 
-    decay: Decay
+    decay: SumDecay
     nesterov: bool = False
     accumulator_dtype: Dtype | None = None
     dampening: Hyper = dataclasses.field(default=0.0, kw_only=True)
@@ -52,7 +52,7 @@ class Velocity(LeafRule):
 
     Args:
       learning_rate: the step size; a number or a schedule.
-      decay: how much of the velocity stays from step to step, in [0, 1).
+      decay: how much of the velocity stays from step to step, in [0, 1]; with 1 there is no friction.
       nesterov: look ahead by one step.
       accumulator_dtype: what v is kept in. None: the parameter's dtype, float32 at least.
 
@@ -61,7 +61,7 @@ class Velocity(LeafRule):
     """
 
     learning_rate: NonNegative
-    decay: Decay = 0.9
+    decay: SumDecay = 0.9
     nesterov: bool = False
     accumulator_dtype: Dtype | None = None
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from gradxform.core.record import Decay, Dtype, Hyper, NonNegative
+from gradxform.core.record import Decay, Dtype, Hyper, NonNegative, SumDecay
 from gradxform.core.rule import LeafRule, Slot
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, debias, ema
@@ -112,7 +112,7 @@ class ScaleBySimplifiedAdemamix(LeafRule):
     m is a sum, about 1 / (1 - b1) times a mean: the learning rate is to be smaller than Adam's by as much.
 
     Args:
-      b1: decay of the sum, in [0, 1).
+      b1: decay of the sum, in [0, 1].
       b2: decay of the mean square, in [0, 1).
       alpha: the weight of the gradient beside the sum; a number or a schedule.
       eps: added outside the root, after the bias correction.
@@ -122,7 +122,7 @@ class ScaleBySimplifiedAdemamix(LeafRule):
     which squares complex gradients without their modulus. torch: none.
     """
 
-    b1: Decay = 0.99
+    b1: SumDecay = 0.99
     b2: Decay = 0.95
     alpha: Hyper = 0.0
     eps: NonNegative = 1e-8

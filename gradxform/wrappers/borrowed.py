@@ -7,12 +7,14 @@ optax's own, with optax's treatment of low precision and of devices.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import NoneType
 from typing import Any, ParamSpec
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -20,6 +22,8 @@ import optax.contrib
 
 from gradxform.core.engine import Stage
 from gradxform.core.guest import Guest
+from gradxform.core.hints import check_arguments
+from gradxform.core.record import Branch, Hyper
 from gradxform.core.registry import register
 from gradxform.core.text import show, written_call
 from gradxform.core.transform import Transform
@@ -31,14 +35,24 @@ class Borrowed(Guest):
     """A call of one of optax's functions, with its arguments by name."""
 
     function: Callable[..., Any]
-    arguments: dict[str, Any]
+    static: dict[str, Any]
+    # Arrays are leaves of the transform, or a traced one would leave `jit` and `vmap` inside it.
+    arrays: dict[str, Hyper] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Leaves out what is at its default, so that two calls that do the same are equal."""
         parameters = inspect.signature(self.function).parameters
         given = {name: value for name, value in self.arguments.items() if not _is(parameters[name].default, value)}
-        object.__setattr__(self, "arguments", given)
+        arrays = {name: value for name, value in given.items() if _is_float_array(value)}
+        object.__setattr__(self, "static", {name: value for name, value in given.items() if name not in arrays})
+        object.__setattr__(self, "arrays", arrays)
         super().__post_init__()
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments by name, in the order of the call."""
+        given = {**self.static, **self.arrays}
+        return {name: given[name] for name in inspect.signature(self.function).parameters if name in given}
 
     def parts(self) -> dict[str, Any]:
         """The arguments by name."""
@@ -72,6 +86,12 @@ class Borrowed(Guest):
         bound.arguments.update(self.arguments)
         return self.function(*bound.args, **bound.kwargs)
 
+    def update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+        """A step of optax's function; what it wraps of ours reduces over all devices by itself."""
+        if any(map(_is_branch, jax.tree.leaves(self.arguments, is_leaf=_is_branch))):
+            return optax.with_extra_args_support(self.pair).update(updates, state, params, **extra)
+        return super().update(updates, state, params, extra)
+
     @property
     def name(self) -> str:
         """The function's name."""
@@ -82,10 +102,27 @@ class Borrowed(Guest):
         return written_call(self.name, list(_written(signature, self.arguments)))
 
 
+def _check_transforms(what: str, value: Any) -> None:
+    """Raises TypeError for what is no transform, nor a dict or a row of them, where optax asks for one."""
+    for each in value.values() if isinstance(value, Mapping) else value if type(value) in (tuple, list) else [value]:
+        # optax.MultiSteps is no GradientTransformation, and does as one.
+        if each is not None and not hasattr(each, "init"):
+            hint = "; call it to make the transform" if callable(each) else ""
+            raise TypeError(f"{what} must be a transform; got {show(each)}{hint}")
+
+
+def _is_float_array(value: Any) -> bool:
+    return isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating)
+
+
 def _is(default: Any, value: Any) -> bool:
     # Text tells 1 from True and from 1.0; of functions and of optax's pairs it does not tell enough.
     is_told = isinstance(default, bool | int | float | str | NoneType) or type(default) is tuple
     return value is default or (is_told and show(value) == show(default))
+
+
+def _is_branch(value: Any) -> bool:
+    return isinstance(value, Branch)
 
 
 def _written(signature: inspect.Signature, arguments: dict[str, Any]) -> Any:
@@ -101,9 +138,13 @@ def _written(signature: inspect.Signature, arguments: dict[str, Any]) -> Any:
 
 def borrow(function: Callable[P, Any]) -> Callable[P, Transform]:
     """optax's function, making a Transform."""
+    parameters = inspect.signature(function).parameters
 
     @functools.wraps(function)
     def call(**arguments: Any) -> Borrowed:
+        for name, parameter in parameters.items():
+            if name in arguments and "GradientTransformation" in str(parameter.annotation):
+                _check_transforms(f"{function.__name__}: {name}", arguments[name])
         guest = Borrowed(function, arguments)
         # Made at once, so that a wrong argument is an error here and not at the first step.
         _ = guest.pair
@@ -111,6 +152,7 @@ def borrow(function: Callable[P, Any]) -> Callable[P, Transform]:
 
     @functools.wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> Transform:
+        check_arguments(function.__name__, parameters, args, kwargs)
         guest = call(**inspect.signature(function).bind(*args, **kwargs).arguments)
         return Transform((Stage(guest.name, guest),))
 

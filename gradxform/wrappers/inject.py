@@ -13,8 +13,9 @@ import numpy as np
 import optax
 
 from gradxform.core import checks
+from gradxform.core.annotations import names_at
 from gradxform.core.engine import Stage
-from gradxform.core.guest import Guest
+from gradxform.core.guest import Guest, step
 from gradxform.core.hyperparameters import as_live
 from gradxform.core.precision import real_dtype
 from gradxform.core.record import Dtype, Function, Hyper, Record, is_numeric, role_of
@@ -77,7 +78,9 @@ class InjectHyperparams(Guest):
         dtype = self.dtype or real_dtype(*(leaf.dtype for leaf in jax.tree.leaves(params) if hasattr(leaf, "dtype")))
         states = {**dict.fromkeys(self.schedules, ()), **{name: f.init() for name, f in self.stateful.items()}}
         first = {**self.numbers, **self._scheduled(0, states, {})}
-        values = {name: jnp.array(checks.scalar(name, jnp.asarray(x)), dtype, copy=True) for name, x in first.items()}
+        values = {
+            name: jnp.array(checks.scalar(name, checks.number(name, x)), dtype, copy=True) for name, x in first.items()
+        }
         return InjectStatefulHyperparamsState(jnp.zeros((), jnp.int32), values, states, self._made(values).init(params))
 
     def update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
@@ -89,8 +92,7 @@ class InjectHyperparams(Guest):
             )
         values = self.hyperparams(state, extra)
         states = {name: f.update(state.hyperparams_states[name], **extra) for name, f in self.stateful.items()}
-        inner = optax.with_extra_args_support(self._made(values))
-        updates, inner_state = inner.update(updates, state.inner_state, params, **extra)
+        updates, inner_state = step(self.name, self._made(values), updates, state.inner_state, params, extra)
         count = jnp.asarray(optax.safe_increment(state.count))
         return updates, InjectStatefulHyperparamsState(
             count, values, {**state.hyperparams_states, **states}, inner_state
@@ -114,8 +116,7 @@ class InjectHyperparams(Guest):
 
     def __repr__(self) -> str:
         function = self.function
-        is_ours = getattr(function, "__module__", "").startswith(__name__.split(".")[0])
-        name = function.__name__ if is_ours else show(function)
+        name = function.__name__ if _is_ours(function) else show(function)
         return written_call(
             f"inject_hyperparams({name})", [f"{name}={show(value)}" for name, value in self.parts().items()]
         )
@@ -123,7 +124,7 @@ class InjectHyperparams(Guest):
 
 def _from_file(function: Callable[..., Any], static: Any, numbers: Any, dtype: Any = None) -> InjectHyperparams:
     """The guest that a file tells of, which chooses what is called with which arguments."""
-    if getattr(function, "__module__", "").split(".")[0] not in (__name__.split(".")[0], optax.__name__):
+    if not _is_ours(function) and getattr(function, "__module__", "").split(".")[0] != optax.__name__:
         raise ValueError(f"inject_hyperparams: from a file only factories of gradxform and optax; got {show(function)}")
     return InjectHyperparams(function, static, numbers, dtype)
 
@@ -223,21 +224,25 @@ def injected(
     function: Callable[..., Any], arguments: dict[str, Any], static: set[str], dtype: Dtype | None
 ) -> InjectHyperparams:
     """The guest of a call, its arguments parted in those that live in the state and the others."""
-    told = {name: parameter.annotation for name, parameter in inspect.signature(function).parameters.items()}
-    numbers = {
-        name: value
-        for name, value in arguments.items()
-        if name not in static and _is_hyperparameter(told.get(name, inspect.Parameter.empty), value)
-    }
+    told, names = inspect.signature(function).parameters, names_at(function)
+    # Ours say of each argument what it is; where others say nothing, it is to be guessed.
+    record: Any = getattr(function, "record", None)
+    says_all = record is not None or _is_ours(inspect.unwrap(function))
+
+    def is_hyperparameter(name: str, value: Any) -> bool:
+        if name in static or value is None or isinstance(value, bool | tuple | list | dict | str):
+            return False
+        annotation = told[name].annotation if name in told else inspect.Parameter.empty
+        role = role_of(annotation, names) if record is None else record.roles[name]
+        return is_numeric(role) if says_all or role is not None else _looks_like_one(annotation, value)
+
+    numbers = {name: value for name, value in arguments.items() if is_hyperparameter(name, value)}
     rest = {name: value for name, value in arguments.items() if name not in numbers}
     return InjectHyperparams(function, rest, numbers, dtype)
 
 
-def _is_hyperparameter(annotation: Any, value: Any) -> bool:
-    if value is None or isinstance(value, bool | tuple | list | dict | str):
-        return False
-    if role_of(annotation) is not None:
-        return is_numeric(annotation)
+def _looks_like_one(annotation: Any, value: Any) -> bool:
+    """Whether an argument of a factory that knows nothing of hyperparameters is one."""
     says_nothing = annotation is inspect.Parameter.empty
     takes_floats = annotation is float or float in get_args(annotation) or "float" in str(annotation).split("[")[0]
     if isinstance(value, Record):
@@ -245,7 +250,12 @@ def _is_hyperparameter(annotation: Any, value: Any) -> bool:
     if callable(value):
         return says_nothing or takes_floats
     if isinstance(value, int):
-        return takes_floats
+        # What takes bools too, as ArrayLike does, says nothing of integers: they may be counts.
+        return takes_floats and bool not in get_args(annotation)
     return isinstance(value, float) or (
         isinstance(value, jax.Array | np.ndarray | np.generic) and jnp.issubdtype(value.dtype, jnp.floating)
     )
+
+
+def _is_ours(function: Callable[..., Any]) -> bool:
+    return getattr(function, "__module__", "").split(".")[0] == __name__.split(".")[0]

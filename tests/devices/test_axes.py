@@ -114,6 +114,31 @@ def test_in_shard_map_with_types_axes_that_nobody_told_are_an_error(name):
         mapped(RULES[name], True)
 
 
+@pytest.mark.parametrize("where", ["init", "update"])
+def test_adafactor_does_not_decide_by_the_shape_of_a_part(where):
+    # Whole it is to be factored; of its parts, of shape (2, 8), none is.
+    tx, w = gx.adafactor(0.1, 8), jnp.ones((8, 8))
+    if where == "init":
+        run, states = (lambda w, state: tx.init(w).count), None
+    else:
+        run, states = (lambda w, state: tx.update(w, state, w)[0]), jax.eval_shape(tx.init, w)
+    mapped = jax.shard_map(run, mesh=mesh(), in_specs=(P("data"), P()), out_specs=P())
+    words = r"scale_by_factored_rms decides by the shape of .*each device has \(2, 8\).*tell it with on_axes"
+    with pytest.raises(ValueError, match=words):
+        jax.eval_shape(mapped, w, states)
+
+
+def test_gradients_that_were_joined_before_are_whole():
+    tx = gx.chain(gx.pmean_updates("data"), gx.scale_by_factored_rms(min_dim_size_to_factor=4))
+    state = tx.init(jnp.ones((8, 8)))
+    run = jax.shard_map(lambda g: tx.update(g[0], state)[0], mesh=mesh(), in_specs=P("data"), out_specs=P())
+    noise = jax.random.normal(jax.random.key(0), (4, 8, 8))
+    expected, _ = gx.scale_by_factored_rms(min_dim_size_to_factor=4).update(
+        noise.mean(0), gx.scale_by_factored_rms(min_dim_size_to_factor=4).init(noise[0])
+    )
+    np.testing.assert_allclose(run(noise), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_in_pmap(name):
     # `pmap` has one axis: what two cut elsewhere, here one does.

@@ -303,3 +303,53 @@ def test_optax_transforms_of_single_elements_in_a_chain():
 def test_wraps_and_is_wrapped():
     tx = gx.masked(gx.zero(gx.sgd(0.1, 0.9), "data", min_size=100), {"dense": True, "head": True})
     assert_close(by_shard_map(tx, True), on_one_device(gx.sgd(0.1, 0.9)))
+
+
+MATRICES = {"w": jnp.ones((16, 24)), "b": jnp.ones(24)}
+
+
+@pytest.mark.parametrize(
+    ("inner", "words"),
+    [
+        (gx.muon(0.1), "muon takes the elements of a leaf together"),
+        (gx.chain(optax.contrib.muon(0.1)), "takes the elements of a leaf together"),
+        (gx.chain(optax.clip_by_global_norm(1.0)), r"clip_by_global_norm takes .*\(reduce_sum\)"),
+        (gx.masked(optax.contrib.muon(0.1), True), "masked takes the elements"),
+        (gx.masked(gx.muon(0.1), True), "muon takes the elements"),
+        (gx.inject_hyperparams(optax.contrib.muon)(0.1), "inject_hyperparams takes the elements"),
+        (gx.lbfgs(linesearch=None), "lbfgs takes the elements"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_guest_that_needs_whole_leaves_is_an_error(inner, words):
+    tx = gx.zero(inner, "data", min_size=100)
+    run = jax.shard_map(
+        lambda w: tx.update(w, tx.init(w), w)[0], mesh=mesh(), in_specs=P(), out_specs=P(), check_vma=False
+    )
+    with (
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        pytest.raises(ValueError, match=words + r".*part of the leaf at 'w', sharded over mesh axes \('data',\)"),
+    ):
+        jax.eval_shape(run, MATRICES)
+
+
+def test_a_guest_sees_leaves_whole_that_are_small():
+    tx = gx.zero(gx.chain(optax.clip_by_global_norm(1.0)), "data", min_size=1000)
+    run = jax.shard_map(
+        lambda w: tx.update(w, tx.init(w), w)[0], mesh=mesh(), in_specs=P(), out_specs=P(), check_vma=False
+    )
+    # optax multiplies by integers.
+    with jax.numpy_dtype_promotion("standard"):
+        # 408 squares are summed in float32, one after the other.
+        np.testing.assert_allclose(optax.tree.norm(jax.jit(run)(MATRICES)), 1.0, rtol=1e-5)
+
+
+def test_a_guest_that_knows_of_devices_is_left_alone():
+    def summed(updates, params=None):
+        size = jax.lax.psum(sum(jnp.sum(leaf) for leaf in jax.tree.leaves(updates)), "data")
+        return jax.tree.map(lambda leaf: leaf / size, updates)
+
+    tx = gx.on_axes(gx.chain(optax.stateless(summed)), P("data"))
+    run = jax.shard_map(lambda w: tx.update(w, tx.init(w), w)[0], mesh=mesh(), in_specs=P("data"), out_specs=P("data"))
+    np.testing.assert_allclose(jax.jit(run)(jnp.ones(16)), 1 / 16)

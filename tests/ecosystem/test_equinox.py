@@ -2,6 +2,9 @@
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
 import gradxform as gx
@@ -94,3 +97,69 @@ def test_a_transform_is_an_argument_whose_numbers_do_not_retrace():
         model, state = create(tx)
         counted(model, state, tx)
     assert len(traces) == 1
+
+
+class Model(eqx.Module):
+    """Arrays beside a function, an integer, an array of integers, and a matrix that is not trained."""
+
+    weight: jax.Array
+    activation: object
+    size: int
+    count: jax.Array
+    frozen: jax.Array
+
+
+MODEL = Model(jnp.ones((2, 2)), jax.nn.relu, 3, jnp.arange(3), jnp.ones((2, 2)))
+TRAINED = Model(True, False, False, False, False)
+GRADS = eqx.filter(MODEL, TRAINED)
+
+
+@pytest.mark.parametrize(
+    "tx",
+    [
+        gx.adamw(0.1),
+        gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(0.1)),
+        gx.lamb(0.1),
+        gx.prodigy(),
+        gx.guard(gx.adamw(0.1)),
+        gx.masked(gx.adamw(0.1), lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params)),
+        gx.chain(optax.scale(0.5), gx.adamw(0.1)),
+    ],
+    ids=["adamw", "clip and adamw", "lamb", "prodigy", "guard", "masked", "with a guest"],
+)
+def test_an_unfiltered_model_as_the_parameters(tx):
+    state = tx.init(eqx.filter(MODEL, TRAINED))
+    updates, after = tx.update(GRADS, state, MODEL)
+    expected = tx.update(GRADS, state, GRADS)
+    assert jax.tree.structure((updates, after)) == jax.tree.structure(expected)
+    # Two programs, which XLA may fuse otherwise.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), (updates, after), expected)
+    assert eqx.apply_updates(MODEL, updates).activation is jax.nn.relu
+
+
+@pytest.mark.parametrize(
+    ("where", "leaf", "words"),
+    [
+        ("activation", jax.nn.relu, "updates: expected an array at 'activation'"),
+        ("count", jnp.arange(3), r"updates: expected a floating-point array at 'count', got int32\[3\]"),
+        ("activation", jnp.ones(2), "parameters: expected an array at 'activation', got <jax"),
+        ("frozen", jnp.ones((2, 2)), r"got a leaf at 'frozen', where .* have none"),
+    ],
+    ids=["a function", "integers", "a gradient for a function", "a gradient for what has no slots"],
+)
+def test_a_leaf_with_a_gradient_is_to_be_an_array_with_slots(where, leaf, words):
+    tx = gx.adamw(0.1)
+    grads = eqx.tree_at(lambda model: getattr(model, where), GRADS, leaf, is_leaf=lambda x: x is None)
+    with pytest.raises((TypeError, ValueError), match=words):
+        tx.update(grads, tx.init(eqx.filter(MODEL, TRAINED)), MODEL)
+
+
+def test_a_gradient_of_none_for_what_has_slots_is_an_error_with_the_path():
+    tx = gx.adamw(0.1)
+    with pytest.raises(ValueError, match=r"updates: expected a leaf at 'frozen', where the slots mu of scale_by_adam"):
+        tx.update(GRADS, tx.init(eqx.filter(MODEL, eqx.is_inexact_array)), MODEL)
+
+
+def test_a_state_is_of_what_is_trained():
+    with pytest.raises(TypeError, match=r"parameters: expected an array at 'activation', .* None in its place"):
+        gx.adamw(0.1).init(MODEL)

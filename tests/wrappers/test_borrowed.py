@@ -189,3 +189,39 @@ def test_schedule_free_eval_params_of_low_precision_and_of_no_such_state():
     assert {leaf.dtype for leaf in jax.tree.leaves(evaluated)} == {jnp.dtype("bfloat16")}
     with pytest.raises(ValueError, match="expected a state with one ScheduleFreeState in it, got 0"):
         gx.schedule_free_eval_params(gx.adam(0.1).init(params), params)
+
+
+def test_matrices_of_which_each_device_has_a_part_are_an_error():
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:2])
+    spec = jax.sharding.PartitionSpec("data")
+    tx = gx.muon(0.1)
+    run = jax.shard_map(lambda w: tx.update(w, tx.init(w), w)[0], mesh=mesh, in_specs=spec, out_specs=spec)
+    with (
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        pytest.raises(ValueError, match=r"muon takes the elements of a leaf together.*leaf at 'w'.*outside shard_map"),
+    ):
+        jax.eval_shape(run, {"w": jnp.ones((4, 2))})
+
+
+def test_a_vmap_over_the_numbers_of_a_borrowed_wrapper_leaks_no_tracer():
+    rates = jnp.array([0.1, 0.2])
+
+    def stepped(tx):
+        return tx.update(MATRICES, tx.init(MATRICES), MATRICES)[0]
+
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"), jax.checking_leaks():
+        mapped = jax.vmap(gx.muon)(rates)
+        np.testing.assert_array_equal(jax.tree.leaves(mapped)[0], rates)
+        found = jax.vmap(stepped)(mapped)
+        made = jax.jit(gx.muon)(rates[1])
+        assert made == gx.muon(rates[1])
+        for index, rate in enumerate([0.1, 0.2]):
+            expected = stepped(gx.muon(rate))
+            jax.tree.map(lambda a, b, index=index: np.testing.assert_allclose(a[index], b, rtol=1e-5), found, expected)
+
+
+def test_an_optax_transform_that_was_made_of_a_traced_number_says_so():
+    txs = jax.vmap(lambda rate: gx.chain(optax.sgd(rate)))(jnp.array([0.1, 0.2]))
+    with pytest.raises(TypeError, match=r"of optax's holds a traced number.*inside the function that uses it"):
+        txs.update(PARAMS, txs.init(PARAMS), PARAMS)

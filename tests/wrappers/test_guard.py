@@ -294,7 +294,7 @@ def test_a_stream_of_complex_gradients():
 @pytest.mark.parametrize(
     ("kwargs", "error", "match"),
     [
-        ({"inner": gx.sgd}, TypeError, "guard: inner must be a transform; got <function sgd"),
+        ({"inner": gx.sgd}, TypeError, "guard: inner must be a transform; got <gradxform.*sgd>; call it"),
         ({"patience": -1}, ValueError, "patience must be an integer of at least 0; got -1"),
         ({"patience": 2.5}, ValueError, "patience must be an integer of at least 0; got 2.5"),
         ({"warm_up": None}, ValueError, "warm_up must be an integer of at least 0; got None"),

@@ -83,7 +83,9 @@ def test_integers_are_numbers_where_numbers_are_asked_for_and_else_stay():
 def test_a_name_that_is_none_is_an_error_that_lists_the_names():
     tx = gx.inject_hyperparams(gx.sgd)(learning_rate=0.1, momentum=0.9)
     state = tx.init(PARAMS)
-    state.hyperparams["learning_rte"] = 0.5
+    with pytest.raises(ValueError, match=r"there is no 'learning_rte' among .*learning_rate, .*momentum"):
+        state.hyperparams["learning_rte"] = 0.5
+    state.stages["inject_hyperparams"].hyperparams["learning_rte"] = 0.5
     with pytest.raises(ValueError, match=r"expected hyperparameters \['learning_rate', 'momentum'\] in the state"):
         tx.update(GRADS, state)
 
@@ -124,6 +126,8 @@ def test_a_scheduled_value_cannot_be_adjusted():
     tx = gx.inject_hyperparams(gx.adam)(learning_rate=gx.linear_schedule(0.1, 0.0, 10))
     with pytest.raises(ValueError, match="learning_rate follows a schedule, which would write over it"):
         gx.adjust(tx.init(PARAMS), learning_rate=0.5)
+    with pytest.raises(ValueError, match="learning_rate follows a schedule, which would write over it"):
+        tx.init(PARAMS).hyperparams["learning_rate"] = 0.5
 
 
 def test_is_a_value():
@@ -149,8 +153,9 @@ def test_hyperparams_of_several_can_be_read_together():
     tx = gx.chain(gx.live(gx.clip_by_global_norm(1.0)), gx.inject_hyperparams(gx.sgd)(learning_rate=0.1))
     state = tx.init(PARAMS)
     assert dict(state.hyperparams) == {"clip_by_global_norm.max_norm": 1.0, "learning_rate": jnp.float32(0.1)}
-    with pytest.raises(TypeError, match="does not support item assignment"):
-        state.hyperparams["learning_rate"] = 0.5
+    state.hyperparams["learning_rate"] = 0.5
+    state.hyperparams["max_norm"] = 2.0
+    assert gx.hyperparams(tx, state) == {"clip_by_global_norm.max_norm": 2.0, "inject_hyperparams.learning_rate": 0.5}
 
 
 def test_takes_optax_s_arguments():
@@ -224,3 +229,44 @@ def test_hyperparams_has_what_a_schedule_with_a_state_says_of_the_next_update():
     for value, rate in ((1.0, 0.2), (2.0, 0.1), (0.5, 0.1)):
         _, state = tx.update(GRADS, state, PARAMS, value=value)
         assert gx.hyperparams(tx, state)["inject_hyperparams.learning_rate"] == jnp.float32(rate)
+
+
+@pytest.mark.parametrize(
+    "factory",
+    [gx.clip_by_global_norm, gx.clip_by_norm, gx.normalize_by_update_norm],
+    ids=lambda factory: factory.__name__,
+)
+def test_the_order_of_a_norm_is_no_number_that_lives_in_the_state(factory):
+    tx = gx.inject_hyperparams(factory)(0.1)
+    state = jax.jit(tx.init)(PARAMS)
+    assert not {"ord", "order"} & set(state.hyperparams)
+    updates, _ = jax.jit(tx.update)(GRADS, state)
+    assert_same_path(updates["w"], factory(0.1).update(GRADS, factory(0.1).init(PARAMS))[0]["w"])
+
+
+def test_a_rule_of_your_own_says_which_of_its_arguments_are_numbers():
+    @gx.transform
+    class Halves(gx.LeafRule):
+        by: gx.Positive = 2.0
+        power: float = 1.0
+
+        def update(self, grad, slots, leaf):
+            return grad / self.by**self.power if self.power else grad, slots
+
+    tx = gx.inject_hyperparams(Halves)(4.0, 1.0)
+    state = jax.jit(tx.init)(PARAMS)
+    assert list(state.hyperparams) == ["by"]
+    np.testing.assert_array_equal(tx.update(GRADS, state)[0]["w"], GRADS["w"] / 4)
+
+
+def test_integers_that_are_counts_stay_where_any_array_will_do():
+    tx = gx.inject_hyperparams(optax.contrib.muon)(0.1)
+    params = {"w": jnp.arange(6.0).reshape(2, 3)}
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        state = tx.init(params)
+        assert "learning_rate" in state.hyperparams
+        assert "ns_steps" not in state.hyperparams
+        updates, _ = tx.update(params, state, params)
+        plain = optax.contrib.muon(0.1)
+        expected, _ = plain.update(params, plain.init(params), params)
+    np.testing.assert_allclose(updates["w"], expected["w"], rtol=1e-5)
