@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
-from gradxform.core import engine, placement as placing
+from gradxform.core import checks, engine, placement as placing
 from gradxform.core.engine import Stage, Stages, State
 from gradxform.core.guest import Guest
 from gradxform.core.numbers import Number
@@ -42,6 +42,7 @@ class Calls:
 
     def update(self, updates: Any, state: State, params: Any = None, **extra: Any) -> tuple[Any, State]:
         """One step: the updates that leave the last stage, and the new state."""
+        params = checks.beside(updates, params)
         parts, leaves = self._parts, jax.tree.leaves((updates, state, params, extra))
         as_it_is = partial(engine.update, self.stages, self.placement, updates, state, params, **extra)
         if any(isinstance(leaf, Tracer) for leaf in (*leaves, *parts.numbers)):
