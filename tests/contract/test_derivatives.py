@@ -11,13 +11,12 @@ from tests.contract.case import params
 from tests.contract.cases import CASES
 
 SMOOTH = [case for case in CASES if case.optax and case.smooth]
-CURVATURES = {"dense": {"kernel": 1.0, "bias": 3.0}, "scale": 0.5}
 
 
 def loss(tree):
     """A quadratic with another curvature in each leaf, away from its minimum."""
-    parts = jax.tree.map(lambda leaf, c: c * jnp.sum(jnp.square(leaf - 3)), tree, CURVATURES)
-    return sum(jax.tree.leaves(parts))
+    parts = [curvature * jnp.sum(jnp.square(leaf - 3)) for curvature, leaf in enumerate(jax.tree.leaves(tree), 1)]
+    return sum(parts)
 
 
 def loss_after_five_steps(chain, tx, rate, first, case):
@@ -35,17 +34,20 @@ def loss_after_five_steps(chain, tx, rate, first, case):
     return loss(last)
 
 
-def derivatives(chain, tx, case):
-    return jax.jit(jax.grad(lambda rate, first: loss_after_five_steps(chain, tx, rate, first, case), (0, 1)))
+def derivatives(chain, tx, rate, first, case):
+    # In reverse mode, in which a root of 0 makes a NaN also where `where` chooses another value.
+    return jax.grad(lambda rate, first: loss_after_five_steps(chain, tx, rate, first, case), (0, 1))(rate, first)
 
 
 @pytest.mark.parametrize("case", SMOOTH, ids=lambda case: case.name)
 def test_equal_optax(case):
-    with jax.enable_x64(True):
-        first, rate = params(np.float64), jnp.asarray(0.01)
-        ours = derivatives(gx.chain, case.make(), case)(rate, first)
+    def both(rate, first):
+        ours = derivatives(gx.chain, case.make(), rate, first, case)
         with jax.numpy_dtype_promotion("standard"):
-            theirs = derivatives(optax.chain, case.optax(), case)(rate, first)
+            return ours, derivatives(optax.chain, case.optax(), rate, first, case)
+
+    with jax.enable_x64(True):
+        ours, theirs = jax.jit(both)(jnp.asarray(0.01), case.of_few(params(np.float64)))
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         # Five steps of rounding in float64, second derivatives included.
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)
