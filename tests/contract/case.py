@@ -59,17 +59,35 @@ class Case:
         One matrix for rules that treat each element alone, a matrix and a vector for those that see the whole tree, and
         all of them where a rule looks at the shape of a leaf, a mask names leaves, or a reference has parameters.
         """
-        tx = self.make()
-        if _masked(tx) or (self.reference and self.needs_params):
+        if _masked(self.make()) or (self.reference and self.needs_params):
             return lambda tree: tree
-        if any(isinstance(stage.node, gx.TreeRule) for stage in tx.stages):
+        if any(isinstance(stage.node, gx.TreeRule) for stage in self.make().stages):
             return lambda tree: {"dense": tree["dense"]}
-        one = {"dense": {"kernel": params()["dense"]["kernel"]}}
-        traced = jax.make_jaxpr(lambda tree: tx.update(tree, tx.init(tree), tree, **self.extra))(one)
-        # A sum, a mean, a maximum or a product over axes, in the text of what was traced.
-        if re.search("reduce_|dot_general", str(traced)):
+        # Sums, maxima and products over axes.
+        if re.search("reduce_|dot_general", self._traced):
             return lambda tree: tree
         return lambda tree: {"dense": {"kernel": tree["dense"]["kernel"]}}
+
+    @functools.cached_property
+    def has_roots_and_where(self) -> bool:
+        """Whether a choice between numbers may leave out a root or a power whose derivative is infinite.
+
+        Reverse mode multiplies that by 0, which is NaN, where forward mode leaves it out too.
+        """
+        where = re.search(r":f\d+\[[\d,]*\] = select_n", self._traced)
+        return bool(where and re.search(r"= (sqrt|rsqrt|cbrt|pow|log)\b", self._traced))
+
+    @property
+    def differentiated_forwards(self) -> bool:
+        """Whether its derivatives are compared with optax's in forward mode, which costs a fraction of reverse mode."""
+        return bool(self.optax and self.smooth and not self.has_roots_and_where)
+
+    @functools.cached_property
+    def _traced(self) -> str:
+        """The text of what JAX makes of the first step."""
+        tx, first = self.make(), params()
+        step = jax.make_jaxpr(lambda grad: tx.update(grad, tx.init(first), first, **self.extra))
+        return str(step(at(0, self.gradients(1))))
 
     def incoming(self, tree: Any) -> Any:
         """A tree like the parameters as what comes in: with `batch`, so many multiples of it."""

@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
+import gradxform as gx
 from tests.contract.case import Case, at, params
 
 STEPS = 100
@@ -47,19 +49,45 @@ def streams(case: Case) -> tuple[Any, Any]:
     return stacked
 
 
-@functools.cache
-def exactly(case: Case) -> tuple[Run, Run | None]:
-    """100 steps in float64, ours and optax's if it has the case, in one program."""
+class Exact(NamedTuple):
+    """Updates and parameters of 100 steps in float64: ours, and optax's if it has the case.
 
-    def both(first: Any, grads: Any) -> tuple[Any, Any]:
-        ours = steps(case.make(), first, grads, case.extra)
+    `ours_moved` and `theirs_moved` are their derivatives along one direction, where derivatives are to be compared in
+    forward mode.
+    """
+
+    ours: Any
+    theirs: Any
+    ours_moved: Any = None
+    theirs_moved: Any = None
+
+
+@functools.cache
+def exactly(case: Case) -> Exact:
+    """100 steps in float64, ours and optax's, and their derivatives, in one program."""
+
+    def both(rate: Any, first: Any, grads: Any) -> tuple[Any, Any]:
+        if not case.differentiated_forwards:
+            rate = None
+        ours = steps(_with_rate(gx, case.make(), rate), first, grads, case.extra)[:2]
         if case.optax is None:
-            return ours[:2], None
+            return ours, None
         with jax.numpy_dtype_promotion("standard"):
-            return ours[:2], steps(case.optax(), first, grads, case.extra)[:2]
+            return ours, steps(_with_rate(optax, case.optax(), rate), first, grads, case.extra)[:2]
+
+    def both_moved(*given: Any) -> tuple[Any, ...]:
+        # A direction in which everything moves by something else.
+        values, moved = jax.jvp(both, given, jax.tree.map(jnp.cos, given))
+        return *values, *moved
 
     with jax.enable_x64(True):
-        return _numpy(jax.jit(both)(*given(case, np.float64)))
+        # Downhill at this rate is what the updates are.
+        run = jax.jit(both_moved if case.differentiated_forwards else both)
+        return _numpy(Exact(*run(jnp.asarray(-1.0), *given(case, np.float64))))
+
+
+def _with_rate(library: Any, tx: Any, rate: Any) -> Any:
+    return tx if rate is None else library.chain(tx, library.scale_by_learning_rate(rate))
 
 
 @functools.cache
