@@ -84,10 +84,11 @@ class Case:
 
     @functools.cached_property
     def _traced(self) -> str:
-        """The text of what JAX makes of the first step."""
-        tx, first = self.make(), params()
-        step = jax.make_jaxpr(lambda grad: tx.update(grad, tx.init(first), first, **self.extra))
-        return str(step(at(0, self.gradients(1))))
+        """The text of what JAX makes of the first step, in float32 whoever asks."""
+        with jax.enable_x64(False):
+            tx, first = self.make(), params()
+            step = jax.make_jaxpr(lambda grad: tx.update(grad, tx.init(first), first, **self.extra))
+            return str(step(at(0, self.gradients(1))))
 
     def incoming(self, tree: Any) -> Any:
         """A tree like the parameters as what comes in: with `batch`, so many multiples of it."""
@@ -142,6 +143,7 @@ def params(dtype: Any = np.float32) -> dict[str, Any]:
     return {**leaves, "scale": _values(rng, (), dtype)}
 
 
+@functools.cache
 def gradients(steps: int, dtype: Any = np.float32, batch: int = 0) -> dict[str, Any]:
     """Gradients for `params`, stacked over steps, and over examples if any, of sizes that change with both.
 

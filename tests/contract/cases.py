@@ -13,11 +13,10 @@ CASES = [*CLASSIC, *ADAM_RELATIVES, *LAYERS_AND_SIGNS, *RATE_FREE, *PRIVATE, *WA
 # One of each kind, for what is the engine's work and costs much to look at: leaf rules, without slots, with them, with
 # a mask and with slots of another shape; tree rules that scale all leaves, that keep trees, that draw random numbers,
 # that hold a transform; what takes values, functions, and the gradients of examples.
+_BY_NAME = {case.name: case for case in CASES}
 KINDS = [
-    case
-    for case in CASES
-    if case.name
-    in (
+    _BY_NAME[name]
+    for name in (
         "scale_by_sign",
         "adam",
         "adamw",

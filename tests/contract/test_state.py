@@ -52,22 +52,23 @@ def abstract(tree):
 @every_case
 def test_state_is_fixed_and_updates_leave_in_the_dtype_that_came(case, of_params, of_grads):
     with x64(of_params, of_grads):
-        tx, first, grad = case.make(), of_dtype(params(), of_params), of_dtype(at(0, case.gradients(1)), of_grads)
+        tx, first = case.make(), of_dtype(case.of_few(params()), of_params)
+        grad = of_dtype(case.of_few(at(0, case.gradients(1))), of_grads)
         if case.real_only and "complex" in of_params:
             with pytest.raises(TypeError, match="takes real arrays, got complex"):
                 jax.eval_shape(tx.init, first)
             return
 
-        def types_after_two_steps(first, grad):
+        def types_after_a_step(first, grad):
             state = tx.init(first)
-            updates, second = tx.update(grad, state, first, **case.extra)
-            _, third = tx.update(grad, second, first, **case.extra)
-            seen.extend([abstract(state), abstract(second), abstract(third), abstract(updates)])
+            updates, new = tx.update(grad, state, first, **case.extra)
+            seen.extend([abstract(state), abstract(new), abstract(updates)])
 
         seen = []
-        jax.eval_shape(types_after_two_steps, first, grad)
-        before, after, later, updates = seen
-        assert before == after == later
+        jax.eval_shape(types_after_a_step, first, grad)
+        before, after, updates = seen
+        # And so after any number of steps: the next one is traced from the same types.
+        assert before == after
         expected = jax.tree.map(lambda g, p: (g.dtype, p.shape), grad, first)
         assert jax.tree.map(lambda u: (u.dtype, u.shape), updates) == expected
         for leaf in jax.tree.leaves(before):
