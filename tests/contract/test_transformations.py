@@ -15,18 +15,25 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 every_kind = pytest.mark.parametrize("case", KINDS, ids=lambda case: case.name)
 
 
-def assert_same(ours, expected, rtol=2e-6, atol=5e-7):
+def assert_same(ours, expected, rtol=2e-6, atol=1e-7):
     assert jax.tree.structure(ours) == jax.tree.structure(expected)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(expected), strict=True):
-        # XLA may fuse and so round otherwise: a few ulps of float32, and where an update is the difference of two
-        # parameters an ulp of theirs, which are as large as 4.
-        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+        if not jnp.issubdtype(b.dtype, jnp.inexact):
+            np.testing.assert_array_equal(a, b)
+            continue
+        # XLA may fuse and so round otherwise: a few ulps of float32, and of a number that is the difference of larger
+        # ones, an ulp or two of theirs, such as its array has too.
+        largest = np.max(np.abs(b), where=np.isfinite(b), initial=0)
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=max(atol, 2e-7 * largest))
 
 
 @every_case
 def test_two_runs_at_once_in_a_compiled_scan(case):
     ours, expected = jax.tree.map(lambda leaf: leaf[:, :BY_HAND], compiled(case)), by_hand(case)[1]
-    assert_same((ours.updates, ours.state), (expected.updates, expected.state))
+    ours, expected = (ours.updates, ours.state), (expected.updates, expected.state)
+    assert_same(at(0, ours), at(0, expected))
+    # Through these gradients a bound that momo_adam estimates keeps a digit less.
+    assert_same(at(1, ours), at(1, expected), rtol=1e-5)
 
 
 @every_case
