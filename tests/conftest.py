@@ -1,6 +1,7 @@
 """How the tests run: eight CPU devices, and JAX at its strictest."""
 
 import os
+import re
 
 # Before JAX is imported: it reads these once.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
@@ -29,10 +30,17 @@ ONE_AFTER_THE_OTHER = ("tests/test_digits.py::", "tests/devices/test_processes.p
 
 
 class Scheduling(LoadScopeScheduling):
-    """Each test goes to the next free worker, but for those of one worker, one after the other."""
+    """Each test goes to the next free worker, but for those of one worker, one after the other.
+
+    So do the tests of one case of the contract, which share its runs.
+    """
 
     def _split_scope(self, nodeid):
-        return "one after the other" if nodeid.startswith(ONE_AFTER_THE_OTHER) else nodeid
+        if nodeid.startswith(ONE_AFTER_THE_OTHER):
+            return "one after the other"
+        if nodeid.startswith("tests/contract/") and "[" in nodeid:
+            return re.split(r"[\[\]-]", nodeid)[1]
+        return nodeid
 
 
 # The marks that pytest-xdist 3.8 has for this do nothing under pytest 9.2.

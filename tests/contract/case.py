@@ -1,6 +1,8 @@
 """What a case of the contract is, and the parameters and gradients that it is tried with."""
 
 import dataclasses
+import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +52,44 @@ class Case:
         """Gradients for `params`, stacked over steps, with the axis of the examples where the case takes one."""
         return gradients(steps, dtype, self.batch)
 
+    @functools.cached_property
+    def of_few(self) -> Callable[[Any], Any]:
+        """Takes from a tree like `params` the leaves that show the numbers of the case, and no more to compile.
+
+        One matrix for rules that treat each element alone, a matrix and a vector for those that see the whole tree, and
+        all of them where a rule looks at the shape of a leaf, a mask names leaves, or a reference has parameters.
+        """
+        if _masked(self.make()) or (self.reference and self.needs_params):
+            return lambda tree: tree
+        if any(isinstance(stage.node, gx.TreeRule) for stage in self.make().stages):
+            return lambda tree: {"dense": tree["dense"]}
+        # Sums, maxima and products over axes.
+        if re.search("reduce_|dot_general", self._traced):
+            return lambda tree: tree
+        return lambda tree: {"dense": {"kernel": tree["dense"]["kernel"]}}
+
+    @functools.cached_property
+    def has_roots_and_where(self) -> bool:
+        """Whether a choice between numbers may leave out a root or a power whose derivative is infinite.
+
+        Reverse mode multiplies that by 0, which is NaN, where forward mode leaves it out too.
+        """
+        where = re.search(r":f\d+\[[\d,]*\] = select_n", self._traced)
+        return bool(where and re.search(r"= (sqrt|rsqrt|cbrt|pow|log)\b", self._traced))
+
+    @property
+    def differentiated_forwards(self) -> bool:
+        """Whether its derivatives are compared with optax's in forward mode, which costs a fraction of reverse mode."""
+        return bool(self.optax and self.smooth and not self.has_roots_and_where)
+
+    @functools.cached_property
+    def _traced(self) -> str:
+        """The text of what JAX makes of the first step, in float32 whoever asks."""
+        with jax.enable_x64(False):
+            tx, first = self.make(), params()
+            step = jax.make_jaxpr(lambda grad: tx.update(grad, tx.init(first), first, **self.extra))
+            return str(step(at(0, self.gradients(1))))
+
     def incoming(self, tree: Any) -> Any:
         """A tree like the parameters as what comes in: with `batch`, so many multiples of it."""
         if not self.batch:
@@ -79,6 +119,13 @@ def same(
     )
 
 
+def _masked(tx: gx.Transform) -> bool:
+    """Whether a mask of a rule names leaves."""
+    fields = [(stage.node, name, role) for stage in tx.stages for name, role in stage.node.roles.items()]
+    masks = [getattr(node, name) for node, name, role in fields if role in (gx.Mask, gx.DecayMask)]
+    return any(mask is not None and not callable(mask) for mask in masks)
+
+
 def warm_up(step: Any) -> Any:
     """A schedule that is a plain function."""
     return 0.01 * (step + 1)
@@ -96,15 +143,18 @@ def params(dtype: Any = np.float32) -> dict[str, Any]:
     return {**leaves, "scale": _values(rng, (), dtype)}
 
 
+@functools.cache
 def gradients(steps: int, dtype: Any = np.float32, batch: int = 0) -> dict[str, Any]:
-    """Gradients for `params`, stacked over steps, and over examples if any, of sizes that change with both."""
+    """Gradients for `params`, stacked over steps, and over examples if any, of sizes that change with both.
+
+    They are numbers of float32, so that those of wider dtypes are the same.
+    """
     rng = np.random.default_rng(1)
     front = (steps, batch) if batch else (steps,)
 
     def leaf(like: jax.Array) -> jax.Array:
         sizes = np.exp(rng.uniform(-2, 1, front + (1,) * like.ndim))
-        values = sizes * _normal(rng, (*front, *like.shape), dtype)
-        return jnp.asarray(values.astype(np.complex128 if np.iscomplexobj(values) else np.float64)).astype(dtype)
+        return _cast(sizes * _normal(rng, (*front, *like.shape), dtype), dtype)
 
     return jax.tree.map(leaf, params(dtype))
 
@@ -120,4 +170,9 @@ def _normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Any
 
 
 def _values(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    return jnp.asarray(_normal(rng, shape, dtype)).astype(dtype)
+    return _cast(_normal(rng, shape, dtype), dtype)
+
+
+def _cast(values: Any, dtype: Any) -> jax.Array:
+    """An array in a dtype, of numbers that float32 has."""
+    return jnp.asarray(np.asarray(values, np.complex64 if np.iscomplexobj(values) else np.float32)).astype(dtype)

@@ -9,3 +9,27 @@ from tests.contract.cases_watching import WATCHING
 from tests.contract.cases_wrappers import WRAPPERS
 
 CASES = [*CLASSIC, *ADAM_RELATIVES, *LAYERS_AND_SIGNS, *RATE_FREE, *PRIVATE, *WATCHING, *WRAPPERS]
+
+# One of each kind, for what is the engine's work and costs much to look at: leaf rules, without slots, with them, with
+# a mask and with slots of another shape; tree rules that scale all leaves, that keep trees, that draw random numbers,
+# that hold a transform; what takes values, functions, and the gradients of examples.
+_BY_NAME = {case.name: case for case in CASES}
+KINDS = [
+    _BY_NAME[name]
+    for name in (
+        "scale_by_sign",
+        "adam",
+        "adamw",
+        "scale_by_factored_rms:factored",
+        "clip_by_global_norm",
+        "prodigy",
+        "add_noise",
+        "sophia",
+        "guard",
+        "accumulate",
+        "mechanize",
+        "momo_adam",
+        "monitor",
+        "dpsgd:momentum",
+    )
+]

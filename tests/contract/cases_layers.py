@@ -61,7 +61,13 @@ LAYERS_AND_SIGNS = [
     same("apply_every"),
     same("apply_every", 3, variant="three"),
     same("keep_params_nonnegative", real_only=True, needs_params=True),
-    same("scale_by_trust_ratio", needs_params=True),
+    # Added as it is, the update of a scalar would double it or leave nothing of it but rounding.
+    Case(
+        "scale_by_trust_ratio",
+        lambda: gx.chain(gx.scale_by_trust_ratio(), gx.scale(-0.1)),
+        optax=lambda: optax.chain(optax.scale_by_trust_ratio(), optax.scale(-0.1)),
+        needs_params=True,
+    ),
     same("scale_by_trust_ratio", 0.5, 0.1, 1e-3, variant="bounded", needs_params=True),
     Case(
         "scale_by_trust_ratio:mask",

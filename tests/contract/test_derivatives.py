@@ -1,4 +1,4 @@
-"""Derivatives through five steps, of the loss with respect to the rate and the first parameters, equal optax's."""
+"""Derivatives through steps equal optax's, with respect to the rate, the first parameters and the gradients."""
 
 import jax
 import jax.numpy as jnp
@@ -9,15 +9,15 @@ import pytest
 import gradxform as gx
 from tests.contract.case import params
 from tests.contract.cases import CASES
+from tests.contract.runs import exactly
 
 SMOOTH = [case for case in CASES if case.optax and case.smooth]
-CURVATURES = {"dense": {"kernel": 1.0, "bias": 3.0}, "scale": 0.5}
 
 
 def loss(tree):
     """A quadratic with another curvature in each leaf, away from its minimum."""
-    parts = jax.tree.map(lambda leaf, c: c * jnp.sum(jnp.square(leaf - 3)), tree, CURVATURES)
-    return sum(jax.tree.leaves(parts))
+    parts = [curvature * jnp.sum(jnp.square(leaf - 3)) for curvature, leaf in enumerate(jax.tree.leaves(tree), 1)]
+    return sum(parts)
 
 
 def loss_after_five_steps(chain, tx, rate, first, case):
@@ -35,20 +35,41 @@ def loss_after_five_steps(chain, tx, rate, first, case):
     return loss(last)
 
 
-def derivatives(chain, tx, case):
-    return jax.jit(jax.grad(lambda rate, first: loss_after_five_steps(chain, tx, rate, first, case), (0, 1)))
+def assert_equal(ours, theirs):
+    ours, theirs = jax.tree.leaves(ours), jax.tree.leaves(theirs)
+    assert len(ours) == len(theirs) > 0
+    for a, b in zip(ours, theirs, strict=True):
+        # Rounding of some steps in float64, second derivatives included.
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize("case", SMOOTH, ids=lambda case: case.name)
 def test_equal_optax(case):
-    with jax.enable_x64(True):
-        first, rate = params(np.float64), jnp.asarray(0.01)
-        ours = derivatives(gx.chain, case.make(), case)(rate, first)
+    if case.differentiated_forwards:
+        # Of the updates and the parameters of 100 steps, along one direction.
+        run = exactly(case)
+        assert_equal(run.ours_moved, run.theirs_moved)
+    else:
+        assert_equal(*in_reverse(case))
+
+
+def in_reverse(case):
+    """Of the loss after five steps, with respect to the rate and to each of the first parameters: ours and optax's."""
+
+    def derivatives(chain, tx, rate, first):
+        return jax.grad(lambda rate, first: loss_after_five_steps(chain, tx, rate, first, case), (0, 1))(rate, first)
+
+    def both(rate, first):
+        ours = derivatives(gx.chain, case.make(), rate, first)
         with jax.numpy_dtype_promotion("standard"):
-            theirs = derivatives(optax.chain, case.optax(), case)(rate, first)
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        # Five steps of rounding in float64, second derivatives included.
-        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)
+            return ours, derivatives(optax.chain, case.optax(), rate, first)
+
+    with jax.enable_x64(True):
+        return jax.jit(both)(jnp.asarray(0.01), case.of_few(params(np.float64)))
+
+
+def test_both_modes_are_used():
+    assert {case.differentiated_forwards for case in SMOOTH} == {True, False}
 
 
 @pytest.mark.parametrize("clip", [gx.clip_by_global_norm(1.0), gx.clip_by_norm(1.0), gx.clip_by_block_rms(1.0)])

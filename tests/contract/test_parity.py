@@ -6,27 +6,14 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from tests.contract.case import at, gradients, params
+from tests.contract.case import at, gradients
 from tests.contract.cases import CASES
+from tests.contract.runs import STEPS, compiled, exactly
 
-STEPS = 100
 WITH_OPTAX = [case for case in CASES if case.optax]
 # What makes a transform of another or of a file, and what only works where devices are mapped: with tests of their own.
 WITHOUT_A_CASE = {"from_dict", "from_json", "live", "on_axes", "pmean_updates", "psum_updates", "replace", "zero"}
 WITH_FORMULA = [case for case in CASES if case.reference]
-
-
-def run(tx, params, grads, extra):
-    """The updates and the parameters of each step, in one compiled scan."""
-
-    def step(carry, grad):
-        params, state = carry
-        updates, state = tx.update(grad, state, params, **extra)
-        params = jax.tree.map(lambda p, u: p + u.astype(p.dtype), params, updates)
-        return (params, state), (updates, params)
-
-    _, trajectory = jax.jit(lambda p, g: jax.lax.scan(step, (p, tx.init(p)), g))(params, grads)
-    return trajectory
 
 
 def assert_close(ours, theirs, rtol, atol):
@@ -36,35 +23,35 @@ def assert_close(ours, theirs, rtol, atol):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize("case", WITH_OPTAX, ids=lambda case: case.name)
 def test_equals_optax_over_100_steps_in_float64(case):
-    with jax.enable_x64(True):
-        first, grads = params(np.float64), case.gradients(STEPS, np.float64)
-        with jax.numpy_dtype_promotion("standard"):
-            theirs = run(case.optax(), first, grads, case.extra)
-        # 100 steps of rounding in float64, with what an eps of 1e-8 in a root makes of it.
-        assert_close(run(case.make(), first, grads, case.extra), theirs, rtol=1e-9, atol=1e-12)
+    run = exactly(case)
+    # 100 steps of rounding in float64, with what an eps of 1e-8 in a root makes of it.
+    assert_close(run.ours, run.theirs, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("case", WITH_OPTAX, ids=lambda case: case.name)
-def test_equals_optax_over_100_steps_in_float32(case):
-    first, grads = params(), case.gradients(STEPS)
-    with jax.numpy_dtype_promotion("standard"):
-        theirs = run(case.optax(), first, grads, case.extra)
-    # optax rounds b2^t to 3e-8, which of 1 - b2^t at b2 = 0.999 is 3e-5 / t, and of its root half of that. Updates of
-    # size 1 leave the sum over 100 steps in the parameters, 8e-5, however small those are.
-    assert_close(run(case.make(), first, grads, case.extra), theirs, rtol=2e-4, atol=8e-5)
-
-
+@pytest.mark.portable
 @pytest.mark.parametrize("case", WITH_FORMULA, ids=lambda case: case.name)
 def test_equals_the_formula_over_100_steps(case):
     with jax.enable_x64(True):
-        grads = case.gradients(STEPS, np.float64)
+        grads = case.of_few(case.gradients(STEPS, np.float64))
         steps = [[np.asarray(leaf) for leaf in jax.tree.leaves(at(i, grads))] for i in range(STEPS)]
-        updates, _ = run(case.make(), params(np.float64), grads, case.extra)
-        # The same operations in another order, in float64.
-        for i, expected in enumerate(case.reference(steps)):
-            assert_close(at(i, updates), expected, rtol=1e-10, atol=1e-13)
+        formula = case.reference(steps)
+    updates, _ = exactly(case).ours
+    # The same operations in another order, in float64.
+    for i, expected in enumerate(formula):
+        assert_close(at(i, updates), expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_float32_equals_float64_over_100_steps(case):
+    ours, exact = at(0, compiled(case)), exactly(case).ours
+    # What is beyond float32's range is infinite there.
+    with np.errstate(over="ignore"):
+        expected = jax.tree.map(np.float32, exact)
+    # Updates of size 1 leave the rounding of the sum over 100 steps in the parameters, 8e-5, however small those are.
+    assert_close((ours.updates, ours.params), expected, rtol=2e-4, atol=8e-5)
 
 
 def test_every_public_transform_is_in_the_list_with_something_to_be_held_against():

@@ -10,7 +10,8 @@ import pytest
 
 import gradxform as gx
 from tests.contract.case import at, params
-from tests.contract.cases import CASES
+from tests.contract.cases import CASES, KINDS
+from tests.contract.runs import by_hand
 
 DTYPES = [
     ("float32", "float32"),
@@ -24,7 +25,16 @@ DTYPES = [
     ("complex64", "complex64"),
     ("complex128", "complex64"),
 ]
+TREES = {
+    "empty": {},
+    "none": {"a": None},
+    "scalar and none": {"a": jnp.ones(()), "b": None},
+    "zero size": {"a": jnp.ones((0, 3)), "b": (jnp.ones((2,)), [])},
+    "root": jnp.ones((2, 2)),
+    "four axes": [jnp.ones((1, 1, 1, 1))],
+}
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_kind = pytest.mark.parametrize("case", KINDS, ids=lambda case: case.name)
 
 
 def x64(*names):
@@ -42,43 +52,47 @@ def abstract(tree):
 @every_case
 def test_state_is_fixed_and_updates_leave_in_the_dtype_that_came(case, of_params, of_grads):
     with x64(of_params, of_grads):
-        first, grad = params(jnp.dtype(of_params)), at(0, case.gradients(2, jnp.dtype(of_grads)))
-        tx = case.make()
+        tx, first = case.make(), of_dtype(case.of_few(params()), of_params)
+        grad = of_dtype(case.of_few(at(0, case.gradients(1))), of_grads)
         if case.real_only and "complex" in of_params:
             with pytest.raises(TypeError, match="takes real arrays, got complex"):
-                tx.init(first)
+                jax.eval_shape(tx.init, first)
             return
 
-        def types_after_two_steps(first, grad):
+        def types_after_a_step(first, grad):
             state = tx.init(first)
-            updates, second = tx.update(grad, state, first, **case.extra)
-            _, third = tx.update(grad, second, first, **case.extra)
-            seen.extend([abstract(state), abstract(second), abstract(third), abstract(updates)])
+            updates, new = tx.update(grad, state, first, **case.extra)
+            seen.extend([abstract(state), abstract(new), abstract(updates)])
 
         seen = []
-        jax.eval_shape(types_after_two_steps, first, grad)
-        before, after, later, updates = seen
-        assert before == after == later
+        jax.eval_shape(types_after_a_step, first, grad)
+        before, after, updates = seen
+        # And so after any number of steps: the next one is traced from the same types.
+        assert before == after
         expected = jax.tree.map(lambda g, p: (g.dtype, p.shape), grad, first)
         assert jax.tree.map(lambda u: (u.dtype, u.shape), updates) == expected
         for leaf in jax.tree.leaves(before):
             assert leaf.dtype not in (jnp.bfloat16, jnp.float16), "slots of low-precision parameters are float32"
 
 
+def of_dtype(tree, dtype):
+    """The shapes of a tree, in a dtype."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), tree)
+
+
 @every_case
 def test_abstract_init_equals_init(case):
-    first = params()
-    tx = case.make()
-    shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), first)
-    assert jax.tree.map(lambda s: (s.shape, s.dtype), jax.eval_shape(tx.init, shapes)) == jax.tree.map(
-        lambda s: (s.shape, s.dtype), tx.init(first)
+    start, _ = by_hand(case)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), case.of_few(params()))
+    assert jax.tree.map(lambda s: (s.shape, s.dtype), jax.eval_shape(case.make().init, shapes)) == jax.tree.map(
+        lambda s: (s.shape, s.dtype), start
     )
 
 
 @every_case
 def test_map_params_reaches_the_slots_that_are_like_the_parameters(case):
-    first, tx = params(), case.make()
-    state = tx.init(first)
+    first, tx = case.of_few(params()), case.make()
+    state, _ = by_hand(case)
     named = jax.tree.map(lambda p: f"like {p.shape}", first)
     # As in optax, what stands for a leaf that a mask leaves out, or for one array for each axis, is told by is_leaf.
     mapped = optax.tree.map_params(
@@ -101,48 +115,33 @@ def _is_tree(rule, name):
     return isinstance(rule, gx.LeafRule) or (name in rule.slots and rule.slots[name].is_like_param)
 
 
-@every_case
-def test_a_first_step_may_donate_parameters_and_state(case):
-    tx = case.make()
-
-    def step(params, state, grad):
-        updates, state = tx.update(grad, state, params, **case.extra)
-        return gx.apply_updates(params, updates), state
-
-    first, grad = params(), at(0, case.gradients(1))
-    expected = step(first, tx.init(first), grad)
-    state = tx.init(first)
-    donated = jax.jit(step, donate_argnums=(0, 1))(first, state, grad)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), donated, expected)
-    # Metrics of the step before are not read, and so not donated.
-    slots = [getattr(state.stages[stage.name], name) for stage in tx.stages for name in stage.node.slots]
-    assert all(leaf.is_deleted() for leaf in jax.tree.leaves((first, state.count, slots)))
-
-
-@pytest.mark.parametrize(
-    "tree",
-    [
-        {},
-        {"a": None},
-        {"a": jnp.ones(()), "b": None},
-        {"a": jnp.ones((0, 3)), "b": (jnp.ones((2,)), [])},
-        jnp.ones((2, 2)),
-        [jnp.ones((1, 1, 1, 1))],
-    ],
-    ids=["empty", "none", "scalar and none", "zero size", "root", "four axes"],
-)
-@every_case
-def test_trees_of_every_kind_work(case, tree):
-    # A mask speaks of one tree; the rules beside it do not care.
+def stepped(case, tree):
+    """The state before and after a step of a tree like nothing that masks speak of, and the updates."""
     if "mask" in case.name or case.name == "adamw":
         tx = gx.adamw(0.1, mask=lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree))
     else:
         tx = case.make()
     state = tx.init(tree)
-    updates, after = tx.update(case.incoming(tree), state, tree, **case.extra)
+    return state, *tx.update(case.incoming(tree), state, tree, **case.extra)
+
+
+def assert_works(tree, state, updates, after):
     assert abstract(after) == abstract(state)
     assert jax.tree.structure(updates) == jax.tree.structure(tree)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((updates, after)))
+
+
+@every_case
+def test_trees_of_every_kind_work(case):
+    results = jax.jit(lambda trees: {name: stepped(case, tree) for name, tree in trees.items()})(TREES)
+    for name, tree in TREES.items():
+        assert_works(tree, *results[name])
+
+
+@pytest.mark.parametrize("tree", TREES.values(), ids=TREES)
+@every_kind
+def test_trees_of_every_kind_work_by_hand(case, tree):
+    assert_works(tree, *stepped(case, tree))
 
 
 def test_numbers_of_python_and_numpy_arrays_are_leaves_too():
