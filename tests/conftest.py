@@ -2,8 +2,10 @@
 
 import os
 
+from tests.environment import COMPILE_FAST, EIGHT_DEVICES
+
 # Before JAX is imported: it reads these once.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = " ".join([COMPILE_FAST, os.environ.get("XLA_FLAGS", ""), EIGHT_DEVICES])
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import hypothesis

@@ -11,6 +11,8 @@ import pytest
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME
 from nbclient import NotebookClient
 
+from tests.environment import COMPILE_FAST
+
 FOLDER = pathlib.Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 SECONDS = 300
@@ -34,7 +36,7 @@ def sections(notebook):
 def test_runs_from_a_clean_kernel(path, tmp_path, monkeypatch):
     """An error, or a warning, fails."""
     # How many devices there are is the notebook's own business.
-    monkeypatch.delenv("XLA_FLAGS")
+    monkeypatch.setenv("XLA_FLAGS", COMPILE_FAST)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(FOLDER.parent), os.environ.get("PYTHONPATH")])))
     notebook = read(path)
     client = NotebookClient(
