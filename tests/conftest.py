@@ -1,6 +1,7 @@
 """How the tests run: eight CPU devices, and JAX at its strictest."""
 
 import os
+import re
 
 from tests.environment import COMPILE_FAST, EIGHT_DEVICES
 
@@ -22,16 +23,32 @@ hypothesis.settings.load_profile("gradxform")
 
 # Their tests start processes of eight devices, each of which takes the whole machine, and share what is slow to make.
 ONE_AFTER_THE_OTHER = ("tests/test_digits.py::", "tests/devices/test_processes.py::")
+# Begun last, one of these would keep a worker busy when the others have nothing left to do.
+LONG = (*ONE_AFTER_THE_OTHER, "tests/notebooks/")
 
 
 class Scheduling(LoadScopeScheduling):
-    """Each test goes to the next free worker, but for those of one worker, one after the other."""
+    """What shares compiled programs goes to one worker: a file; of the contract, all tests of a case."""
 
     def _split_scope(self, nodeid):
-        return "one after the other" if nodeid.startswith(ONE_AFTER_THE_OTHER) else nodeid
+        file, _, test = nodeid.partition("::")
+        if nodeid.startswith(ONE_AFTER_THE_OTHER):
+            return "one after the other"
+        if nodeid.startswith("tests/notebooks/"):
+            return nodeid
+        if nodeid.startswith("tests/contract/") and "[" in test:
+            return "contract " + re.split(r"[-\]]", test.partition("[")[2])[0]
+        return file
+
+
+def pytest_collection_modifyitems(config, items):
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 # The marks that pytest-xdist 3.8 has for this do nothing under pytest 9.2.
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
+    # The order is that of the tests, and not by how many of them go together.
+    config.option.loadscopereorder = False
     return Scheduling(config, log)
