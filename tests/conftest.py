@@ -41,7 +41,36 @@ class Scheduling(LoadScopeScheduling):
         return file
 
 
+# What another Python or JAX may fail: values, files, errors, arrays over devices. In the contract each test says it.
+PORTABLE = (
+    "tests/core/",
+    "tests/devices/test_axes.py::",
+    "tests/devices/test_matrix.py::",
+    "tests/devices/test_shardings.py::",
+    "tests/devices/test_updates.py::",
+    "tests/devices/test_zero.py::",
+    "tests/ecosystem/",
+    "tests/reading/test_config",
+    "tests/reading/test_describe.py::",
+    "tests/reading/test_hyperparameters.py::",
+    "tests/reading/test_metrics.py::",
+    "tests/schedules/",
+    "tests/test_as_optax.py::",
+    "tests/test_drop_in.py::",
+    "tests/test_floors.py::",
+    "tests/test_masks.py::",
+    "tests/test_readme.py::",
+    "tests/test_section_six.py::",
+    "tests/wrappers/test_inject.py::",
+)
+
+
+# Before pytest chooses by marks.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.nodeid.startswith(PORTABLE):
+            item.add_marker(pytest.mark.portable)
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
