@@ -41,6 +41,13 @@ notebooks-afresh: $(VENV)/.notebooks  ## run all notebooks from clean kernels an
 test: $(READY)  ## run the tests; some of them with ARGS="tests/core -x"
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
+.PHONY: test-portable planted
+test-portable: $(READY)  ## run those tests that another Python or JAX may fail, and no others
+	@$(BIN)/python -m pytest -n auto -m portable $(ARGS)
+
+planted: $(READY)  ## plant faults, and see which the tests find; more with ARGS="--help"
+	@$(BIN)/python -m tests.planted $(ARGS)
+
 lint: $(READY)  ## look for faults and style
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

@@ -130,8 +130,9 @@ def started(commands: Sequence[Sequence[str]]) -> Iterator[tuple[Children, Heard
 
     Gives the processes, and a queue of what they say: index and line, and index and None where one has ended.
     """
-    devices = f"--xla_force_host_platform_device_count={DEVICES // len(commands)}"
-    environment = {**os.environ, "XLA_FLAGS": devices, "JAX_PLATFORMS": "cpu"}
+    # Of a flag that is there twice XLA takes the last.
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES // len(commands)}"
+    environment = {**os.environ, "XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"}
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     children: Children = []
     listeners: list[threading.Thread] = []

@@ -3,8 +3,10 @@
 import os
 import re
 
+from tests.environment import COMPILE_FAST, EIGHT_DEVICES
+
 # Before JAX is imported: it reads these once.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ["XLA_FLAGS"] = " ".join([COMPILE_FAST, os.environ.get("XLA_FLAGS", ""), EIGHT_DEVICES])
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import hypothesis
@@ -27,23 +29,61 @@ hypothesis.settings.load_profile("gradxform")
 
 # Their tests start processes of eight devices, each of which takes the whole machine, and share what is slow to make.
 ONE_AFTER_THE_OTHER = ("tests/test_digits.py::", "tests/devices/test_processes.py::")
+# Begun last, one of these would keep a worker busy when the others have nothing left to do.
+LONG = (*ONE_AFTER_THE_OTHER, "tests/notebooks/")
 
 
 class Scheduling(LoadScopeScheduling):
-    """Each test goes to the next free worker, but for those of one worker, one after the other.
-
-    So do the tests of one case of the contract, which share its runs.
-    """
+    """What shares compiled programs goes to one worker: a file; of the contract, all tests of a case."""
 
     def _split_scope(self, nodeid):
+        file, _, test = nodeid.partition("::")
         if nodeid.startswith(ONE_AFTER_THE_OTHER):
             return "one after the other"
-        if nodeid.startswith("tests/contract/") and "[" in nodeid:
-            return re.split(r"[\[\]-]", nodeid)[1]
-        return nodeid
+        if nodeid.startswith("tests/notebooks/"):
+            return nodeid
+        if nodeid.startswith("tests/contract/") and "[" in test:
+            return "contract " + re.split(r"[-\]]", test.partition("[")[2])[0]
+        return file
+
+
+# What another Python or JAX may fail: values, files, errors, arrays over devices. In the contract each test says it.
+PORTABLE = (
+    "tests/core/",
+    "tests/devices/test_axes.py::",
+    "tests/devices/test_matrix.py::",
+    "tests/devices/test_shardings.py::",
+    "tests/devices/test_updates.py::",
+    "tests/devices/test_zero.py::",
+    "tests/ecosystem/",
+    "tests/reading/test_config",
+    "tests/reading/test_describe.py::",
+    "tests/reading/test_hyperparameters.py::",
+    "tests/reading/test_metrics.py::",
+    "tests/schedules/",
+    "tests/test_as_optax.py::",
+    "tests/test_drop_in.py::",
+    "tests/test_floors.py::",
+    "tests/test_masks.py::",
+    "tests/test_readme.py::",
+    "tests/test_section_six.py::",
+    "tests/wrappers/test_inject.py::",
+)
+
+
+# Before pytest chooses by marks.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.nodeid.startswith(PORTABLE):
+            item.add_marker(pytest.mark.portable)
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 # The marks that pytest-xdist 3.8 has for this do nothing under pytest 9.2.
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
+    # The order is that of the tests, and not by how many of them go together.
+    config.option.loadscopereorder = False
     return Scheduling(config, log)

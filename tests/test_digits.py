@@ -15,15 +15,18 @@ import pytest
 from matplotlib.image import imread
 
 import gradxform as gx
+from tests.environment import COMPILE_FAST
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # The script makes devices of its own, unless the environment has.
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
+COMPILING_FAST = ENVIRONMENT | {"XLA_FLAGS": COMPILE_FAST}
+ENVIRONMENT.pop("XLA_FLAGS")
 
 Result = subprocess.CompletedProcess[str]
 
 
-def launch(folder: Path, *options: str) -> subprocess.Popen[str]:
+def launch(folder: Path, *options: str, environment: dict[str, str] = COMPILING_FAST) -> subprocess.Popen[str]:
     """Starts the script, with warnings shown, in a folder that is not the repository."""
     # What the shell starts in the background ignores Ctrl-C, and so would the child of a test that it has started.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -31,7 +34,7 @@ def launch(folder: Path, *options: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-W", "default", EXAMPLES / "digits.py", *options],
             cwd=folder,
-            env=ENVIRONMENT,
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -62,7 +65,7 @@ def differences(result: Result) -> list[float]:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     """The script as `make demo` runs it: the folder and what it printed."""
     folder = tmp_path_factory.mktemp("demo")
-    return folder, finish(launch(folder))
+    return folder, finish(launch(folder, environment=ENVIRONMENT))
 
 
 def test_demo_reads_digits_in_both_ways(demo):
@@ -164,18 +167,16 @@ WRONG = {
 }
 
 
-@pytest.fixture(scope="module")
-def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
-    """What came of each wrong value, with all started at once, for most of the time goes into imports."""
-    folder = tmp_path_factory.mktemp("wrong")
-    (folder / "file").touch()
-    processes = {case: launch(folder, *options) for case, (options, _) in WRONG.items()}
-    return {case: finish(process) for case, process in processes.items()}
-
-
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_value_gets_one_line(wrong, case):
-    assert_one_line(wrong[case], WRONG[case][1])
+def test_wrong_value_gets_one_line(monkeypatch, tmp_path, capsys, case):
+    options, part = WRONG[case]
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setattr(sys, "argv", ["digits.py", *options])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module("digits").main()
+    assert_one_line(Result(options, ended.value.code, *capsys.readouterr()), part)
 
 
 def assert_one_line(result: Result, part: str) -> None:

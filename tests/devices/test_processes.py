@@ -67,10 +67,18 @@ def finish(process):
     return stdout, stderr
 
 
-def test_example_is_killed_resumes_and_agrees_with_one_process(tmp_path):
-    process = script("--steps", "12", "--save-every", "4", "--kill-at", "7", "--directory", str(tmp_path))
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """The folder of a run of the example, and what it printed."""
+    folder = tmp_path_factory.mktemp("example")
+    process = script("--steps", "12", "--save-every", "4", "--kill-at", "7", "--directory", str(folder))
     stdout, stderr = finish(process)
     assert process.returncode == 0, stdout + stderr
+    return folder, stdout, stderr
+
+
+def test_example_is_killed_resumes_and_agrees_with_one_process(example):
+    _, stdout, stderr = example
     assert "Killed one of the two processes after step 7; a checkpoint is made every 4 steps." in stdout
     assert "Resumed after step 4." in stdout
     # The script's own tolerance is for more steps than these, in which rounding makes 1e-6.
@@ -125,21 +133,17 @@ def kill_amid_a_save(directory, options, after):
     return processes.on_free_port(attempt)
 
 
-def test_kill_amid_a_save_loses_only_the_steps_since_the_last_checkpoint(tmp_path):
-    options = options_for(steps=16, save_every=2)
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    for directory in (undisturbed, killed):
-        directory.mkdir()
-    whole = processes.train("undisturbed", 2, undisturbed, options)
-    assert (whole.killed, whole.begin) == (False, 0)
-    lost = kill_amid_a_save(killed, options, after=5)
-    assert (killed / "checkpoints" / f"{lost}.orbax-checkpoint-tmp").exists()
-    assert not (killed / "checkpoints" / str(lost)).exists()
-    resumed = processes.train("resumed", 2, killed, options)
-    assert resumed.begin == lost - 2
-    # The same sums in the same order; what rounding could differ by is far less than what a step changes.
-    assert processes.largest_difference(undisturbed, killed) <= 1e-6
-    assert not list((killed / "checkpoints").glob("*.orbax-checkpoint-tmp"))
+def test_kill_amid_a_save_loses_only_the_steps_since_the_last_checkpoint(example, tmp_path):
+    options = options_for(steps=12, save_every=1)
+    lost = kill_amid_a_save(tmp_path, options, after=5)
+    assert (tmp_path / "checkpoints" / f"{lost}.orbax-checkpoint-tmp").exists()
+    assert not (tmp_path / "checkpoints" / str(lost)).exists()
+    resumed = processes.train("resumed", 2, tmp_path, options)
+    assert (resumed.killed, resumed.begin) == (False, lost - 1)
+    # That of one process was not disturbed. Sums in another order make 1e-6, and a step lost or done twice 0.09.
+    undisturbed = example[0] / "one_process"
+    assert processes.largest_difference(undisturbed, tmp_path) <= 1e-4
+    assert not list((tmp_path / "checkpoints").glob("*.orbax-checkpoint-tmp"))
 
 
 def test_ctrl_c_ends_all_processes(tmp_path):
@@ -230,7 +234,7 @@ def test_port_in_use_is_told(monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def column(tmp_path_factory):
-    """The parameters of every chain and place after twenty steps on two processes, all from one launch."""
+    """The parameters of every chain after twenty steps on two processes, all from one launch."""
     file = tmp_path_factory.mktemp("column") / "parameters.npz"
 
     def attempt(port):
@@ -245,11 +249,10 @@ def column(tmp_path_factory):
         return dict(found)
 
 
-@pytest.mark.parametrize("place", matrix.PLACES)
 @pytest.mark.parametrize("name", matrix.CHAINS)
-def test_same_numbers_on_two_processes(column, name, place):
+def test_same_numbers_on_two_processes(column, name):
     expected = jax.tree.leaves(matrix.reference(name))
     for index, leaf in enumerate(expected):
         # Of the largest parameter: sums over devices round in another order.
         tolerance = 1e-5 * float(np.abs(leaf).max())
-        np.testing.assert_allclose(column[f"{name}, {place}, {index}"], leaf, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(column[f"{name}, {index}"], leaf, rtol=0, atol=tolerance)

@@ -1,6 +1,6 @@
 """One of the two processes of the matrix's last column; `test_processes.py` starts them.
 
-Each runs every chain at every place over the devices of both. The first writes the parameters to a file.
+Each runs every chain at one of the places over the devices of both. The first writes the parameters to a file.
 """
 
 import os
@@ -54,11 +54,10 @@ def run(tx, place):
 def main():
     assert (jax.process_count(), jax.device_count(), jax.local_device_count()) == (2, 8, 4)
     found = {}
-    for name, make in matrix.CHAINS.items():
-        for place in matrix.PLACES:
-            leaves = jax.tree.leaves(run(make(), place))
-            found |= {f"{name}, {place}, {index}": leaf for index, leaf in enumerate(leaves)}
-            print(name, place, flush=True)
+    for name, _, place in matrix.pairs(["two processes"]):
+        leaves = jax.tree.leaves(run(matrix.CHAINS[name](), place))
+        found |= {f"{name}, {index}": leaf for index, leaf in enumerate(leaves)}
+        print(name, place, flush=True)
     if INDEX == 0:
         # Under its name only when it is whole.
         with open(f"{FILE}.part", "wb") as file:
