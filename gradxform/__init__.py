@@ -303,6 +303,10 @@ from gradxform.reading.hyperparameters import (
 )
 from gradxform.reading.metrics import metrics as metrics
 
+# Reading what XLA made of a step.
+from gradxform.reading.program import program as program
+from gradxform.reading.program_report import Program as Program
+
 # Taking over a state: of another chain, of optax, of torch.
 from gradxform.reading.from_optax import from_optax as from_optax
 from gradxform.reading.from_torch import from_torch as from_torch
