@@ -6,7 +6,7 @@ without padding; of an array of which it takes or replaces a slice, the slice. T
 what is there already move nothing. What a TPU has in its on-chip memory, whose spaces are other than 0, is not moved,
 and what an asynchronous instruction moves is counted where it starts. Of a conditional one branch is counted, the one
 that moves most or, in the least that the program moves, the one that moves least; of a loop its body, as many times as
-XLA knows it to run, or once.
+XLA knows it to run; if XLA does not know, once or, in the least, not at all.
 """
 
 from __future__ import annotations
@@ -149,9 +149,10 @@ class Counts:
             costs = self.branches(each)
             return min(cost[0] for cost in costs), max(cost[1] for cost in costs)
         if each.opcode == "while":
-            times = trips(each) or 1
-            costs = [self.cost(name) for name in each.called("condition", "body")]
-            return sum_of(costs, 0, times), sum_of(costs, 1, times)
+            times = trips(each)
+            condition, body = (self.cost(name) for name in each.called("condition", "body"))
+            least = condition[0].plus(body[0], 0 if times is None else times)
+            return least, condition[1].plus(body[1], 1 if times is None else times)
         if each.opcode == "call":
             return self.cost(each.called("to_apply")[0])
         cycles = each.number("estimated_cycles") or 0
@@ -211,14 +212,6 @@ def branch_names(conditional: Instruction) -> tuple[str, ...]:
 def trips(loop: Instruction) -> int | None:
     """How often a loop runs, where XLA knows it."""
     return loop.number("known_trip_count")
-
-
-def sum_of(costs: list[tuple[Path, Path]], which: int, times: int) -> Path:
-    """What a loop costs."""
-    total = Path()
-    for cost in costs:
-        total = total.plus(cost[which], times)
-    return total
 
 
 def outputs(computation: Computation) -> dict[tuple[str, int | None], int]:

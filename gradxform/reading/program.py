@@ -15,7 +15,7 @@ from jax.sharding import NamedSharding
 from jax.stages import Compiled, Lowered
 
 from gradxform.reading import hlo, hlo_counts
-from gradxform.reading.hlo import Instruction, Shape
+from gradxform.reading.hlo import Computation, Instruction, Shape
 from gradxform.reading.hlo_counts import Counts, Place
 from gradxform.reading.hlo_groups import groups_of, mesh_axes
 from gradxform.reading.program_report import (
@@ -173,6 +173,13 @@ def _array(shape: Shape) -> Array:
     return Array(_NAMES.get(shape.dtype, plain), shape.axes, shape.bytes)
 
 
+def _source(each: Instruction, within: Computation) -> str:
+    """Where in the function a value is computed; a copy that XLA has put in has no name of its own."""
+    while not each.source and len(each.operands) == 1:
+        each = within.by_name[each.operands[0]]
+    return each.source or each.name
+
+
 class _Reader:
     """Reads what the instructions do, the paths of the program's arguments and outputs known."""
 
@@ -211,7 +218,7 @@ class _Reader:
                     continue
                 for number, shape in enumerate(self.counts.results(each)):
                     if self.counts.moved(shape) and not {(each.name, number), (each.name, None)} & handed_on.keys():
-                        yield Temporary(_array(shape), each.source or each.name)
+                        yield Temporary(_array(shape), _source(each, place.computation))
 
     def collectives(self) -> Iterator[Collective]:
         """What devices exchange."""
@@ -241,7 +248,7 @@ class _Reader:
         output = outputs.get((each.name, number), outputs.get((each.name, None)))
         argument = self.by_number.get(origin) if isinstance(origin, int) else None
         path = None if output is None else self.paths[output]
-        source = argument.path if argument else each.source or each.name
+        source = argument.path if argument else _source(each, place.computation)
         return Copy(_array(shape), source, path, self._reason(argument, output))
 
     def _reason(self, argument: Given | None, output: int | None) -> str:

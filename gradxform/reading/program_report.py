@@ -129,7 +129,7 @@ class Loop:
 
     Attributes:
       source: where in the function it comes from.
-      trips: how often it runs; None where XLA does not know, and it is counted once.
+      trips: how often it runs; None where XLA does not know, and it is counted as running once or, in the least, not.
     """
 
     source: str
@@ -147,8 +147,8 @@ class Program:
       device: the kind of device.
       devices: how many run it together.
       bytes: what kernels read from and write to the main memory, by the shapes of their operands and results; of each
-        conditional the branch that moves most.
-      least_bytes: the same with the branch that moves least.
+        conditional the branch that moves most, of each loop that runs an unknown number of times one run.
+      least_bytes: the same with the branch that moves least, and without such loops.
       kernels: how often the device is given work: fusions, calls of libraries, copies, collectives; on the way that
         `bytes` counts.
       least_kernels: on the way that `least_bytes` counts.
@@ -185,13 +185,13 @@ class Program:
 
     @property
     def donated(self) -> tuple[Argument, ...]:
-        """The arguments whose memory may be used again."""
-        return tuple(each for each in self.arguments if each.donated)
+        """The arguments that are donated and used."""
+        return tuple(each for each in self.arguments if each.donated and each.array is not None)
 
     @property
     def wasted(self) -> tuple[Argument, ...]:
-        """The arguments that are donated and whose memory no output uses."""
-        return tuple(each for each in self.donated if each.output is None)
+        """The arguments that are donated and used, and whose memory no output takes."""
+        return tuple(each for each in self.donated if each.output is None and each.array is not None)
 
     @property
     def kept(self) -> tuple[Argument, ...]:
@@ -228,7 +228,7 @@ def _lines(program: Program) -> Iterator[str]:
     )
     moved = f"{size(program.bytes)} by {_count(program.kernels, 'kernel')}"
     if program.least_bytes != program.bytes:
-        moved += f", or {size(program.least_bytes)} by {program.least_kernels} where conditionals take the other way"
+        moved += f"; at least {size(program.least_bytes)} by {program.least_kernels}, by the cheapest branches"
     yield _row("moved", moved + ("" if program.cycles is None else f"; {program.cycles:,} cycles"))
     given = f"arguments {size(program.argument_bytes)}, outputs {size(program.output_bytes)}"
     yield _row("memory", f"{given}, {size(program.reused_bytes)} of them reused; {_temporaries(program)}")
@@ -240,7 +240,7 @@ def _lines(program: Program) -> Iterator[str]:
         ways = ", or ".join(f"{size(branch.bytes)} by {branch.kernels}" for branch in each.branches)
         yield _row("conditional", f"{each.source or 'unnamed'}: {ways}")
     for loop in program.loops:
-        trips = "number of times unknown, counted once" if loop.trips is None else _count(loop.trips, "time")
+        trips = "runs an unknown number of times, counted as one" if loop.trips is None else _count(loop.trips, "time")
         yield _row("loop", f"{loop.source or 'unnamed'}: {trips}")
 
 
@@ -266,7 +266,9 @@ def _donation(program: Program) -> Iterator[str]:
         reused = len(donated) - len(wasted)
         yield _row("donated", f"{_count(len(donated), 'array')}: {'all' if not wasted else reused} of them reused")
     if wasted:
-        yield _row("not reused", _listed(wasted, _bytes, lambda each: each.path + ("" if each.array else " (unused)")))
+        yield _row("not reused", _listed(wasted, _bytes, lambda each: f"{each.path} ({each.array})"))
+    if unused := [each.path for each in program.arguments if each.array is None]:
+        yield _row("not used", _named(unused, str))
     if program.kept:
         groups: dict[str, list[Argument]] = {}
         for each in program.kept:
