@@ -48,7 +48,7 @@ device_description_str: "NVIDIA H100 80GB HBM3"
 """
 
 
-def four(platform: str) -> Sequence[jax.Device]:
+def four(platform: str) -> Sequence[Any]:
     """Four TPU v5e or four H100 on one host.
 
     Args:

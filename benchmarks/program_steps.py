@@ -34,10 +34,17 @@ class Step(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """A chain that people use, ours and optax's."""
+    """A chain that people use.
+
+    Attributes:
+      ours: the transform.
+      theirs: optax's counterpart.
+      theirs_low: what it is compared with where the gradients have fewer bits than the parameters; None for `theirs`.
+    """
 
     ours: gx.Transform
     theirs: Tx
+    theirs_low: Tx | None = None
 
 
 class _NormState(NamedTuple):
@@ -61,7 +68,8 @@ CHAINS = {
     "adamw": Chain(gx.adamw(1e-3), optax.adamw(1e-3)),
     "sgd": Chain(gx.sgd(1e-3, 0.9), optax.sgd(1e-3, 0.9)),
     "clip": _CLIP_ADAMW,
-    "guard": Chain(gx.guard(_CLIP_ADAMW.ours), optax.apply_if_finite(_CLIP_ADAMW.theirs, 5)),
+    # apply_if_finite fails with such gradients, as its branches differ in dtype: without it, a step moves the least.
+    "guard": Chain(gx.guard(_CLIP_ADAMW.ours), optax.apply_if_finite(_CLIP_ADAMW.theirs, 5), _CLIP_ADAMW.theirs),
     "normalize": Chain(
         gx.chain(gx.normalize_by_global_norm(), gx.adamw(1e-3)),
         optax.chain(optax.normalize_by_update_norm(), optax.adamw(1e-3)),
@@ -73,7 +81,7 @@ CHAINS = {
 }
 
 
-def step_of(tx: Tx, devices: Sequence[jax.Device], layout: str, dtypes: tuple[Any, Any]) -> Step:
+def step_of(tx: Tx, devices: Sequence[Any], layout: str, dtypes: tuple[Any, Any]) -> Step:
     """A step of a transform over the GPT-like tree; what it donates it returns, in the same order.
 
     Args:
@@ -108,7 +116,7 @@ def _plain(tx: Tx) -> Any:
     return step
 
 
-def _replicated(tx: Tx, params: Any, grads: Any, devices: Sequence[jax.Device]) -> Step:
+def _replicated(tx: Tx, params: Any, grads: Any, devices: Sequence[Any]) -> Step:
     """Each device has gradients of its own, which are here the parts of arrays with one more axis in front."""
     mesh = Mesh(np.asarray(devices), ("data",))
     ours = isinstance(tx, gx.Transform)

@@ -100,7 +100,8 @@ def cases(full: bool) -> Iterator[Case]:
 
 def look(case: Case, chain: Chain, devices: Any) -> tuple[gx.Program, gx.Program]:
     """The programs of ours and of optax's."""
-    steps = (step_of(tx, devices, case.layout, DTYPES[case.dtypes]) for tx in chain)
+    theirs = chain.theirs_low if case.dtypes == "bfloat16 gradients" and chain.theirs_low else chain.theirs
+    steps = (step_of(tx, devices, case.layout, DTYPES[case.dtypes]) for tx in (chain.ours, theirs))
     ours, theirs = (gx.program(step.jitted, *step.args) for step in steps)
     return ours, theirs
 

@@ -117,6 +117,12 @@ class Computation:
         """What it is given, in the order of its arguments."""
         return tuple(sorted((i for i in self.instructions if i.opcode == "parameter"), key=lambda each: each.index))
 
+    @property
+    def results(self) -> tuple[str, ...]:
+        """What it returns: the elements of its tuple, or its only value."""
+        root = self.by_name[self.root]
+        return root.operands if root.opcode == "tuple" else (root.name,)
+
     @functools.cached_property
     def users(self) -> dict[str, tuple[Instruction, ...]]:
         """Which instructions take what."""

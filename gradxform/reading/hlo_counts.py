@@ -156,10 +156,12 @@ class Counts:
         if each.opcode == "call":
             return self.cost(each.called("to_apply")[0])
         cycles = each.number("estimated_cycles") or 0
-        if not self.works(each, within):
-            return (Path(0, 0, cycles),) * 2
-        to_the_chip = self.kind(each) in ("copy", "slice") and each.opcode.endswith("-start")
-        return (Path(self._bytes(each, within), 0 if to_the_chip else 1, cycles),) * 2
+        path = Path(cycles=cycles)
+        if self.works(each, within):
+            # An asynchronous copy is made beside the kernels.
+            beside = self.kind(each) in ("copy", "slice") and each.opcode.endswith("-start")
+            path = Path(self._bytes(each, within), 0 if beside else 1, cycles)
+        return path, path
 
     def _bytes(self, each: Instruction, within: Computation) -> int:
         given = [within.by_name[name].shapes for name in dict.fromkeys(each.operands)]
@@ -216,10 +218,8 @@ def trips(loop: Instruction) -> int | None:
 
 def outputs(computation: Computation) -> dict[tuple[str, int | None], int]:
     """Which values are the result, or the elements of it: a value and, in a tuple, which element of it."""
-    root = computation.by_name[computation.root]
-    roots = root.operands if root.opcode == "tuple" else (root.name,)
     found: dict[tuple[str, int | None], int] = {}
-    for number, name in enumerate(roots):
+    for number, name in enumerate(computation.results):
         each, index = computation.by_name[name], None
         while each.opcode in ("bitcast", "get-tuple-element", "copy-done", "opt-barrier"):
             index = each.index if each.opcode == "get-tuple-element" else index
@@ -243,9 +243,8 @@ def _taken(parameter: Instruction, inner: Computation) -> int:
 
 def _replaced(inner: Computation) -> int:
     """How many bytes of its results a fusion writes at most: of an array updated in place, the update."""
-    root = inner.by_name[inner.root]
     written = 0
-    for name in root.operands if root.opcode == "tuple" else (root.name,):
+    for name in inner.results:
         each = inner.by_name[name]
         while each.opcode == "bitcast":
             each = inner.by_name[each.operands[0]]

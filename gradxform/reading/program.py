@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax.sharding import NamedSharding
 from jax.stages import Compiled, Lowered
 
@@ -83,9 +81,10 @@ def program(step: Callable[..., Any] | Lowered | Compiled, /, *args: Any, **kwar
     named = next((each for each in shardings if isinstance(each, NamedSharding) and not each.mesh.empty), None)
     reader = _Reader(
         Counts(module, device.platform if device else ""),
-        tuple(_arguments(compiled, module, step, args, kwargs)),
-        _output_paths(compiled, len(hlo_counts.outputs(module.entry))),
-        None if named is None else dict(zip(named.mesh.axis_names, np.shape(named.mesh.devices), strict=True)),
+        tuple(_arguments(compiled, module.entry.parameters, _names(step, args, compiled))),
+        _output_paths(compiled, len(module.entry.results)),
+        {} if named is None else dict(named.mesh.shape),
+        max(len(devices), 1),
     )
     least, most = reader.counts.cost(module.entry.name)
     memory = compiled.memory_analysis()
@@ -126,38 +125,37 @@ def _compiled(step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return jitted.lower(*args, **kwargs).compile()
 
 
-def _arguments(
-    compiled: Any, module: hlo.Module, step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Iterator[Given]:
+def _arguments(compiled: Any, parameters: Sequence[Instruction], names: Sequence[str]) -> Iterator[Given]:
     """The arguments. The program has only those that it uses, in their order, and calls them by their paths."""
     given = jax.tree_util.tree_flatten_with_path(compiled.args_info)[0]
-    names = _names(step, args, kwargs) if len(compiled.args_info[0]) == len(args) else {}
-    parameters = list(module.entry.parameters)
-    all_there = len(parameters) == len(given)
+    left = list(parameters)
+    all_there = len(left) == len(given)
     for keys, info in given:
-        first = names.get(keys[:2]) or r"\w+(\[\d+\])?"
-        rest = jax.tree_util.keystr(keys[2:])
-        own = bool(parameters) and re.fullmatch(first + re.escape(rest), parameters[0].source) is not None
-        parameter = parameters.pop(0) if all_there or own else None
-        known = re.sub(r"\\(.)", r"\1", names.get(keys[:2], "")) or f"args{jax.tree_util.keystr(keys[1:2])}"
-        path = parameter.source if parameter and parameter.source else known + rest
-        yield Given(path, info.donated, parameter)
+        first: Any = keys[1]
+        if isinstance(first, jax.tree_util.DictKey):
+            name, pattern = str(first.key), rf"{first.key}|\w+\['{first.key}'\]"
+        else:
+            place: int = first.idx
+            name = names[place] if names else f"args[{place}]"
+            pattern = re.escape(name) if names else r"\w+(\[\d+\])?"
+        path = jax.tree_util.keystr(keys[2:])
+        its_own = all_there or (left and re.fullmatch(f"({pattern}){re.escape(path)}", left[0].source))
+        parameter = left.pop(0) if its_own else None
+        yield Given((parameter and parameter.source) or name + path, info.donated, parameter)
 
 
-def _names(step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[tuple[Any, ...], str]:
-    """What the function calls its arguments, as patterns, by the first keys of their paths."""
+def _names(step: Any, args: tuple[Any, ...], compiled: Any) -> list[str]:
+    """What the function calls its positional arguments; [] where it cannot be said."""
+    # Static arguments are none of the program's, and shift the others.
+    if len(compiled.args_info[0]) != len(args):
+        return []
     try:
-        parameters = list(inspect.signature(step).parameters.values())
+        parameters = inspect.signature(step).parameters.values()
     except (TypeError, ValueError):
-        return {}
+        return []
     names = [each.name for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     rest = next((each.name for each in parameters if each.kind is each.VAR_POSITIONAL), "args")
-    keywords = next((each.name for each in parameters if each.kind is each.VAR_KEYWORD), "kwargs")
-    positional = [*names, *(f"{rest}[{i}]" for i in range(len(args)))]
-    named = {each.name for each in parameters}
-    where = jax.tree_util.tree_flatten_with_path((tuple(range(len(args))), dict.fromkeys(kwargs, 0)))[0]
-    by_place = [*positional[: len(args)], *(k if k in named else f"{keywords}[{k!r}]" for k in sorted(kwargs))]
-    return {keys: re.escape(name) for (keys, _), name in zip(where, by_place, strict=True)}
+    return [*names, *(f"{rest}[{i}]" for i in range(len(args) - len(names)))]
 
 
 def _output_paths(compiled: Any, count: int) -> list[str]:
@@ -183,12 +181,14 @@ def _source(each: Instruction, within: Computation) -> str:
 class _Reader:
     """Reads what the instructions do, the paths of the program's arguments and outputs known."""
 
-    def __init__(self, counts: Counts, given: Sequence[Given], paths: Sequence[str], mesh: dict[str, int] | None):
-        self.counts, self.given, self.paths, self.mesh = counts, given, paths, mesh or {}
-        self.devices = math.prod(self.mesh.values()) if mesh else 1
+    def __init__(
+        self, counts: Counts, given: Sequence[Given], paths: Sequence[str], mesh: dict[str, int], devices: int
+    ):
+        self.counts, self.given, self.paths, self.mesh, self.devices = counts, given, paths, mesh, devices
         self.taken = {argument: output for output, argument in counts.module.aliases.items()}
         self.by_number = {each.parameter.index: each for each in given if each.parameter is not None}
         self.places = list(counts.places())
+        self.outputs = hlo_counts.outputs(counts.module.entry)
 
     def arguments(self) -> Iterator[Argument]:
         """All that the program is given."""
@@ -244,7 +244,7 @@ class _Reader:
 
     def _copy(self, place: Place, each: Instruction, shape: Shape, name: str, number: int) -> Copy:
         origin = place.origins.get(name)
-        outputs = hlo_counts.outputs(place.computation) if place.computation is self.counts.module.entry else {}
+        outputs = self.outputs if place.computation is self.counts.module.entry else {}
         output = outputs.get((each.name, number), outputs.get((each.name, None)))
         argument = self.by_number.get(origin) if isinstance(origin, int) else None
         path = None if output is None else self.paths[output]
