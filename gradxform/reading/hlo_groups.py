@@ -1,4 +1,4 @@
-"""Which devices a collective is among: XLA's three ways to write it, and the mesh axes that they are."""
+"""Which devices a collective is among: XLA's ways to write it, and the mesh axes that they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from gradxform.reading.hlo import Instruction
 
 Groups = tuple[tuple[int, ...], ...]
 
-_LISTED = re.compile(r"(?:replica_groups|source_target_pairs)=\{((?:\{[\d,]*\},?)*)\}")
+_LISTED = re.compile(r"replica_groups=\{((?:\{[\d,]*\},?)*)\}")
+_PAIRS = re.compile(r"source_target_pairs=\{((?:\{\d+,\d+\},?)*)\}")
 _COUNTED = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
 _MESH = re.compile(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\([^)]*\))? *\{([^}]*)\}")
 _AXIS = re.compile(r"'([^']*)'=(\d+)")
@@ -22,8 +23,11 @@ _AXIS = re.compile(r"'([^']*)'=(\d+)")
 def groups_of(instruction: Instruction, devices: int) -> Groups:
     """The groups of devices that exchange, by their places in the order of all; () where it cannot be read.
 
-    `{{0,1},{2,3}}` lists them, `[2,2]<=[4]` counts through, `mesh['x'=2,'y'=2] {'y'}` names axes of a mesh.
+    `{{0,1},{2,3}}` lists them, `[2,2]<=[4]` counts through, `mesh['x'=2,'y'=2] {'y'}` names axes of a mesh. Pairs of a
+    sender and a receiver are a group where they are linked.
     """
+    if found := _PAIRS.search(instruction.rest):
+        return _linked([_numbers(pair) for pair in re.findall(r"\{(\d+,\d+)\}", found[1])])
     if found := _LISTED.search(instruction.rest):
         groups = re.findall(r"\{([\d,]+)\}", found[1])
         return _tuples([_numbers(each) for each in groups]) if groups else (tuple(range(devices)),)
@@ -59,6 +63,14 @@ def mesh_axes(groups: Groups, mesh: Mapping[str, int]) -> tuple[str, ...]:
             if {frozenset(group) for group in along(mesh, axes)} == wanted:
                 return axes
     return ()
+
+
+def _linked(pairs: list[list[int]]) -> Groups:
+    groups: list[set[int]] = []
+    for pair in pairs:
+        touched = [group for group in groups if group & set(pair)]
+        groups = [group for group in groups if group not in touched] + [set(pair).union(*touched)]
+    return _tuples([sorted(group) for group in groups])
 
 
 def _numbers(text: str) -> list[int]:
