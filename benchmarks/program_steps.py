@@ -22,7 +22,7 @@ PARAMETERS = sum(math.prod(shape) for shape in gpt(_WORDS))
 LAYOUTS = {
     "one": "one device",
     "fsdp": "four devices, everything sharded along its longest axis",
-    "zero": "four devices, replicated parameters, each its own gradients: zero beside optax's after a mean",
+    "zero": "four devices, parameters replicated, each its own gradients: zero beside optax's after a mean",
 }
 
 
@@ -117,16 +117,15 @@ def _plain(tx: Tx) -> Any:
 
 
 def _replicated(tx: Tx, params: Any, grads: Any, devices: Sequence[Any]) -> Step:
-    """Each device has gradients of its own, which are here the parts of arrays with one more axis in front."""
+    """Each device has gradients of its own: here the shards of arrays that are so many times as long."""
     mesh = Mesh(np.asarray(devices), ("data",))
     ours = isinstance(tx, gx.Transform)
     tx = gx.zero(tx, "data") if ours else tx
-    specs = gx.state_specs(tx, params, PartitionSpec(), mesh) if ours else PartitionSpec()
+    specs = gx.state_specs(tx, params, PartitionSpec(), mesh)
     plain = _plain(tx)
 
     def step(params: Any, state: Any, grads: Any) -> tuple[Any, Any]:
-        own = jax.tree.map(lambda leaf: leaf[0], grads)
-        return plain(params, state, own if ours else jax.lax.pmean(own, "data"))
+        return plain(params, state, grads if ours else jax.lax.pmean(grads, "data"))
 
     whole, parted = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
     mapped = jax.shard_map(
@@ -134,14 +133,12 @@ def _replicated(tx: Tx, params: Any, grads: Any, devices: Sequence[Any]) -> Step
     )
     init = jax.shard_map(tx.init, mesh=mesh, in_specs=PartitionSpec(), out_specs=specs)
     state = jax.eval_shape(init, params)
-    named = jax.tree.map(
-        lambda spec: NamedSharding(mesh, spec), specs if ours else jax.tree.map(lambda _: specs, state)
-    )
-    stacked = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((len(devices), *leaf.shape), leaf.dtype), grads)
+    placed = jax.tree.map(lambda leaf, spec: _placed(leaf, NamedSharding(mesh, spec)), state, specs)
+    all_grads = jax.tree.map(lambda leaf: leaf.update(shape=(len(devices) * leaf.shape[0], *leaf.shape[1:])), grads)
     args = (
         jax.tree.map(lambda leaf: _placed(leaf, whole), params),
-        jax.tree.map(_placed, state, named),
-        jax.tree.map(lambda leaf: _placed(leaf, parted), stacked),
+        placed,
+        jax.tree.map(lambda leaf: _placed(leaf, parted), all_grads),
     )
     return Step(jax.jit(mapped, donate_argnums=(0, 1)), args)
 

@@ -66,7 +66,7 @@ def program(step: Callable[..., Any] | Lowered | Compiled, /, *args: Any, **kwar
 
     optax: none. torch: none.
     """
-    compiled = _compiled(step, args, kwargs)
+    compiled, names = _compiled(step, args, kwargs)
     text = compiled.as_text()
     if not text:
         raise ValueError("the backend does not show the program that it compiled: compiled.as_text() is empty")
@@ -81,7 +81,7 @@ def program(step: Callable[..., Any] | Lowered | Compiled, /, *args: Any, **kwar
     named = next((each for each in shardings if isinstance(each, NamedSharding) and not each.mesh.empty), None)
     reader = _Reader(
         Counts(module, device.platform if device else ""),
-        tuple(_arguments(compiled, module.entry.parameters, _names(step, args, compiled))),
+        tuple(_arguments(compiled, module.entry.parameters, names)),
         _output_paths(compiled, len(module.entry.results)),
         {} if named is None else dict(named.mesh.shape),
         max(len(devices), 1),
@@ -111,18 +111,29 @@ def program(step: Callable[..., Any] | Lowered | Compiled, /, *args: Any, **kwar
     )
 
 
-def _compiled(step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _compiled(step: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Compiled, list[str]]:
+    """The program, and what the function calls its positional arguments, as far as can be said."""
+    step = _unwrapped(step)
     if isinstance(step, Lowered | Compiled):
         if args or kwargs:
             raise TypeError("what is lowered or compiled already has its arguments: call gx.program(step) alone")
-        return step.compile() if isinstance(step, Lowered) else step
+        return step.compile() if isinstance(step, Lowered) else step, []
     if not callable(step):
         raise TypeError(f"program takes a function or what jax.jit lowered or compiled, got {type(step).__name__}")
     jitted: Any = step if hasattr(step, "lower") else jax.jit(step)
     with warnings.catch_warnings():
         # The report says it, with the arguments' paths.
         warnings.filterwarnings("ignore", "Some donated buffers were not usable")
-        return jitted.lower(*args, **kwargs).compile()
+        lowered = jitted.lower(*args, **kwargs)
+        compiled = _unwrapped(lowered).compile()
+    # Equinox gives JAX other arguments than it is given.
+    return compiled, _names(step, args, compiled) if isinstance(lowered, Lowered) else []
+
+
+def _unwrapped(step: Any) -> Any:
+    """JAX's own object in what the `jit` of Equinox or of Flax lowered or compiled."""
+    inner = (getattr(step, name, None) for name in ("lowered", "compiled"))
+    return next((each for each in inner if isinstance(each, Lowered | Compiled)), step)
 
 
 def _arguments(compiled: Any, parameters: Sequence[Instruction], names: Sequence[str]) -> Iterator[Given]:
