@@ -153,7 +153,8 @@ class Program:
         `bytes` counts.
       least_kernels: on the way that `least_bytes` counts.
       cycles: what the compiler estimates for the kernels, on the way of `bytes`; None where it does not tell.
-      temporary_bytes: the memory that the program needs beside its arguments and outputs; None where not told.
+      temporary_bytes: the memory that the program needs beside its arguments and outputs, on a TPU also that on the
+        chip; None where not told.
       argument_bytes, output_bytes, reused_bytes: the memory of its arguments, of its outputs, and of those outputs that
         use a donated argument's; None where not told.
       arguments: all that it is given, in order.
@@ -253,7 +254,8 @@ def _count(number: int, noun: str, plural: str = "") -> str:
 
 
 def _temporaries(program: Program) -> str:
-    text = f"temporaries {size(program.temporary_bytes)}"
+    chip = " with those on the chip" if program.platform == "tpu" and program.temporary_bytes else ""
+    text = f"temporaries {size(program.temporary_bytes)}{chip}"
     large = [each for each in program.temporaries if each.array.bytes >= _LARGE]
     if not large or program.temporary_bytes is None or program.temporary_bytes < _LARGE:
         return text
