@@ -58,3 +58,5 @@ gx.cosine_decay_schedule(1e-3, decay=10)  # pyright: ignore[reportCallIssue]: no
 tx = gx.masked(gx.adam(1e-3), gx.by_ndim(at_least=2) & ~gx.by_path("*/embedding"))
 gx.partition({"a": tx}, gx.labels({"*/bias": "a", gx.by_ndim(2): "a"}))
 assert_type(gx.from_json(gx.to_json(tx)), gx.Transform)
+
+assert_type(gx.program(jax.jit(tx.update), {}, {}), gx.Program)
