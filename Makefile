@@ -8,7 +8,8 @@ READY := $(VENV)/.ready
 # In a container one is root, which Jupyter wants to be told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo processes notebooks notebooks-afresh test lint types format bench bench-every bench-accumulate check clean
+.PHONY: help demo processes notebooks notebooks-afresh test lint types format bench bench-every bench-accumulate programs \
+	programs-tpu programs-gpu check clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
@@ -67,6 +68,21 @@ bench-every: $(READY)  ## measure every optimizer against optax's; some with ARG
 
 bench-accumulate: $(READY)  ## measure micro-steps against optax.MultiSteps
 	@$(BIN)/python benchmarks/accumulation.py $(ARGS)
+
+# The compilers are in JAX's wheels for either device, which do not bear each other's settings.
+COMPILER_tpu := jax[tpu]
+COMPILER_gpu := jax[cuda12]
+.venvs/tpu/.ready .venvs/gpu/.ready: .venvs/%/.ready: pyproject.toml
+	@echo "installing gradxform and $(COMPILER_$*) in .venvs/$*: 1.3 GB for a TPU, 5.5 GB for a GPU, once" >&2
+	@$(PYTHON) -m venv .venvs/$*
+	@.venvs/$*/bin/python -m pip install --quiet --disable-pip-version-check --editable . '$(COMPILER_$*)' tqdm
+	@touch $@
+
+programs:  ## compile steps for a TPU and a GPU that are not there, and count; more with ARGS="--full"
+	@$(MAKE) --no-print-directory --keep-going programs-tpu programs-gpu
+
+programs-tpu programs-gpu: programs-%: .venvs/%/.ready  ## for one of the two alone
+	@.venvs/$*/bin/python benchmarks/programs.py $* $(ARGS)
 
 check: lint types test  ## all that must hold before a change lands
 

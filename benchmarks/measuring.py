@@ -46,14 +46,14 @@ def many_leaves() -> Shapes:
     return [(64, 64)] * 1000
 
 
-def gpt() -> Shapes:
-    """A GPT-like tree of 12 layers of width 384: 148 leaves, 27.8 million parameters."""
+def gpt(words: int = 16384) -> Shapes:
+    """A GPT-like tree of 12 layers of width 384: 148 leaves, with 16384 words 27.8 million parameters."""
     width = 384
     norm = [(width,), (width,)]
     dense = [((width, 3 * width), (3 * width,)), ((width, width), (width,))]
     mlp = [((width, 4 * width), (4 * width,)), ((4 * width, width), (width,))]
     layer = [*norm, *sum(dense, ()), *norm, *sum(mlp, ())]
-    return [(16384, width), (512, width), *layer * 12, *norm]
+    return [(words, width), (512, width), *layer * 12, *norm]
 
 
 def one_leaf() -> Shapes:

@@ -274,6 +274,10 @@ if TYPE_CHECKING:
     from gradxform.reading.description import Description as Description
     from gradxform.reading.metrics import metrics as metrics
 
+    # Reading what XLA made of a step.
+    from gradxform.reading.program import program as program
+    from gradxform.reading.program_report import Program as Program
+
     # A transform in a file.
     from gradxform.reading.config import (
         from_dict as from_dict,
@@ -314,6 +318,7 @@ if TYPE_CHECKING:
         NonNegative as NonNegative,
         Positive as Positive,
         Seed as Seed,
+        SumDecay as SumDecay,
     )
     from gradxform.core.rule import (
         Extra as Extra,

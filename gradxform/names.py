@@ -119,6 +119,9 @@ MODULES = (
     ("reading.describe", "describe"),
     ("reading.description", "Description"),
     ("reading.metrics", "metrics"),
+    # Reading what XLA made of a step.
+    ("reading.program", "program"),
+    ("reading.program_report", "Program"),
     # A transform in a file.
     ("reading.config", "from_dict from_json to_dict to_json"),
     # Taking over a state: of another chain, of optax, of torch.
@@ -133,7 +136,7 @@ MODULES = (
     ("explore.sweep", "Sweep sweep"),
     # What a rule of your own is made of.
     ("core.transform", "transform"),
-    ("core.record", "Decay DecayMask Dtype Hyper Live Mask NonNegative Positive Seed"),
+    ("core.record", "Decay DecayMask Dtype Hyper Live Mask NonNegative Positive Seed SumDecay"),
     ("core.rule", "Extra Inner Key LeafRule Metric Slot TreeRule TreeScaleRule"),
 )
 NAMES = tuple(name for _, names in MODULES for name in names.split())

@@ -61,3 +61,4 @@ assert_type(gx.from_json(gx.to_json(tx)), gx.Transform)
 
 assert_type(gx.metrics(tx.init({}))["norm"], jax.Array)
 record: dict[str, float] = gx.metrics(tx.init({}), host=True)
+assert_type(gx.program(jax.jit(tx.update), {}, {}), gx.Program)
