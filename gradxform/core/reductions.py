@@ -140,10 +140,8 @@ def max_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
     return lax.pmax(largest, axes) if axes else largest
 
 
-# Jitted, because by hand each of its branches would be compiled at each call.
-@partial(jax.jit, static_argnums=(1, 2, 3))
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
-def _euclidean(
+def _root_of_squares(
     terms: tuple[Term, ...], axes: tuple[Axes, ...], over: tuple[tuple[int, ...], ...], dtype: DType
 ) -> jax.Array:
     """The L2 norm of all terms together, or norms, of whatever has the same place along the axes that are kept.
@@ -189,7 +187,8 @@ def _euclidean(
     return lax.platform_dependent(cpu=in_two_passes, cuda=gpu, rocm=gpu, default=in_one_pass)
 
 
-def _euclidean_jvp(
+@_root_of_squares.defjvp
+def _root_of_squares_jvp(
     axes: tuple[Axes, ...],
     over: tuple[tuple[int, ...], ...],
     dtype: DType,
@@ -210,7 +209,8 @@ def _euclidean_jvp(
     return norms, _joined(axes, list(map(along, terms, moves, over)), dtype, lax.add, lax.psum)
 
 
-_euclidean.__wrapped__.defjvp(_euclidean_jvp)
+# Jitted, because by hand each of its branches would be compiled at each call.
+_euclidean = jax.jit(_root_of_squares, static_argnums=(1, 2, 3))
 
 
 def _all_axes(terms: tuple[Term, ...]) -> tuple[tuple[int, ...], ...]:

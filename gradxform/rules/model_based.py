@@ -167,7 +167,7 @@ def lowered(rule, bound, cap, weight):
 
 def model_step(gap, square):
     """max(gap, 0) / square; 0 where the square is next to 0, at float64's rounding in every dtype."""
-    has_way = square > jnp.finfo("float64").eps
+    has_way = square > float(jnp.finfo("float64").eps)
     return jnp.where(has_way, jnp.maximum(gap, 0) / jnp.where(has_way, square, 1), 0)
 
 
