@@ -155,15 +155,15 @@ def _root_of_squares(
 
     bits = int(jnp.finfo(dtype).maxexp * 5 / 8)
 
-    def square_sum(scale: Any = None, dtype: DType = dtype) -> jax.Array:
-        return _square_sum(terms, None if scale is None else jnp.asarray(scale, dtype), axes, over, dtype)
+    def square_sum(scale: Any, dtype: DType = dtype) -> jax.Array:
+        return _square_sum(terms, jnp.asarray(scale, dtype), axes, over, dtype)
 
     def is_lost(plain: jax.Array) -> jax.Array:
         return jnp.isinf(plain) | (plain < 2.0**-bits)
 
     def in_two_passes() -> jax.Array:
         """A sum of squares, and one of scaled values only if squares have left the dtype's range."""
-        plain = square_sum()
+        plain = square_sum(1)
         down, up = jnp.full_like(plain, 2.0**-bits), jnp.full_like(plain, 2.0**bits)
         scale = jnp.where(is_lost(plain), jnp.where(plain > 1, down, up), jnp.ones_like(plain))
         total = lax.cond(jnp.any(is_lost(plain)), lambda: square_sum(scale), lambda: plain)
@@ -171,14 +171,14 @@ def _root_of_squares(
 
     def in_one_pass() -> jax.Array:
         """Three sums of which one has kept the range, for XLA to take together."""
-        plain, lowered, raised = map(square_sum, (None, 2.0**-bits, 2.0**bits))
+        plain, lowered, raised = map(square_sum, (1, 2.0**-bits, 2.0**bits))
         rescued = jnp.where(plain > 1, safe_root(lowered, 2) * 2.0**bits, safe_root(raised, 2) * 2.0**-bits)
         return jnp.where(is_lost(plain), rescued, safe_root(plain, 2))
 
     def in_double() -> jax.Array:
         """A sum in float64, whose range no square of a float32 leaves."""
         with jax.enable_x64(True):
-            return lax.convert_element_type(safe_root(square_sum(dtype=np.dtype(np.float64)), 2), dtype)
+            return lax.convert_element_type(safe_root(square_sum(1, np.dtype(np.float64)), 2), dtype)
 
     # A CPU takes three times as long for three sums. A TPU takes them in one pass, where a branch would keep it from
     # holding values between two. A GPU would make kernels of them, and waits for its host at a branch; but it sums in
@@ -221,18 +221,18 @@ def _all_axes(terms: tuple[Term, ...]) -> tuple[tuple[int, ...], ...]:
 @partial(jax.jit, static_argnames=("axes", "over", "dtype"))
 def _square_sum(
     terms: tuple[Term, ...],
-    scale: jax.Array | None,
+    scale: jax.Array,
     axes: tuple[Axes, ...],
     over: tuple[tuple[int, ...], ...],
     dtype: DType,
 ) -> jax.Array:
-    """The sum of squares in a dtype, of values that are multiplied by a scale first, if there is one."""
+    """The sum of squares in a dtype, of values that are multiplied by a scale first; XLA drops one of 1."""
 
+    # In lax's own operations: jnp's take many times as long to trace, here for each leaf.
     def of(term: Term, summed: tuple[int, ...]) -> jax.Array:
         value = _difference(term, dtype)
-        if scale is not None:
-            value = value * (jnp.expand_dims(scale, summed) if scale.ndim else scale)
-        # lax's own operations: jnp's take three times as long to trace, here for each leaf.
+        beside = lax.expand_dims(scale, summed if scale.ndim else range(value.ndim))
+        value = lax.mul(value, beside.astype(value.dtype))
         return lax.reduce_sum(abs_sq(value) if is_complex(value) else lax.square(value), summed)
 
     with mixing(*(leaf for term in terms for leaf in term)):
@@ -243,7 +243,7 @@ def _difference(term: Term, dtype: DType) -> jax.Array:
     """A term's value in the dtype of computation: a leaf, or the difference of two."""
     value, *minus = map(fitting(dtype), term)
     for other in minus:
-        value = value - other
+        value = lax.sub(value, other)
     return value
 
 
