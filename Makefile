@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # In a container one is root, which Jupyter wants to be told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo processes notebooks notebooks-afresh test lint types format bench bench-every bench-accumulate programs \
+.PHONY: help demo processes notebooks notebooks-afresh test lint types format bench bench-every bench-by-hand bench-tracing bench-accumulate programs \
 	programs-tpu programs-gpu check clean
 
 help:  ## say what there is
@@ -65,6 +65,12 @@ bench: $(READY)  ## measure against optax; less with ARGS="--quick"
 
 bench-every: $(READY)  ## measure every optimizer against optax's; some with ARGS="lion lamb"
 	@$(BIN)/python benchmarks/every_optimizer.py $(ARGS)
+
+bench-by-hand: $(READY)  ## measure steps outside of jit against optax's
+	@$(BIN)/python benchmarks/by_hand.py $(ARGS)
+
+bench-tracing: $(READY)  ## measure how long steps take to trace and lower; some with ARGS="lion lamb"
+	@$(BIN)/python benchmarks/tracing.py $(ARGS)
 
 bench-accumulate: $(READY)  ## measure micro-steps against optax.MultiSteps
 	@$(BIN)/python benchmarks/accumulation.py $(ARGS)
