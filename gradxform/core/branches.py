@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.core import Tracer
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from gradxform.core.placement import Axes, types_tell, union, varying_axes
 
@@ -68,18 +69,29 @@ def at_most_once(pred: jax.Array, function: Callable[[Any], Any], carry: Any) ->
 def _by_backend(branch: Callable[..., Any], fast: Callable[..., Any], *args: Any) -> Any:
     """`branch(*args)` on a CPU and wherever it is differentiated, else `fast(*args)`, which has the same values."""
     # What the two close over is an argument of its own, so that derivatives go through it.
-    (branch, held), (fast, held_by_fast) = (jax.closure_convert(each, *args) for each in (branch, fast))
+    (branch, held), (fast, held_by_fast) = (_opened(each, *args) for each in (branch, fast))
 
     @jax.custom_jvp
     def run(args: Any, held: Any, held_by_fast: Any) -> Any:
-        return lax.platform_dependent(cpu=lambda: branch(*args, *held), default=lambda: fast(*args, *held_by_fast))
+        return lax.platform_dependent(cpu=lambda: branch(args, held), default=lambda: fast(args, held_by_fast))
 
     @run.defjvp
     def _(primals: Any, tangents: Any) -> Any:
         (args, held, _), (moves, held_moves, _) = primals, tangents
-        return jax.jvp(lambda args, held: branch(*args, *held), (args, held), (moves, held_moves))
+        return jax.jvp(branch, (args, held), (moves, held_moves))
 
     return run(args, held, held_by_fast)
+
+
+def _opened(function: Callable[..., Any], *args: Any) -> tuple[Callable[[Any, Any], Any], list[Any]]:
+    """A function of its arguments and of what it closes over, and that: as `jax.closure_convert`, of integers too."""
+    closed, result = jax.make_jaxpr(function, return_shape=True)(*args)
+    structure = jax.tree.structure(result)
+
+    def call(args: Any, held: list[Any]) -> Any:
+        return structure.unflatten(jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, held))(*jax.tree.leaves(args)))
+
+    return call, closed.consts
 
 
 def _varying(x: jax.Array, axes: Axes) -> jax.Array:
