@@ -162,9 +162,8 @@ def changes(node: ast.AST, lines: list[bytes]) -> Iterator[Change]:
             yield from exchanged(lines, first, second, "arguments")
         case ast.Return(ast.Tuple([first, second])):
             yield from exchanged(lines, first, second, "returned parts")
-        case ast.If(test) | ast.IfExp(_, test) if isinstance(test, ast.Name | ast.Attribute | ast.Call):
-            condition = node.test
-            yield from replaced(lines, condition, "not", f"(not {text(lines, condition)})")
+        case ast.If(test) | ast.IfExp(test) if isinstance(test, ast.Name | ast.Attribute | ast.Call):
+            yield from replaced(lines, test, "not", f"(not {text(lines, test)})")
         case ast.Attribute(_, name, ast.Load()) | ast.Name(name, ast.Load()):
             if name in COUNTS:
                 yield from replaced(lines, node, "off by one", f"({text(lines, node)} + 1)")
