@@ -18,7 +18,7 @@ class Number:
     Python's precision; from float32(0.999) alone it is off by 1e-5.
 
     Attributes:
-      high: the number in float32; an array of shape ().
+      high: the number, rounded to float32; an array of shape ().
       low: what that leaves out, in the dtype of `high`.
     """
 
@@ -27,22 +27,21 @@ class Number:
 
     @classmethod
     def of(cls, value: float) -> Number:
-        """The parts of a Python number, in the widest floating-point dtype that JAX has."""
-        high = np.float32(value)
+        """The parts of a Python number, which JAX takes in float32, or in float64 where that is enabled."""
+        high = np.float64(np.float32(value))
         # Infinity leaves nothing out, and infinity less itself is NaN.
-        low = value - float(high) if np.isfinite(high) else 0.0
-        return cls(jnp.asarray(float(high)), jnp.asarray(low))
+        return cls(high, np.float64(value - high if np.isfinite(high) else 0.0))
 
     @property
     def value(self) -> jax.Array:
         """The number as an array of shape ()."""
-        return self.high + self.low
+        return jnp.asarray(self.high) + jnp.asarray(self.low)
 
     def __jax_array__(self) -> jax.Array:
         return self.value
 
     def __rsub__(self, other: Any) -> Any:
-        return (other - self.high) - self.low
+        return (other - jnp.asarray(self.high)) - jnp.asarray(self.low)
 
     def __neg__(self) -> Number:
         return Number(-self.high, -self.low)

@@ -186,3 +186,12 @@ def test_a_number_is_computed_with_as_an_array(value):
     if math.isfinite(value):
         np.testing.assert_allclose(1 - number, 1 - value, rtol=1e-7)
         assert float(number) == pytest.approx(value, rel=1e-7)
+
+
+def test_a_transform_that_was_first_called_in_a_map_may_be_called_by_hand():
+    tx = gx.sgd(0.1, 0.9)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.P("data")
+    x = jnp.arange(8.0)
+    mapped = jax.shard_map(lambda x: tx.update(x, tx.init(x))[0], mesh=mesh, in_specs=spec, out_specs=spec)
+    np.testing.assert_allclose(mapped(x), tx.update(x, tx.init(x))[0], rtol=1e-6)
