@@ -59,9 +59,12 @@ def _programs(value: Any) -> Iterator[Any]:
 
 
 def _scans(operation: Any) -> bool:
-    return operation.primitive.name == "scan" and len(operation.invars) > (
-        operation.params["num_consts"] + operation.params["num_carry"]
-    )
+    """Whether it is a scan over arrays, of which its body sees one axis less."""
+    if operation.primitive.name != "scan":
+        return False
+    body = operation.params["jaxpr"].jaxpr
+    pairs = zip(operation.invars, body.invars, strict=True)
+    return any(len(outside.aval.shape) != len(inside.aval.shape) for outside, inside in pairs)
 
 
 def _takes_arrays(operation: Any) -> bool:
