@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -228,11 +228,15 @@ def _square_sum(
 ) -> jax.Array:
     """The sum of squares in a dtype, of values that are multiplied by a scale first; XLA drops one of 1."""
 
+    @cache
+    def beside(missing: tuple[int, ...]) -> jax.Array:
+        return lax.expand_dims(scale, missing)
+
     # In lax's own operations: jnp's take many times as long to trace, here for each leaf.
     def of(term: Term, summed: tuple[int, ...]) -> jax.Array:
         value = _difference(term, dtype)
-        beside = lax.expand_dims(scale, summed if scale.ndim else range(value.ndim))
-        value = lax.mul(value, beside.astype(value.dtype))
+        factor = beside(summed if scale.ndim else tuple(range(value.ndim)))
+        value = value * factor if is_complex(value) else lax.mul(value, factor)
         return lax.reduce_sum(abs_sq(value) if is_complex(value) else lax.square(value), summed)
 
     with mixing(*(leaf for term in terms for leaf in term)):
@@ -287,7 +291,7 @@ def _joined(
     """One value from one a leaf: pairwise, for precision, and one collective for each set of axes."""
     groups: dict[Axes, list[jax.Array]] = {}
     for of_value, value in zip(axes, values, strict=True):
-        groups.setdefault(of_value, []).append(value.astype(dtype))
+        groups.setdefault(of_value, []).append(value if value.dtype == dtype else value.astype(dtype))
     results = []
     for shared, group in groups.items():
         value = _pairwise(group, join)
