@@ -304,3 +304,7 @@ def test_reduces_over_devices_only_when_it_is_due():
 def test_errors(args, error, match):
     with pytest.raises(error, match=match):
         gx.accumulate(*args)
+
+
+def test_nothing_is_due_before_the_first_micro_step():
+    assert not gx.metrics(gx.accumulate(gx.sgd(0.1), 2).init(jnp.zeros(1)))["accumulate.is_due"]

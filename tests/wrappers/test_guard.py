@@ -308,3 +308,14 @@ def test_a_stream_of_complex_gradients():
 def test_errors(kwargs, error, match):
     with pytest.raises(error, match=match):
         gx.guard(**{"inner": gx.sgd(0.1), **kwargs})
+
+
+def test_the_mean_of_a_few_norms_is_theirs():
+    # Norms of 1: their mean is 1 and their deviation 0, however few there were, but for the root of a rounding.
+    tx = gx.guard(gx.identity(), max_deviations=0.1, warm_up=2, decay=0.9)
+    for norm, is_skipped in ((0.999, False), (1.01, True)):
+        state = tx.init(jnp.zeros(1))
+        for _ in range(3):
+            _, state = tx.update(jnp.ones(1), state)
+        _, state = tx.update(jnp.full(1, norm), state)
+        assert bool(gx.metrics(state)["guard.skipped"]) == is_skipped
