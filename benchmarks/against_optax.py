@@ -9,13 +9,9 @@ optimizer.
 from __future__ import annotations
 
 import argparse
-import statistics
-from functools import partial
 
-import jax
-import jax.numpy as jnp
 import optax
-from measuring import Pair, Shapes, gpt, machine, many_leaves, one_leaf, seconds, step_of, step_times, table
+from measuring import Pair, build_times, gpt, machine, many_leaves, one_leaf, step_times, table
 from tqdm import tqdm
 
 import gradxform as gx
@@ -29,24 +25,6 @@ CHAINS: dict[str, Pair] = {
     "sgd, momentum": (gx.sgd(1e-3, 0.9), optax.sgd(1e-3, 0.9)),
     "rmsprop": (gx.rmsprop(1e-3), optax.rmsprop(1e-3)),
 }
-
-
-def build_times(pair: Pair, shapes: Shapes, repeats: int, compile: bool) -> list[dict[str, float]]:
-    """Median seconds to trace, lower and compile the step, ours and theirs, with empty caches."""
-    params = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    taken: list[list[dict[str, float]]] = [[], []]
-    for _ in range(repeats):
-        for i, tx in enumerate(pair):
-            state = jax.eval_shape(tx.init, params)
-            jax.clear_caches()
-            jitted = jax.jit(step_of(tx), donate_argnums=(0, 1))
-            times = {}
-            times["trace"], traced = seconds(partial(jitted.trace, params, state, params))
-            times["lower"], lowered = seconds(traced.lower)
-            if compile:
-                times["compile"], _ = seconds(lowered.compile)
-            taken[i].append(times)
-    return [{key: statistics.median(times[key] for times in runs) for key in runs[0]} for runs in taken]
 
 
 def main() -> None:

@@ -82,22 +82,29 @@ def faults(steps: Steps, size: int) -> list[str]:
     ]
 
 
-def main() -> None:
-    """Measures and prints the table."""
-    parser = argparse.ArgumentParser(description="Measures every optimizer's step against optax's.")
+def chosen(description: str, repeats: str, default: int) -> argparse.Namespace:
+    """The names of optimizers on the command line, all without any, and how often each is measured."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(sorted(CALLS))}")
-    parser.add_argument("--repeats", type=int, default=21, help="steps of each that are timed (default: 21)")
+    parser.add_argument("--repeats", type=int, default=default, help=f"{repeats} (default: {default})")
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.names) - set(CALLS)):
         parser.error(f"no optimizer is called {', '.join(unknown)}")
     if arguments.repeats < 1:
         parser.error("--repeats must be at least 1")
+    arguments.names = arguments.names or sorted(CALLS)
+    return arguments
+
+
+def main() -> None:
+    """Measures and prints the table."""
+    arguments = chosen("Measures every optimizer's step against optax's.", "steps of each that are timed", 21)
     print(machine())
 
     shapes = gpt()
     size = 4 * sum(map(prod, shapes))
     rows = []
-    for name in (progress := tqdm(arguments.names or sorted(CALLS), leave=False)):
+    for name in (progress := tqdm(arguments.names, leave=False)):
         progress.set_description(name)
         steps = step_times(pair(name), shapes, arguments.repeats, **EXTRA.get(name, {}))
         ms = " / ".join(f"{duration * 1e3:.1f}" for duration in steps.seconds)

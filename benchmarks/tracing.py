@@ -7,50 +7,26 @@ Without names, all. Caches are empty each time. An optimizer whose ratio is abov
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import sys
-from typing import Any
 
-import jax
-import jax.numpy as jnp
-from every_optimizer import CALLS, EXTRA, pair
-from measuring import machine, many_leaves, seconds, step_of, table
+from every_optimizer import EXTRA, chosen, pair
+from measuring import build_times, machine, many_leaves, table
 from tqdm import tqdm
 
 HIGHEST = 0.6
 
 
-def build_times(name: str, repeats: int) -> tuple[float, float]:
-    """Median seconds to trace and lower the step, ours and theirs."""
-    params = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in many_leaves()]
-    taken: list[list[float]] = [[], []]
-    for _ in range(repeats):
-        for i, tx in enumerate(pair(name)):
-            state = jax.eval_shape(tx.init, params)
-            jax.clear_caches()
-
-            def build(tx: Any = tx, state: Any = state) -> Any:
-                jitted = jax.jit(step_of(tx, **EXTRA.get(name, {})), donate_argnums=(0, 1))
-                return jitted.trace(params, state, params).lower()
-
-            taken[i].append(seconds(build)[0])
-    return statistics.median(taken[0]), statistics.median(taken[1])
-
-
 def main() -> None:
     """Measures and prints the table."""
-    parser = argparse.ArgumentParser(description="Measures how long steps take to trace and lower, against optax's.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(sorted(CALLS))}")
-    parser.add_argument("--repeats", type=int, default=3, help="how often each is built (default: 3)")
-    arguments = parser.parse_args()
-    if unknown := sorted(set(arguments.names) - set(CALLS)):
-        parser.error(f"no optimizer is called {', '.join(unknown)}")
+    arguments = chosen(
+        "Measures how long steps take to trace and lower, against optax's.", "how often each is built", 3
+    )
     print(machine())
     rows = []
-    for name in (progress := tqdm(arguments.names or sorted(CALLS), leave=False)):
+    for name in (progress := tqdm(arguments.names, leave=False)):
         progress.set_description(name)
-        ours, theirs = build_times(name, arguments.repeats)
+        times = build_times(pair(name), many_leaves(), arguments.repeats, compile=False, **EXTRA.get(name, {}))
+        ours, theirs = (each["trace"] + each["lower"] for each in times)
         ratio = ours / theirs
         rows.append([name, f"{ours:.2f} / {theirs:.2f}", f"{ratio:.2f}", "slow" if ratio > HIGHEST else ""])
     table("Tracing and lowering a step over 1000 leaves", ["optimizer", "s", "ratio", f"above {HIGHEST}"], rows)
