@@ -115,7 +115,7 @@ def _update(
 ) -> tuple[Any, State]:
     checks.state_of([stage.name for stage in stages], state, State)
     stages = bound(stages, state.live)
-    came, params = updates, checks.beside(updates, params)
+    came = updates
     step = Step(state.count, jnp.asarray(optax.safe_increment(state.count)), params, extra, ())
     records: dict[str, Any] = {}
     factor, unchecked = None, True
