@@ -76,7 +76,7 @@ def replace(tx: Transform, changes: Mapping[str, Any] | None = None, /, **values
     """
     names = _fields("replace", tx)
     for name, value in {**(changes or {}), **values}.items():
-        path = names[parts.found("replace", name, list(names))]
+        path = names[checks.found("replace", name, list(names))]
         tx = parts.with_field(tx, path, lambda old, value=value: value)
     return tx
 
@@ -100,7 +100,7 @@ def live(tx: Transform, *names: str) -> Transform:
     fields = _fields("live", tx)
     numeric = dict(_numeric(tx))
     for name in names or [name for name, value in numeric.items() if not isinstance(value, Record)]:
-        found = parts.found("live", name, list(fields))
+        found = checks.found("live", name, list(fields))
         value = numeric.get(found)
         if isinstance(value, Record) and not isinstance(value, Live):
             raise ValueError(f"live: {found} follows {show(value)}; to adjust it, replace that by a number first")
@@ -145,7 +145,7 @@ def adjust(state: Tree, changes: Mapping[str, Any] | None = None, /, **values: A
     new: dict[str, Any] = {}
     _map_held(look, state)
     for name, value in {**(changes or {}), **values}.items():
-        whole = parts.found("adjust", name, list(held))
+        whole = checks.found("adjust", name, list(held))
         if whole in scheduled:
             raise ValueError(f"adjust: {whole} follows a schedule, which would write over it")
         new[whole] = like(f"adjust: {whole}", value, held[whole])

@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.reading import parts
+from gradxform.core import checks
 from gradxform.reading.takeover import MigrationReport, Path, Place, fields, fitted, is_record, places, rebuilt, states
 
 ABSENT = "not in the old state"
@@ -83,8 +83,8 @@ def _origins(template: Any, old_state: Any, names: Mapping[str, str]) -> dict[Pa
     new, old = _stages(template), _stages(old_state)
     told: dict[str, Path] = {}
     for here, there in names.items():
-        name = parts.found("migrate: names", here, list(new))
-        told[name] = old[parts.found("migrate: names, in the old state", there, list(old))]
+        name = checks.found("migrate: names", here, list(new))
+        told[name] = old[checks.found("migrate: names, in the old state", there, list(old))]
     if twice := [path for path, times in Counter(told.values()).items() if times > 1]:
         raise ValueError(f"migrate: names takes {'.'.join(twice[0][1:])} of the old state for more than one stage")
     origins: dict[Path, Path | None] = {}

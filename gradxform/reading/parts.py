@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 
-from gradxform.core.checks import found as found
 from gradxform.core.engine import State
 from gradxform.core.record import Record
 from gradxform.core.transform import Transform
