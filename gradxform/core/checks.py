@@ -34,26 +34,28 @@ FREEZE = "keep it out of the optimizer, as with optax.partition and set_to_zero,
 
 
 def path_of(tree: Any, index: int) -> str:
-    """Where the index-th leaf of a tree is, as 'dense/kernel'."""
+    """Where the index-th leaf of a tree, or of a structure, is, as 'dense/kernel'."""
+    if isinstance(tree, jax.tree_util.PyTreeDef):
+        tree = tree.unflatten(range(tree.num_leaves))
     path, _ = jax.tree_util.tree_flatten_with_path(tree)[0][index]
     return leaf_name(path)
 
 
-def arrays(what: str, tree: Any, *, any_dtype: bool, real_only: str | None) -> list[Any]:
+def arrays(what: str, tree: Any, leaves: Sequence[Any], *, any_dtype: bool, real_only: str | None) -> list[Any]:
     """The leaves of a tree, as arrays that a rule can compute with.
 
     Args:
       what: what the tree is, for the message.
-      tree: the tree.
+      tree: the tree, or its structure.
+      leaves: its leaves.
       any_dtype: whether integers and the like may pass.
       real_only: the name of a rule that takes no complex leaves, if there is one.
 
     Raises:
       TypeError: a leaf that is not an array, not floating-point, or complex where it may not be.
     """
-    leaves = []
-    for index, leaf in enumerate(jax.tree.leaves(tree)):
-        leaf = _as_array(leaf)
+    admitted = []
+    for index, leaf in enumerate(map(_as_array, leaves)):
         if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
             raise TypeError(
                 f"{what}: expected an array at {path_of(tree, index)}, got {show(leaf)} of type "
@@ -71,8 +73,8 @@ def arrays(what: str, tree: Any, *, any_dtype: bool, real_only: str | None) -> l
             )
         if real_only and is_complex(leaf):
             raise TypeError(f"{what}: {real_only} takes real arrays, got {described(leaf)} at {path_of(tree, index)}")
-        leaves.append(leaf)
-    return leaves
+        admitted.append(leaf)
+    return admitted
 
 
 def _as_array(leaf: Any) -> Any:
@@ -264,12 +266,11 @@ def last_of_chain(rule: str, after: Sequence[str]) -> None:
         )
 
 
-def tree_result(rule: str, updates: Any, came: Any) -> None:
-    """Raises unless a tree rule returned updates of the structure, shapes and kinds that came."""
-    same_structure(rule, updates, came, "the updates that came")
-    leaves, references = jax.tree.leaves(updates), jax.tree.leaves(came)
-    same_shapes(rule, updates, leaves, references, "the updates that came")
-    same_kinds(rule, updates, leaves, references, "the updates that came")
+def tree_result(rule: str, structure: Any, updates: Any, came: Sequence[Any]) -> None:
+    """Raises unless a tree rule returned a list of updates of the shapes and kinds that came."""
+    same_structure(rule, updates, list(came), "the updates that came, a list of leaves,")
+    same_shapes(rule, structure, updates, came, "the updates that came")
+    same_kinds(rule, structure, updates, came, "the updates that came")
 
 
 def slot_shape(rule: str, name: str, value: Any, kept: jax.Array) -> None:

@@ -7,11 +7,12 @@ from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 from jax.core import Tracer
 
 from gradxform.core import branches, checks, reductions
+from gradxform.core.flow import Flow, Step
+from gradxform.core.guest import as_node
 from gradxform.core.placement import Axes, Cut, spread_axes, union, whole_shape
 from gradxform.core.precision import fitting, is_complex, is_inexact, real_dtype
 from gradxform.core.text import show
@@ -127,31 +128,35 @@ class Leaf(Context):
 class Tree(Context):
     """The context of a TreeRule: reductions are over all leaves, on all devices together.
 
+    What a tree rule sees of a tree is the list of its leaves, which is a pytree as well; `whole` makes the tree of it.
+
     Attributes:
-      decays: a tree of bools, whether the rule's `DecayMask` lets each leaf decay.
+      decays: for each leaf, whether the rule's `DecayMask` lets it decay.
     """
 
     def __init__(
         self,
         rule: str,
-        step: jax.Array,
+        flow: Flow,
+        step: Step,
         extra: Mapping[str, Any],
-        params: Any,
-        given: Mapping[str, Any],
         dtypes: Sequence[Any],
-        decays: Any,
-        cuts: Sequence[Cut | None],
+        decays: list[bool],
     ) -> None:
-        super().__init__(rule, step, extra)
-        self._params, self._given, self._dtypes, self.decays = params, given, dtypes, decays
-        self._cuts, self._structure = cuts, jax.tree.structure(decays)
+        super().__init__(rule, step.number, extra)
+        self._flow, self._step, self._dtypes, self.decays = flow, step, dtypes, decays
+        self._structure = jax.tree.structure(decays)
 
     @property
-    def params(self) -> Any:
-        """The tree of parameters, in the dtype of computation. ValueError if `update` was called without them."""
-        if self._params is None:
+    def params(self) -> list[jax.Array]:
+        """The parameters, in the dtype of computation. ValueError if `update` was called without them."""
+        if self._flow.params is None:
             self._no_params()
-        return jax.tree.map(fitting(*self._dtypes), self._params)
+        return list(map(fitting(*self._dtypes), self._flow.params))
+
+    def whole(self, leaves: Sequence[Any]) -> Any:
+        """A list of leaves as the tree that the user knows, for functions and masks of the user."""
+        return self._flow.structure.unflatten(leaves)
 
     def norm(self, tree: Any, ord: float = 2) -> jax.Array:
         """The norm of order `ord` of all leaves together, of shape ()."""
@@ -162,11 +167,11 @@ class Tree(Context):
 
         ValueError or TypeError for a mask that does not fit.
         """
-        leaves, structure = jax.tree.flatten(tree)
-        chosen = checks.mask(self._rule, mask(tree) if callable(mask) else mask, tree, structure)
+        whole = self.whole(tree)
+        chosen = checks.mask(self._rule, mask(whole) if callable(mask) else mask, whole, self._flow.structure)
         axes = self._axes(tree)
         kept = [i for i, is_chosen in enumerate(chosen) if is_chosen]
-        return reductions.norm([leaves[i] for i in kept], [axes[i] for i in kept], ord)
+        return reductions.norm([tree[i] for i in kept], [axes[i] for i in kept], ord)
 
     def distance(self, left: Any, right: Any) -> jax.Array:
         """The L2 norm of the difference of two trees, all leaves together, of shape ()."""
@@ -223,16 +228,25 @@ class Tree(Context):
         keys = [reductions.own_key(key, index, axes) for index, axes in enumerate(self._axes(like))]
         return structure.unflatten([draw(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)])
 
-    def inner(self, transform: Any, updates: Any, state: Any) -> tuple[Any, Any]:
+    def inner(self, transform: Any, updates: list[jax.Array], state: Any) -> tuple[list[jax.Array], Any]:
         """One step of a transform that the rule holds, with the parameters if there are any and all extra arguments.
 
         The new state has the dtypes of the old one, so that a branch in which the transform rests may stand beside it.
         """
-        params = None if self._params is None else self.params
-        stepped, new = optax.with_extra_args_support(transform).update(updates, state, params, **self._given)
-        # A measure returns something else than updates, which is left as it is.
-        is_step = jax.tree.structure(stepped) == jax.tree.structure(updates)
-        return jax.tree.map(_like, stepped, updates) if is_step else stepped, jax.tree.map(_like, new, state)
+        flow, new = self._advanced(transform, updates, state)
+        return list(map(_like, flow.whole().updates, updates)), new
+
+    def measured(self, transform: Any, updates: list[jax.Array], state: Any) -> tuple[Any, Any]:
+        """As `inner`, of a transform that returns a measurement in the place of updates: any pytree of arrays."""
+        flow, new = self._advanced(transform, updates, state)
+        return flow.structure.unflatten(flow.whole().updates), new
+
+    def _advanced(self, transform: Any, updates: list[jax.Array], state: Any) -> tuple[Flow, Any]:
+        flow = self._flow.replace(updates=updates, came=updates)
+        if flow.params is not None:
+            flow = flow.replace(params=self.params)
+        flow, new = as_node(transform).advance(flow, state, self._step)
+        return flow, jax.tree.map(_like, new, state)
 
     def selected(self, pred: jax.Array, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
         """As `either`, where `yes` is what mostly runs; on an accelerator both run, in one program with the rest."""
@@ -245,7 +259,7 @@ class Tree(Context):
     def _axes(self, *trees: Any) -> list[Axes]:
         """The mesh axes over which each leaf of a tree, or of one of several alike, is spread."""
         columns = list(zip(*map(jax.tree.leaves, trees), strict=True))
-        cuts = self._cuts
+        cuts = self._flow.cuts
         if any(jax.tree.structure(tree) != self._structure for tree in trees):
             if any(cut is not None for cut in cuts):
                 raise ValueError(f"{self._rule} reduces over a tree unlike the parameters: on_axes cannot tell of it")

@@ -10,16 +10,20 @@ import optax
 from gradxform.core import placement as placing
 from gradxform.core.checks import path_of
 from gradxform.core.elementwise import joining
+from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.placement import union, varying_axes
-from gradxform.core.record import Branch, Record
+from gradxform.core.record import Branch
 from gradxform.core.text import maker
 
 
-class Guest(Record):
+class Guest(Node):
     """A transform that is not ours; it keeps its own state and gets the extra arguments if it takes them.
 
     A subclass has `pair`, optax's pair, and `name`, under which the state keeps its state.
     """
+
+    any_dtype = True
+    is_foreign = True
 
     @property
     def pair(self) -> optax.GradientTransformation:
@@ -30,6 +34,20 @@ class Guest(Record):
     def name(self) -> str:
         """What it is called in a chain."""
         raise TypeError(f"{type(self).__name__} has no name")
+
+    @property
+    def stage_name(self) -> str:
+        """Its name."""
+        return self.name
+
+    def begin(self, params: Flow, step: Step) -> Any:
+        """The guest's own state."""
+        return self.init(params.tree())
+
+    def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
+        """The guest's own step, of trees."""
+        updates, new = self.update(flow.tree(), record, flow.params_tree(), step.extra)
+        return flow.with_tree(updates), new
 
     def init(self, params: Any) -> Any:
         """The guest's own state."""
@@ -112,3 +130,8 @@ class Stranger(Guest):
     def __repr__(self) -> str:
         package, _ = maker(self.given)
         return f"<{package}.{self.name}>" if package else f"<{self.name}>"
+
+
+def as_node(transform: Any) -> Any:
+    """A transform as what may stand in a row: one of ours as it is, another as a guest."""
+    return transform if hasattr(transform, "advance") else Stranger(transform)

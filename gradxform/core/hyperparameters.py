@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +12,17 @@ import numpy as np
 
 from gradxform.core import checks
 from gradxform.core.precision import is_inexact, real_dtype
-from gradxform.core.record import Live, is_record
-from gradxform.core.rule import Rule
+from gradxform.core.record import DecayMask, Live, Mask, is_record
 from gradxform.core.text import show
+
+if TYPE_CHECKING:
+    from gradxform.core.rule import Rule
 
 
 def hyperparameters(stages: Any) -> Iterator[tuple[str, Any]]:
     """Each number, array, schedule or `Live` of each rule, with its key: `stage.name`, of a pair `stage.name.0`."""
     for stage, node in stages:
-        for name in node.numeric if isinstance(node, Rule) else ():
+        for name in node.live_names:
             for path, value in jax.tree_util.tree_flatten_with_path(getattr(node, name), is_leaf=is_record)[0]:
                 yield _key(stage, name, path), value
 
@@ -46,6 +49,32 @@ def bound(stages: Any, live: Mapping[str, Any]) -> Any:
             hint = "; the transform is not live: use the one that live(tx, ...) returned"
         raise ValueError(f"expected hyperparameters {expected} in the state, got {sorted(live)}{hint}")
     return tuple(stage._replace(node=_bound(stage.name, stage.node, live)) for stage in stages) if expected else stages
+
+
+def split(rule: Rule, count: jax.Array) -> tuple[Any, dict[str, Any]]:
+    """Parts a rule in what is static and the hyperparameters that are arrays, schedules taken at `count`.
+
+    Python's own numbers stay static: XLA folds them, and 1 - b2 is taken in Python's precision.
+    """
+    values = {}
+    for name in rule.numeric:
+        value, what = getattr(rule, name), f"{rule.call_name}: {name}"
+        at_step = jax.tree.map(partial(_at, count, what), value, is_leaf=callable)
+        if any(isinstance(number, jax.Array) for number in jax.tree.leaves(at_step)):
+            values[name] = jax.tree.map(jnp.asarray, at_step)
+    # The mask is no part of what is traced: two that choose the same leaves share a trace.
+    masks = [name for name, role in rule.roles.items() if role in (Mask, DecayMask)]
+    return rule.replace(**dict.fromkeys([*values, *masks])), values
+
+
+def chosen_by(rule: Rule, kind: Any, structure: Any, leaves: Sequence[Any]) -> list[bool]:
+    """For each leaf of a tree, what the rule's mask of a kind says of it; True if it has none."""
+    masks = [getattr(rule, name) for name, role in rule.roles.items() if role is kind]
+    # Without leaves there is nothing to choose; optax.tree.map_params calls init with such a tree of its own.
+    if not leaves or not masks or masks[0] is None:
+        return [True] * len(leaves)
+    tree = structure.unflatten(leaves)
+    return checks.mask(rule.call_name, masks[0](tree) if callable(masks[0]) else masks[0], tree, structure)
 
 
 def as_live(live: Mapping[str, Any]) -> dict[str, jax.Array]:
@@ -114,6 +143,14 @@ class LiveValues(MutableMapping[str, Any]):
         return whole[checks.found("state.hyperparams", name, list(whole))]
 
 
+def _at(count: jax.Array, what: str, value: Any) -> Any:
+    """A hyperparameter at a step: an array, or a number of Python's own as it is."""
+    if callable(value):
+        what = f"{what} at this step"
+        return checks.scalar(what, checks.number(what, value(count)))
+    return checks.scalar(what, jnp.asarray(value)) if isinstance(value, np.generic | np.ndarray | jax.Array) else value
+
+
 def _as_dict(names: tuple[str, ...], values: Any) -> Any:
     return dict(zip(names, values, strict=True))
 
@@ -159,14 +196,14 @@ def like(what: str, value: Any, old: Any) -> jax.Array:
 
 
 def _bound(stage: str, node: Any, live: Mapping[str, Any]) -> Any:
-    if not isinstance(node, Rule):
+    if not node.live_names:
         return node
 
     def value_of(name: str, path: Any, value: Any) -> Any:
         return live[_key(stage, name, path)] if isinstance(value, Live) else value
 
     fields = {}
-    for name in node.numeric:
+    for name in node.live_names:
         value: Any = getattr(node, name)
         fields[name] = jax.tree_util.tree_map_with_path(
             lambda path, part, name=name: value_of(name, path, part), value, is_leaf=is_record

@@ -1,21 +1,24 @@
-"""A run of leaf rules on one leaf: traced once for each distinct shape and dtype, and the one place that casts."""
+"""Leaf rules in a row, on one leaf after the other: traced once for each distinct shape and dtype."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from gradxform.core import checks
 from gradxform.core.context import Leaf
+from gradxform.core.flow import Flow, Step, times
+from gradxform.core.hyperparameters import chosen_by, split
 from gradxform.core.placement import Cut
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
 from gradxform.core.record import DecayMask, Mask
-from gradxform.core.rule import LeafRule, Rule
-from gradxform.core.slots import as_kept
+from gradxform.core.slots import columns, extras, in_columns, loaded, stored
+
+if TYPE_CHECKING:
+    from gradxform.core.rule import LeafRule
 
 
 class Shared(NamedTuple):
@@ -51,6 +54,27 @@ class Program:
         self.rules, self.chosen, self.cut = rules, chosen, cut
 
 
+def advance_run(rules: Sequence[LeafRule], flow: Flow, records: Sequence[Any], step: Step) -> tuple[Flow, list[Any]]:
+    """One step of a run of leaf rules."""
+    static, hypers = zip(*(split(rule, step.done) for rule in rules), strict=True)
+    shared = Shared(step.number, flow.factor, hypers, tuple(extras(rule, step.extra) for rule in rules))
+    chosen = zip(*(map(Chosen, *_masks(rule, flow)) for rule in rules), strict=True)
+    kinds = list(zip(chosen, flow.cuts, strict=True))
+    programs = {kind: program(static, *kind) for kind in set(kinds)}
+    old = zip(*(columns(rule, record, flow) for rule, record in zip(rules, records, strict=True)), strict=True)
+    params = [None] * len(flow.updates) if flow.params is None else flow.params
+    advanced = [
+        advance(programs[kind], grad, kept, param, shared)
+        for kind, grad, kept, param in zip(kinds, flow.updates, old, params, strict=True)
+    ]
+    updates, kept = map(list, zip(*advanced, strict=True)) if advanced else ([], [])
+    new = [
+        in_columns(rule, [leaf[i] for leaf in kept], flow.structure, record)
+        for i, (rule, record) in enumerate(zip(rules, records, strict=True))
+    ]
+    return flow.replace(updates=updates, factor=None), new
+
+
 def program(rules: tuple[LeafRule, ...], chosen: tuple[Chosen, ...], cut: Cut | None) -> Program:
     """The program of rules whose array hyperparameters were taken out."""
     # The types belong to the key because 1 == 1.0, and what is traced may depend on which it is.
@@ -65,30 +89,6 @@ def _program(
     return Program(rules, chosen, cut)
 
 
-def split(rule: Rule, count: jax.Array) -> tuple[Any, dict[str, Any]]:
-    """Parts a rule in what is static and the hyperparameters that are arrays, schedules taken at `count`.
-
-    Python's own numbers stay static: XLA folds them, and 1 - b2 is taken in Python's precision.
-    """
-    values = {}
-    for name in rule.numeric:
-        value, what = getattr(rule, name), f"{rule.call_name}: {name}"
-        at_step = jax.tree.map(partial(_at, count, what), value, is_leaf=callable)
-        if any(isinstance(number, jax.Array) for number in jax.tree.leaves(at_step)):
-            values[name] = jax.tree.map(jnp.asarray, at_step)
-    # The mask is no part of what is traced: two that choose the same leaves share a trace.
-    masks = [name for name, role in rule.roles.items() if role in (Mask, DecayMask)]
-    return rule.replace(**dict.fromkeys([*values, *masks])), values
-
-
-def _at(count: jax.Array, what: str, value: Any) -> Any:
-    """A hyperparameter at a step: an array, or a number of Python's own as it is."""
-    if callable(value):
-        what = f"{what} at this step"
-        return checks.scalar(what, checks.number(what, value(count)))
-    return checks.scalar(what, jnp.asarray(value)) if isinstance(value, np.generic | np.ndarray | jax.Array) else value
-
-
 @partial(jax.jit, static_argnums=0)
 def advance(
     program: Program, grad: jax.Array, records: tuple[Any, ...], param: jax.Array | None, shared: Shared
@@ -100,7 +100,7 @@ def advance(
     """
     dtypes = [x.dtype for x in jax.tree.leaves((grad, records, param)) if is_inexact(x)]
     fit, real = fitting(*dtypes), real_dtype(*dtypes)
-    update, param = _times(fit(grad), shared.factor), None if param is None else fit(param)
+    update, param = times(fit(grad), shared.factor), None if param is None else fit(param)
     kept = []
     for rule, chosen, record, hypers, extra in zip(
         program.rules, program.chosen, records, shared.hypers, shared.extras, strict=True
@@ -111,22 +111,14 @@ def advance(
         bound = rule.replace(**jax.tree.map(lambda number: number.astype(real), hypers))
         leaf = Leaf(rule.call_name, shared.step, extra, param, chosen.decays, update, program.cut)
         with jax.named_scope(rule.call_name), mixing(grad):
-            result = bound.update(update, jax.tree.map(fit, record), leaf)
+            result = bound.update(update, loaded(rule, record, fit), leaf)
         update, new = checks.pair(rule.call_name, "update", result, rule.State)
         checks.leaf_result(rule.call_name, update, grad)
         update = fit(update)
-        kept.append(as_kept(rule, new, record))
+        kept.append(stored(rule, new, record))
     return update, tuple(kept)
 
 
-@jax.jit
-def scaled(update: jax.Array, factor: jax.Array) -> jax.Array:
-    """A leaf, in the dtype of computation, times a number."""
-    return _times(fitting(update.dtype)(update), factor)
-
-
-def _times(update: jax.Array, factor: jax.Array | None) -> jax.Array:
-    if factor is None:
-        return update
-    with mixing(update):
-        return update * factor.astype(real_dtype(update.dtype))
+def _masks(rule: LeafRule, flow: Flow) -> tuple[list[bool], list[bool]]:
+    applies, decays = (chosen_by(rule, kind, flow.structure, flow.updates) for kind in (Mask, DecayMask))
+    return applies, decays

@@ -12,9 +12,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from gradxform.core.record import Mask, Record
+from gradxform.core import checks, trees
+from gradxform.core.flow import Flow, Node, Step
+from gradxform.core.hyperparameters import chosen_by
+from gradxform.core.keep import IN_DTYPE, Keep
+from gradxform.core.leaves import advance_run
+from gradxform.core.record import Mask
+from gradxform.core.slots import first_leaf_records, first_tree_record
 from gradxform.core.text import show
 
 if TYPE_CHECKING:
@@ -51,6 +58,11 @@ class Slot:
     def __post_init__(self) -> None:
         if self.length is not None and self.axes != ():
             raise TypeError(f"Slot: length={self.length!r} is for slots that keep no axes of the parameter, axes=()")
+
+    @property
+    def is_tree(self) -> bool:
+        """Whether a tree rule has one for each leaf."""
+        return self.axes != () and self.measure is None
 
     @property
     def is_like_param(self) -> bool:
@@ -109,13 +121,13 @@ class Inner:
     field: str
 
 
-class Rule(Record):
+class Rule(Node):
     """What LeafRule and TreeRule share: the declarations, read from the class body.
 
     `real_only` refuses complex leaves, `any_dtype` lets integers and the like through. `per_example` is for a TreeRule
     that stands first in its chain: its updates come with one more axis in front, that of the examples of a batch, and
     leave without it. `is_measure` is for a TreeRule whose result is no update but a measurement, any pytree of arrays,
-    as `monitor` takes them; it stands last in its chain.
+    as `monitor` takes them; it stands last in its chain. `keep` is how its slots lie in memory between steps.
     """
 
     slots: ClassVar[dict[str, Slot]]
@@ -124,10 +136,7 @@ class Rule(Record):
     extras: ClassVar[tuple[str, ...]]
     inners: ClassVar[dict[str, Inner]]
     State: ClassVar[Any]
-    real_only: ClassVar[bool] = False
-    any_dtype: ClassVar[bool] = False
-    per_example: ClassVar[bool] = False
-    is_measure: ClassVar[bool] = False
+    keep: ClassVar[Keep] = IN_DTYPE
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -168,6 +177,11 @@ class Rule(Record):
                 )
         super().__post_init__()
 
+    @property
+    def live_names(self) -> tuple[str, ...]:
+        """Its numeric hyperparameters."""
+        return self.numeric
+
     def check_transform(self, name: str) -> None:
         """Raises TypeError unless a field holds a transform, ours or optax's."""
         value = getattr(self, name)
@@ -178,6 +192,12 @@ class Rule(Record):
 
 class LeafRule(Rule):
     """A rule that treats each leaf alone."""
+
+    advance_all = staticmethod(advance_run)
+
+    def begin(self, params: Flow, step: Step) -> Any:
+        """Slots and metrics before the first step."""
+        return first_leaf_records(self, params, chosen_by(self, Mask, params.structure, params.updates))
 
     if TYPE_CHECKING:
         # What a decorator sees of a subclass, before the type checker has made the dataclass's own __init__.
@@ -198,23 +218,32 @@ class LeafRule(Rule):
 
 
 class TreeRule(Rule):
-    """A rule that sees all leaves together."""
+    """A rule that sees all leaves together, in lists: in the order of the tree, which `tree.whole` makes of them."""
+
+    def begin(self, params: Flow, step: Step) -> Any:
+        """Slots and metrics before the first step."""
+        return first_tree_record(self, params)
+
+    def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
+        """One step, by `update`."""
+        flow, result, new = trees.call(self, "update", "updates", flow, record, step)
+        return trees.onwards(self, flow, result), new
 
     if TYPE_CHECKING:
         # What a decorator sees of a subclass, before the type checker has made the dataclass's own __init__.
         def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
-    def update(self, updates: Any, slots: Any, tree: Tree) -> tuple[Any, Any]:
+    def update(self, updates: list[jax.Array], slots: Any, tree: Tree) -> tuple[Any, Any]:
         """One step of the whole tree.
 
         Args:
-          updates: the incoming updates, a pytree like the parameters, in the dtypes of computation; with `per_example`
-            each leaf has one more axis in front.
-          slots: slots (a tree like the parameters each, a scalar, or a vector) and metrics (scalars) as a NamedTuple.
+          updates: the leaves of the incoming updates, in the dtypes of computation; with `per_example` each has one
+            more axis in front.
+          slots: slots (a list with one for each leaf, a scalar, or a vector) and metrics (scalars) as a NamedTuple.
           tree: the context: step, parameters, extra arguments, reductions.
 
         Returns:
-          The outgoing updates and the new slots.
+          The list of outgoing updates and the new slots.
         """
         raise TypeError(f"{type(self).__name__} has no update(self, updates, slots, tree)")
 
@@ -222,10 +251,15 @@ class TreeRule(Rule):
 class TreeScaleRule(TreeRule):
     """A tree rule that multiplies all updates by one number, which XLA then fuses into the rules that follow."""
 
+    def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
+        """One step, by `factor`."""
+        flow, factor, new = trees.call(self, "factor", "factor", flow, record, step)
+        return flow.replace(factor=checks.scalar(f"{self.call_name}: factor", jnp.asarray(factor))), new
+
     if TYPE_CHECKING:
         # What a decorator sees of a subclass, before the type checker has made the dataclass's own __init__.
         def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
-    def factor(self, updates: Any, slots: Any, tree: Tree) -> tuple[jax.Array, Any]:
+    def factor(self, updates: list[jax.Array], slots: Any, tree: Tree) -> tuple[jax.Array, Any]:
         """The number, an array of shape (), and the new slots; the arguments are those of `TreeRule.update`."""
         raise TypeError(f"{type(self).__name__} has no factor(self, updates, slots, tree)")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -13,119 +13,154 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gradxform.core import checks
+from gradxform.core.flow import Flow
+from gradxform.core.keep import Fit
 from gradxform.core.placement import Cut, spread_axes, union, varying_axes, whole_shape
 from gradxform.core.precision import compute_dtype, fitting, is_complex, is_inexact, mixing, real_dtype
 from gradxform.core.reductions import own_key
-from gradxform.core.rule import LeafRule, Metric, Rule, Slot, TreeRule
+
+if TYPE_CHECKING:
+    from gradxform.core.rule import LeafRule, Metric, Rule, Slot, TreeRule
 
 
-def first_leaf_records(rule: LeafRule, params: Any, applies: Sequence[bool], cuts: Sequence[Cut | None]) -> Any:
+def first_leaf_records(rule: LeafRule, params: Flow, applies: Sequence[bool]) -> Any:
     """A leaf rule's record before the first step: each slot a tree like the parameters, keys alone.
 
     Where a mask leaves a leaf out, or the leaf has no such slot, its place holds optax.MaskedNode, which is no leaf.
     """
-    leaves, structure = jax.tree.flatten(params)
-    columns: dict[str, list[Any]] = {name: [] for name in (*rule.slots, *rule.metrics)}
-    for index, (leaf, applied, cut) in enumerate(zip(leaves, applies, cuts, strict=True)):
-        where = partial(checks.path_of, params, index)
+    found: dict[str, list[Any]] = {name: [] for name in (*rule.slots, *rule.metrics)}
+    for index, (leaf, applied, cut) in enumerate(zip(params.updates, applies, params.cuts, strict=True)):
+        where = partial(checks.path_of, params.structure, index)
         for name, slot in rule.slots.items():
-            columns[name].append(_first(rule, slot, leaf, cut, where) if applied else optax.MaskedNode())
+            found[name].append(_first(rule, slot, leaf, cut, where) if applied else optax.MaskedNode())
         for name, metric in rule.metrics.items():
-            columns[name].append(_scalar(metric, leaf) if applied else optax.MaskedNode())
-    trees = {name: structure.unflatten(column) for name, column in columns.items()}
+            found[name].append(_scalar(metric, leaf) if applied else optax.MaskedNode())
+    trees = {name: params.structure.unflatten(column) for name, column in found.items()}
     return rule.State(**trees, **_first_keys(rule))
 
 
-def first_tree_record(rule: TreeRule, params: Any, cuts: Sequence[Cut | None]) -> Any:
+def first_tree_record(rule: TreeRule, params: Flow) -> Any:
     """A tree rule's record before the first step: slots like the parameters, scalars or vectors, keys and metrics."""
-    leaves, structure = jax.tree.flatten(params)
+    leaves, structure = params.updates, params.structure
     values = {}
     for name, slot in rule.slots.items():
         if slot.measure is not None:
-            values[name] = _measured(getattr(rule, slot.measure), params)
+            values[name] = _measured(getattr(rule, slot.measure), params.tree())
         elif slot.axes == ():
             values[name] = _first(rule, slot, jnp.zeros((), real_dtype(*(leaf.dtype for leaf in leaves))), None)
         else:
             values[name] = structure.unflatten(
-                _first(rule, slot, leaf, cut, partial(checks.path_of, params, i))
-                for i, (leaf, cut) in enumerate(zip(leaves, cuts, strict=True))
+                _first(rule, slot, leaf, cut, partial(checks.path_of, structure, index))
+                for index, (leaf, cut) in enumerate(zip(leaves, params.cuts, strict=True))
             )
     metrics = {name: _first_metric(rule, metric, params) for name, metric in rule.metrics.items()}
-    within = {name: _first_within(getattr(rule, inner.field), params) for name, inner in rule.inners.items()}
+    within = {name: _first_within(getattr(rule, inner.field), params.tree()) for name, inner in rule.inners.items()}
     return rule.State(**values, **_first_keys(rule), **within, **metrics)
 
 
-def spread(rule: LeafRule, record: Any, updates: Any, cuts: Sequence[Cut | None]) -> list[Any]:
+def columns(rule: LeafRule, record: Any, flow: Flow) -> list[Any]:
     """A record of trees as a list of records, one a leaf. ValueError if a slot does not fit the updates."""
-    leaves, structure = jax.tree.flatten(updates)
-    columns = []
+    found = []
     for name, tree in zip(record._fields, record, strict=True):
         if name in rule.keys:
-            axes = [spread_axes(rule.call_name, leaf, cut) for leaf, cut in zip(leaves, cuts, strict=True)]
-            columns.append([own_key(_step_key(rule, name, tree), index, names) for index, names in enumerate(axes)])
-            continue
-        kept_by = f"the slots {name} of {rule.call_name}"
-        try:
-            column = structure.flatten_up_to(tree)
-        except ValueError:
-            checks.same_structure("updates", updates, tree, kept_by)
-            raise
-        checks.each_kept("updates", updates, column, kept_by)
-        if name in rule.slots and rule.slots[name].is_like_param:
-            masked = optax.MaskedNode
-            kept = [leaf if isinstance(k, masked) else k for leaf, k in zip(leaves, column, strict=True)]
-            checks.same_shapes("updates", updates, leaves, kept, kept_by)
-            if rule.slots[name].signed:
-                checks.same_kinds("updates", updates, leaves, kept, kept_by)
-        columns.append(column)
-    return [rule.State(*values) for values in zip(*columns, strict=True)] if columns else [rule.State()] * len(leaves)
-
-
-def gather(rule: LeafRule, records: Sequence[Any], structure: Any, old: Any) -> Any:
-    """Records of leaves as one record of trees, with the keys of the next step."""
-    values = {}
-    for name in rule.State._fields:
-        if name in rule.keys:
-            values[name] = _next_key(rule, name, getattr(old, name))
+            axes = [spread_axes(rule.call_name, leaf, cut) for leaf, cut in zip(flow.updates, flow.cuts, strict=True)]
+            found.append([own_key(step_key(rule, name, tree), index, names) for index, names in enumerate(axes)])
         else:
-            values[name] = structure.unflatten([getattr(record, name) for record in records])
-    return rule.State(**values)
+            found.append(_column(rule, name, tree, flow))
+    return list(map(rule.State, *found)) if found else [rule.State()] * len(flow.updates)
 
 
-def check_tree_slots(rule: TreeRule, record: Any, updates: Any) -> None:
-    """Raises ValueError if a slot of a tree rule does not fit the updates."""
-    for name, slot in rule.slots.items():
-        if slot.is_like_param:
-            kept, kept_by = getattr(record, name), f"the slots {name} of {rule.call_name}"
-            checks.same_structure("updates", updates, kept, kept_by)
-            if not rule.per_example:
-                checks.same_shapes("updates", updates, jax.tree.leaves(updates), jax.tree.leaves(kept), kept_by)
+def in_columns(rule: LeafRule, records: Sequence[Any], structure: Any, old: Any) -> Any:
+    """Records of leaves as one record of trees, with the keys of the next step."""
+    return rule.State(
+        *(
+            next_key(rule, name, getattr(old, name)) if name in rule.keys else structure.unflatten(column)
+            for name, column in zip(
+                rule.State._fields, zip(*records, strict=True) if records else [()] * len(old), strict=True
+            )
+        )
+    )
 
 
-def with_step_keys(rule: TreeRule, record: Any) -> Any:
-    """A tree rule's record with the keys of this step in the place of their data."""
-    return record._replace(**{name: _step_key(rule, name, getattr(record, name)) for name in rule.keys})
+def in_lists(rule: TreeRule, record: Any, flow: Flow) -> Any:
+    """A tree rule's record with a list of leaves in the place of each tree that is like the parameters."""
+    return record._replace(
+        **{name: _column(rule, name, getattr(record, name), flow) for name, slot in rule.slots.items() if slot.is_tree}
+    )
 
 
-def with_next_keys(rule: TreeRule, new: Any, old: Any) -> Any:
-    """A tree rule's new record with the keys of the next step."""
-    return new._replace(**{name: _next_key(rule, name, getattr(old, name)) for name in rule.keys})
+def in_trees(rule: TreeRule, record: Any, structure: Any) -> Any:
+    """A tree rule's record with trees in the place of lists of leaves."""
+    return record._replace(
+        **{name: structure.unflatten(getattr(record, name)) for name, slot in rule.slots.items() if slot.is_tree}
+    )
 
 
-def as_kept(rule: Rule, new: Any, old: Any) -> Any:
+def loaded(rule: Rule, record: Any, fit: Fit) -> Any:
+    """A record in the arrays that the rule computes with; keys, and the states of transforms within, as they are."""
+    as_they_are = (*rule.keys, *rule.inners)
+    load = partial(rule.keep.load, fit=fit)
+    return record._replace(
+        **{
+            name: jax.tree.map(load, value)
+            for name, value in zip(record._fields, record, strict=True)
+            if name not in as_they_are
+        }
+    )
+
+
+def stored(rule: Rule, new: Any, old: Any) -> Any:
     """A record of new values, arrays or trees, in the shapes and dtypes of the old ones; keys as they were."""
 
-    def keep(name: str, value: Any, kept: jax.Array) -> jax.Array:
+    def store(name: str, value: Any, kept: Any) -> Any:
         checks.slot_shape(rule.call_name, name, value, kept)
         if name in rule.inners:
             checks.state_kind(rule.call_name, name, value, kept)
-        return lax.convert_element_type(value, kept.dtype)
+            return lax.convert_element_type(value, kept.dtype)
+        return rule.keep.store(value, kept)
 
     values = {
-        name: kept if name in rule.keys else jax.tree.map(partial(keep, name), value, kept)
+        name: kept if name in rule.keys else jax.tree.map(partial(store, name), value, kept)
         for name, value, kept in zip(old._fields, new, old, strict=True)
     }
     return type(old)(**values)
+
+
+def extras(rule: Rule, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The extra arguments that a rule declares. ValueError for one that is not given."""
+    for name in rule.extras:
+        if name not in extra:
+            call = f"update(updates, state, params, {name}=...)"
+            raise ValueError(f"{rule.call_name} needs an extra argument: call {call}")
+    return {name: extra[name] for name in rule.extras}
+
+
+def step_key(rule: Rule, name: str, data: jax.Array) -> jax.Array:
+    """The key of this step, of the data that the state keeps."""
+    return jax.random.fold_in(_key_of(rule, name, data), 0)
+
+
+def next_key(rule: Rule, name: str, data: jax.Array) -> jax.Array:
+    """The data of the key of the next step."""
+    return jax.random.key_data(jax.random.fold_in(_key_of(rule, name, data), 1))
+
+
+def _column(rule: Rule, name: str, tree: Any, flow: Flow) -> list[Any]:
+    """What each leaf has of a slot or a metric. ValueError if it does not fit the updates."""
+    kept_by = f"the slots {name} of {rule.call_name}"
+    try:
+        column = flow.structure.flatten_up_to(tree)
+    except ValueError:
+        checks.same_structure("updates", flow.structure.unflatten(flow.updates), tree, kept_by)
+        raise
+    checks.each_kept("updates", flow.structure, column, kept_by)
+    if name in rule.slots and rule.slots[name].is_like_param and not rule.per_example:
+        masked = optax.MaskedNode
+        kept = [leaf if isinstance(k, masked) else k for leaf, k in zip(flow.updates, column, strict=True)]
+        checks.same_shapes("updates", flow.structure, flow.updates, kept, kept_by)
+        if rule.slots[name].signed:
+            checks.same_kinds("updates", flow.structure, flow.updates, kept, kept_by)
+    return column
 
 
 def _first(rule: Rule, slot: Slot, leaf: Any, cut: Cut | None, where: Callable[[], str] = lambda: "the root") -> Any:
@@ -195,13 +230,13 @@ def _scalar(metric: Metric, *leaves: Any) -> jax.Array:
     return jnp.full((), metric.init, dtype)
 
 
-def _first_metric(rule: TreeRule, metric: Metric, params: Any) -> Any:
+def _first_metric(rule: TreeRule, metric: Metric, params: Flow) -> Any:
     """What a metric of a tree rule begins with: a scalar, one for each key of a dict, or what is measured."""
     if metric.measure is not None:
-        return _measured(getattr(rule, metric.measure), params)
+        return _measured(getattr(rule, metric.measure), params.tree())
     keys = None if metric.each is None else getattr(rule, metric.each)
-    leaves = jax.tree.leaves(params)
-    return _scalar(metric, *leaves) if keys is None else {key: _scalar(metric, *leaves) for key in keys}
+    first = partial(_scalar, metric, *params.updates)
+    return first() if keys is None else {key: first() for key in keys}
 
 
 def _measured(measure: Callable[[Any], Any], params: Any) -> Any:
@@ -232,11 +267,3 @@ def _first_keys(rule: Rule) -> dict[str, jax.Array]:
 
 def _key_of(rule: Rule, name: str, data: jax.Array) -> jax.Array:
     return jax.random.wrap_key_data(data, impl=str(jax.random.key_impl(_seed(rule, name))))
-
-
-def _step_key(rule: Rule, name: str, data: jax.Array) -> jax.Array:
-    return jax.random.fold_in(_key_of(rule, name, data), 0)
-
-
-def _next_key(rule: Rule, name: str, data: jax.Array) -> jax.Array:
-    return jax.random.key_data(jax.random.fold_in(_key_of(rule, name, data), 1))

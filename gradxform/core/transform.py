@@ -9,9 +9,10 @@ from typing import Any, Self
 import jax
 import optax
 
-from gradxform.core import checks
+from gradxform.core import checks, engine
 from gradxform.core.calls import Calls
-from gradxform.core.engine import Stage, Stages
+from gradxform.core.engine import Stage, Stages, State
+from gradxform.core.flow import Flow, Step
 from gradxform.core.placement import Placement
 from gradxform.core.record import Branch, Factory, P, factory
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
@@ -42,14 +43,22 @@ class Transform(Branch, optax.GradientTransformationExtraArgs):
         ValueError if a stage must be the first or the last and is not.
         """
         for index, stage in enumerate(stages):
-            if isinstance(stage.node, Rule) and stage.node.per_example:
+            if stage.node.per_example:
                 checks.first_of_chain(stage.node.call_name, [before.name for before in stages[:index]])
-            if isinstance(stage.node, Rule) and stage.node.is_measure:
+            if stage.node.is_measure:
                 checks.last_of_chain(stage.node.call_name, [after.name for after in stages[index + 1 :]])
         calls = Calls(stages, placement)
         self = tuple.__new__(cls, (calls.init, calls.update))
         self.stages, self.placement = stages, placement
         return self
+
+    def begin(self, params: Flow, step: Step) -> State:
+        """The state before the first step, as of a node of a row."""
+        return engine.begin(self.stages, self.placement or step.placement, params)
+
+    def advance(self, flow: Flow, record: State, step: Step) -> tuple[Flow, State]:
+        """One step of a flow, as of a node of a row, with this transform's own count of steps."""
+        return engine.advance(self.stages, self.placement or step.placement, flow, record, step.extra)
 
     def with_stages(self, stages: Stages) -> Transform:
         """The transform with other stages in the place of its own."""
@@ -90,7 +99,7 @@ def name_stages(nodes: list[tuple[str | None, Any]]) -> Stages:
     taken: set[str] = set()
     stages = []
     for given, node in nodes:
-        default = _default_name(node)
+        default = node.stage_name
         base = name = given or default
         if re.fullmatch(rf"{default}_\d+", name):
             # A number from another chain; here the name is numbered anew.
@@ -125,10 +134,6 @@ def transform(rule: Callable[P, Rule]) -> Factory[P, Transform]:
         wanted = f"with a method {kinds[kind]}" if kind else "of LeafRule, TreeRule or TreeScaleRule"
         raise TypeError(f"transform takes a subclass {wanted}; got {rule!r}")
     return factory(rule, lambda record: Transform(name_stages([(None, record)])), Transform)
-
-
-def _default_name(node: Any) -> str:
-    return node.call_name if isinstance(node, Rule) else node.name
 
 
 _Static = tuple[tuple[str, ...], Placement | None]

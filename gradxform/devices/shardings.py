@@ -144,7 +144,7 @@ def init_sharded(
 def _placed(params: Any, specs: Any, mesh: AbstractMesh) -> Any:
     """The shapes of parameters with their shardings in their types."""
     structure = jax.tree.structure(params)
-    leaves = checks.arrays("parameters", params, any_dtype=True, real_only=None)
+    leaves = checks.arrays("parameters", params, jax.tree.leaves(params), any_dtype=True, real_only=None)
     params = structure.unflatten(leaves)
     cuts = cuts_of("state_specs", specs, "parameters", params, mesh.axis_names)
     placed = []

@@ -177,7 +177,7 @@ register(Zero, Zero.call_name, Zero)
 
 def _admitted(what: str, tree: Any) -> Any:
     """A tree of arrays. Raises TypeError for what is none, with its path; which dtypes will do, the rules say."""
-    leaves = checks.arrays(what, tree, any_dtype=True, real_only=None)
+    leaves = checks.arrays(what, tree, jax.tree.leaves(tree), any_dtype=True, real_only=None)
     return jax.tree.unflatten(jax.tree.structure(tree), leaves)
 
 

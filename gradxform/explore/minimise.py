@@ -180,7 +180,7 @@ def _checked(who: str, fun: Function, x0: Any, tx: Any) -> tuple[Any, Transform]
     """The start as arrays, and the transform as one of ours."""
     if not isinstance(tx, optax.GradientTransformation):
         raise TypeError(f"{who}: expected a transform, as gx.adam(0.1); got {tx!r}")
-    leaves = checks.arrays(f"{who}: the start", x0, any_dtype=False, real_only=None)
+    leaves = checks.arrays(f"{who}: the start", x0, jax.tree.leaves(x0), any_dtype=False, real_only=None)
     # Copies, as the loop donates what it moves.
     x0 = jax.tree.structure(x0).unflatten([jnp.array(leaf, copy=True) for leaf in leaves])
     shapes = jax.tree.map(described, x0)

@@ -14,9 +14,9 @@ import optax
 from jax.core import Tracer
 
 from gradxform.core import checks
-from gradxform.core.engine import Stage, State, chosen_by
+from gradxform.core.engine import Stage, State
 from gradxform.core.guest import Guest
-from gradxform.core.hyperparameters import bound, hyperparameters
+from gradxform.core.hyperparameters import bound, chosen_by, hyperparameters
 from gradxform.core.record import DecayMask, Live, Mask
 from gradxform.core.rule import Rule
 from gradxform.core.text import show
@@ -180,9 +180,14 @@ def _values_now(tx: Transform, state: State) -> dict[str, float]:
 
 
 def _masks(rule: Rule, params: Any) -> tuple[list[bool], list[bool]]:
-    found = []
+    found: list[list[bool]] = []
+
+    def look(tree: Any) -> None:
+        leaves, structure = jax.tree.flatten(tree)
+        found.extend(chosen_by(rule, kind, structure, leaves) for kind in (Mask, DecayMask))
+
     # Traced, so that a mask that is a function sees what it sees in `init`.
-    jax.eval_shape(lambda tree: found.extend([chosen_by(rule, Mask, tree), chosen_by(rule, DecayMask, tree)]), params)
+    jax.eval_shape(look, params)
     applies, decays = found
     return applies, decays
 
@@ -197,7 +202,7 @@ def _shapes(params: Any) -> Any:
         return jax.ShapeDtypeStruct(leaf.shape, jax.dtypes.canonicalize_dtype(leaf.dtype, allow_extended_dtype=True))
 
     shapes = jax.tree.map(shape, params)
-    checks.arrays("parameters", shapes, any_dtype=True, real_only=None)
+    checks.arrays("parameters", shapes, jax.tree.leaves(shapes), any_dtype=True, real_only=None)
     return shapes
 
 

@@ -45,8 +45,11 @@ class HutchinsonEstimatorDiagHessian(TreeRule):
         return 0 if self.random_seed is None else self.random_seed
 
     def update(self, updates, slots, tree):
+        def slope(params):
+            return jax.grad(lambda leaves: tree.extra["obj_fn"](tree.whole(leaves)))(params)
+
         signs = tree.random_signs(slots.rng, tree.params)
-        _, product = jax.jvp(jax.grad(tree.extra["obj_fn"]), (tree.params,), (signs,))
+        _, product = jax.jvp(slope, (tree.params,), (signs,))
         return tree.map(jnp.multiply, signs, product), slots
 
 

@@ -163,7 +163,8 @@ def per_example_layer_norm_clip(grads: Any, global_l2_norm_clip: Any, uniform: b
 
 def _examples(name: str, grads: Any) -> Any:
     """The gradients as arrays, integers in float32, or an error."""
-    leaves = [jnp.asarray(leaf) for leaf in checks.arrays(name, grads, any_dtype=True, real_only=None)]
+    leaves = checks.arrays(name, grads, jax.tree.leaves(grads), any_dtype=True, real_only=None)
+    leaves = list(map(jnp.asarray, leaves))
     checks.examples(name, grads, leaves)
     inexact = [leaf if is_inexact(leaf) else leaf.astype(compute_dtype(leaf.dtype)) for leaf in leaves]
     return jax.tree.unflatten(jax.tree.structure(grads), inexact)

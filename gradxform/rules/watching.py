@@ -43,7 +43,7 @@ class Snapshot(TreeRule):
         return {self.measure_name: self.measure(tree)}
 
     def update(self, updates, slots, tree):
-        return updates, slots._replace(measurement=self.named(updates))
+        return updates, slots._replace(measurement=self.named(tree.whole(updates)))
 
 
 class Monitor(TreeRule):
@@ -96,10 +96,10 @@ class Monitor(TreeRule):
         measurements, states = {}, dict(slots.measure_states)
         for name, measure in self.measures.items():
             if callable(measure):
-                measurements[name] = measure(updates)
+                measurements[name] = measure(tree.whole(updates))
             else:
                 state = f"{name}_state"
-                measurements[name], states[state] = tree.inner(measure, updates, states[state])
+                measurements[name], states[state] = tree.measured(measure, updates, states[state])
         return updates, slots._replace(measure_states=states, measurements=measurements)
 
 
@@ -148,7 +148,7 @@ class MeasureWithEma(TreeRule):
         return jax.tree.map(zeros, jax.eval_shape(self.measure, params))
 
     def update(self, updates, slots, tree):
-        measured = self.measure(updates)
+        measured = self.measure(tree.whole(updates))
         mean = tree.map(lambda m, x: ema(m, jnp.asarray(x, m.dtype), self.decay), slots.accumulator, measured)
         seen = tree.map(lambda m: debias(m, self.decay, tree.step), mean) if self.debias else mean
         return seen, slots._replace(accumulator=mean)

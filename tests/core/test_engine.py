@@ -390,7 +390,7 @@ def test_a_metric_may_be_any_tree_that_is_measured():
             return {"all": tree, "steps": 3, "first": jnp.max(tree["a"])}
 
         def update(self, updates, slots, tree):
-            return updates, slots._replace(seen=self.look(updates))
+            return updates, slots._replace(seen=self.look(tree.whole(updates)))
 
     params = {"a": jnp.full(2, 2.0, jnp.bfloat16)}
     tx = Watch()

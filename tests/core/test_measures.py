@@ -19,7 +19,7 @@ class Largest(gx.TreeRule):
         return {"value": jnp.zeros(()), "where": jnp.zeros((), jnp.int32)}
 
     def update(self, updates, slots, tree):
-        leaf = jnp.ravel(updates)
+        leaf = jnp.ravel(updates[0])
         value = jnp.maximum(slots.memory["value"], jnp.max(leaf))
         return value, slots._replace(memory={"value": value, "where": jnp.argmax(leaf)})
 

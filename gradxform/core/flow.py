@@ -1,0 +1,218 @@
+"""The way of a gradient: flattened once, passed from node to node, and a tree again where it leaves.
+
+    Flow.of(updates, params)  ->  node.advance(flow, record, step)  ->  ...  ->  flow.tree()
+
+A node is whatever may stand in a row: a rule, a route, a transform of optax's, or a kind of one's own. Nobody on the
+way asks which it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core import checks
+from gradxform.core.placement import Cut, Placement
+from gradxform.core.precision import fitting, mixing, real_dtype
+from gradxform.core.record import Record
+
+
+class Step(NamedTuple):
+    """What a step brings beside the updates.
+
+    Attributes:
+      done: int32 of shape (): how many updates were before it.
+      number: int32 of shape (): its own number, from 1 on.
+      extra: the extra arguments of `update`, by name.
+      placement: what is told of where the leaves lie. None: nothing.
+    """
+
+    done: jax.Array
+    number: jax.Array
+    extra: dict[str, Any]
+    placement: Placement | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Flow:
+    """Updates on their way through a row, as a flat list of leaves.
+
+    Attributes:
+      updates: the leaves.
+      structure: of the tree that they are the leaves of.
+      came: the leaves as they came, in whose dtypes the updates leave.
+      params: the leaves of the parameters, in the order of the updates. None: `update` was called without.
+      params_structure: of the tree of parameters.
+      cuts: how each leaf of the updates is cut over devices, None where nobody told.
+      factor: the number, of shape (), by which all updates are still to be multiplied. None: 1.
+    """
+
+    updates: list[Any]
+    structure: Any
+    came: list[Any]
+    params: list[Any] | None
+    params_structure: Any
+    cuts: Sequence[Cut | None]
+    factor: jax.Array | None = None
+
+    @classmethod
+    def of(cls, updates: Any, params: Any = None) -> Flow:
+        """The flow of a tree of updates, with the tree of parameters if there is one."""
+        leaves, structure = jax.tree.flatten(updates)
+        param_leaves, params_structure = (None, None) if params is None else jax.tree.flatten(params)
+        return cls(leaves, structure, leaves, param_leaves, params_structure, [None] * len(leaves))
+
+    def replace(self, **fields: Any) -> Flow:
+        """The flow with other fields."""
+        return Flow(**{**vars(self), **fields})
+
+    def whole(self) -> Flow:
+        """The flow with nothing left to multiply by."""
+        if self.factor is None:
+            return self
+        return self.replace(updates=[scaled(update, self.factor) for update in self.updates], factor=None)
+
+    def tree(self) -> Any:
+        """The tree of updates, in the dtypes in which they came."""
+        return self.structure.unflatten(map(_cast_like, self.whole().updates, self.came))
+
+    def params_tree(self) -> Any:
+        """The tree of parameters, None if there are none."""
+        return None if self.params is None else self.params_structure.unflatten(self.params)
+
+    def with_tree(self, tree: Any) -> Flow:
+        """The flow of what a foreign transform returned; of another structure it leaves as it is."""
+        leaves, structure = jax.tree.flatten(tree)
+        came = self.came if structure == self.structure else leaves
+        cuts = self.cuts if len(leaves) == len(self.cuts) else [None] * len(leaves)
+        return self.replace(updates=leaves, structure=structure, came=came, cuts=cuts, factor=None)
+
+    def only(self, indices: Sequence[int], structure: Any) -> Flow:
+        """The flow of some of the leaves, with the structure in which they are a tree."""
+
+        def chosen(column: Sequence[Any]) -> list[Any]:
+            return [column[index] for index in indices]
+
+        return self.replace(
+            updates=chosen(self.updates),
+            structure=structure,
+            came=chosen(self.came),
+            params=None if self.params is None else chosen(self.params),
+            params_structure=None if self.params is None else structure,
+            cuts=chosen(self.cuts),
+        )
+
+
+Advance = Callable[[Sequence[Any], Flow, Sequence[Any], Step], tuple[Flow, list[Any]]]
+
+
+def one_by_one(nodes: Sequence[Any], flow: Flow, records: Sequence[Any], step: Step) -> tuple[Flow, list[Any]]:
+    """Nodes in a row, one after the other."""
+    new = []
+    for node, record in zip(nodes, records, strict=True):
+        flow, kept = node.advance(flow, record, step)
+        new.append(kept)
+    return flow, new
+
+
+class Node(Record):
+    """What may stand in a row.
+
+    A kind of node has `begin` and `advance`. One of which several in a row are better taken in one go has a function
+    for that too, `advance_all`, with lists of nodes and records in the place of one.
+
+    `any_dtype` lets integers and the like through, `real_only` refuses complex leaves. `per_example` is for what stands
+    first in a chain, and whose updates come with one more axis in front, that of the examples of a batch. `is_measure`
+    is for what returns no updates but a measurement, any pytree of arrays, and stands last. What `is_foreign` takes and
+    returns updates that nobody has checked.
+    """
+
+    any_dtype: ClassVar[bool] = False
+    real_only: ClassVar[bool] = False
+    per_example: ClassVar[bool] = False
+    is_measure: ClassVar[bool] = False
+    is_foreign: ClassVar[bool] = False
+    advance_all: ClassVar[Advance] = staticmethod(one_by_one)
+
+    @property
+    def live_names(self) -> tuple[str, ...]:
+        """The fields whose numbers may live in the state, or follow a schedule: of a rule its hyperparameters."""
+        return ()
+
+    @property
+    def stage_name(self) -> str:
+        """What its record in the state is called, if nobody gives it another name."""
+        return self.call_name
+
+    def begin(self, params: Flow, step: Step) -> Any:
+        """What it remembers before the first step: any pytree of arrays. The updates of the flow are the parameters."""
+        raise TypeError(f"{type(self).__name__} has no begin(self, params, step)")
+
+    def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
+        """One step: the flow with other updates, and the new record, of the structure, shapes and dtypes of the old."""
+        raise TypeError(f"{type(self).__name__} has no advance(self, flow, record, step)")
+
+
+def through(nodes: Sequence[Any], flow: Flow, records: Sequence[Any], step: Step) -> tuple[Flow, list[Any]]:
+    """A flow through a row of nodes, checked where it comes in from outside: at the beginning, and behind a guest."""
+    row = list(zip(nodes, records, strict=True))
+    new: list[Any] = []
+    for is_foreign, segment in itertools.groupby(row, lambda pair: pair[0].is_foreign):
+        pairs = list(segment)
+        if not is_foreign:
+            flow = admitted([node for node, _ in pairs], flow, step.placement)
+        for advance_all, alike in itertools.groupby(pairs, lambda pair: pair[0].advance_all):
+            some, old = zip(*alike, strict=True)
+            flow, kept = advance_all(some, flow, old, step)
+            new += kept
+    return flow, new
+
+
+def admitted(nodes: Sequence[Any], flow: Flow, placement: Placement | None, what: str = "updates") -> Flow:
+    """The flow with arrays for leaves with which nodes can compute. Raises for others, naming the leaf's path."""
+    demands: dict[str, Any] = {
+        "any_dtype": all(node.any_dtype for node in nodes),
+        "real_only": next((node.call_name for node in nodes if node.real_only), None),
+    }
+    first, structure = nodes[0], flow.structure
+    updates, params = checks.arrays(what, structure, flow.updates, **demands), flow.params
+    if params is not None:
+        params = checks.arrays("parameters", flow.params_structure, params, **demands)
+        if flow.params_structure != structure:
+            trees = structure.unflatten(updates), flow.params_structure.unflatten(params)
+            checks.same_structure("updates", *trees, "the parameters")
+    if first.per_example and what == "updates":
+        checks.examples("updates", structure, updates, params)
+        checks.examples_here(first.call_name, structure, updates)
+    elif params is not None:
+        checks.same_shapes("updates", structure, updates, params, "the parameters")
+    if params is not None:
+        checks.same_kinds("updates", structure, updates, params, "the parameters")
+    cuts = flow.cuts if placement is None else placement.cuts(what, structure.unflatten(updates))
+    return flow.replace(updates=updates, params=params, cuts=cuts)
+
+
+def times(update: jax.Array, factor: jax.Array | None) -> jax.Array:
+    """A leaf in the dtype of computation times a number, None for 1."""
+    if factor is None:
+        return update
+    with mixing(update):
+        return update * factor.astype(real_dtype(update.dtype))
+
+
+@jax.jit
+def scaled(update: jax.Array, factor: jax.Array) -> jax.Array:
+    """A leaf, taken to the dtype of computation, times a number."""
+    return times(fitting(update.dtype)(update), factor)
+
+
+def _cast_like(update: Any, came: Any) -> Any:
+    if update is came:
+        return update
+    dtype = jnp.result_type(came)
+    return update if update.dtype == dtype else update.astype(dtype)

@@ -1,0 +1,70 @@
+"""Tree rules: one step over all leaves together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core import checks
+from gradxform.core.context import Tree
+from gradxform.core.flow import Flow, Step
+from gradxform.core.hyperparameters import chosen_by, split
+from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
+from gradxform.core.record import DecayMask
+from gradxform.core.slots import extras, in_lists, in_trees, loaded, next_key, step_key, stored
+
+if TYPE_CHECKING:
+    from gradxform.core.rule import TreeRule
+
+
+def call(rule: TreeRule, method: str, returns: str, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any, Any]:
+    """Calls a method of a tree rule, which sees lists of leaves in the place of trees.
+
+    Returns:
+      The flow in the dtype of computation, what the method returns beside the slots, and the new record.
+    """
+    flow = flow.whole()
+    old = in_lists(rule, record, flow)
+    # One dtype for the whole tree, so that leaves, scalars and hyperparameters meet in the rule's maths.
+    own = [value for name, value in zip(old._fields, old, strict=True) if name not in rule.inners]
+    dtypes = [x.dtype for x in jax.tree.leaves((flow.updates, flow.params, own)) if is_inexact(x)]
+    fit, real = fitting(*dtypes), real_dtype(*dtypes)
+    static, hypers = split(rule, step.done)
+    bound = static.replace(**{name: jax.tree.map(lambda x: _as_real(x, real), value) for name, value in hypers.items()})
+    given = {name: _as_real(value, real) for name, value in extras(rule, step.extra).items()}
+    flow = flow.replace(updates=list(map(fit, flow.updates)))
+    slots = loaded(rule, old, fit)._replace(**{name: step_key(rule, name, getattr(old, name)) for name in rule.keys})
+    with jax.named_scope(rule.call_name), mixing(*flow.updates):
+        decays = chosen_by(rule, DecayMask, flow.structure, flow.updates)
+        tree = Tree(rule.call_name, flow, step, given, dtypes, decays)
+        returned = getattr(bound, method)(flow.updates, slots, tree)
+    result, new = checks.pair(rule.call_name, returns, returned, rule.State)
+    new = stored(rule, new, old)._replace(**{name: next_key(rule, name, getattr(old, name)) for name in rule.keys})
+    return flow, result, in_trees(rule, new, flow.structure)
+
+
+def onwards(rule: TreeRule, flow: Flow, result: Any) -> Flow:
+    """The flow of what a tree rule returned, which is of the shapes and kinds that came unless it is a measurement."""
+    if rule.is_measure:
+        # A measurement keeps its own dtype, also where its structure is that of the updates.
+        leaves, structure = jax.tree.flatten(result)
+        return Flow(leaves, structure, leaves, flow.params, flow.params_structure, [None] * len(leaves))
+    came = map(_one_example, flow.updates) if rule.per_example else flow.updates
+    checks.tree_result(rule.call_name, flow.structure, result, list(came))
+    return flow.replace(updates=list(result))
+
+
+def _one_example(leaf: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype)
+
+
+def _as_real(value: Any, dtype: Any) -> Any:
+    """A real number or array in the dtype of computation; whatever else an extra argument may be, as it is."""
+    is_number = isinstance(value, float | int) and not isinstance(value, bool)
+    return jnp.asarray(value, dtype) if is_number or _is_floating(value) else value
+
+
+def _is_floating(value: Any) -> bool:
+    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
