@@ -15,7 +15,7 @@ ROOT = pathlib.Path(gradxform.__file__).parent
 FLOORS = {
     "maths": (),
     "core": ("maths", "core"),
-    "schedules": ("maths", "core"),
+    "schedules": ("maths", "core", "schedules"),
     "masks": ("core",),
     "rules": ("maths", "core"),
     "optimizers": ("core", "rules", "optimizers"),
