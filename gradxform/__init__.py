@@ -308,18 +308,18 @@ if TYPE_CHECKING:
 
     # What a rule of your own is made of.
     from gradxform.core.transform import transform as transform
-    from gradxform.core.record import (
+    from gradxform.core.fields import (
         Decay as Decay,
         DecayMask as DecayMask,
         Dtype as Dtype,
         Hyper as Hyper,
-        Live as Live,
         Mask as Mask,
         NonNegative as NonNegative,
         Positive as Positive,
         Seed as Seed,
         SumDecay as SumDecay,
     )
+    from gradxform.core.record import Live as Live
     from gradxform.core.rule import (
         Extra as Extra,
         Inner as Inner,

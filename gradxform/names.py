@@ -136,7 +136,8 @@ MODULES = (
     ("explore.sweep", "Sweep sweep"),
     # What a rule of your own is made of.
     ("core.transform", "transform"),
-    ("core.record", "Decay DecayMask Dtype Hyper Live Mask NonNegative Positive Seed SumDecay"),
+    ("core.fields", "Decay DecayMask Dtype Hyper Mask NonNegative Positive Seed SumDecay"),
+    ("core.record", "Live"),
     ("core.rule", "Extra Inner Key LeafRule Metric Slot TreeRule TreeScaleRule"),
 )
 NAMES = tuple(name for _, names in MODULES for name in names.split())

@@ -16,12 +16,12 @@ import optax
 
 from gradxform.core import checks, placement as placing
 from gradxform.core.context import Tree
+from gradxform.core.fields import DecayMask, Mask
 from gradxform.core.guest import Guest
 from gradxform.core.hyperparameters import LiveValues, as_live, bound, first_live, live_values, with_own_dicts
 from gradxform.core.leaves import Chosen, Shared, advance, program, scaled, split
 from gradxform.core.placement import Cut, Placement
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
-from gradxform.core.record import DecayMask, Mask
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
 from gradxform.core.slots import (
     as_kept,

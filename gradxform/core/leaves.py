@@ -11,9 +11,9 @@ import numpy as np
 
 from gradxform.core import checks
 from gradxform.core.context import Leaf
+from gradxform.core.fields import DecayMask, Mask
 from gradxform.core.placement import Cut
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
-from gradxform.core.record import DecayMask, Mask
 from gradxform.core.rule import LeafRule, Rule
 from gradxform.core.slots import as_kept
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import jax
 import optax
 
-from gradxform.core.record import Mask, Record
+from gradxform.core.fields import Mask
+from gradxform.core.record import Record
 from gradxform.core.text import show
 
 if TYPE_CHECKING:

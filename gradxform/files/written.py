@@ -13,8 +13,9 @@ from jax.core import Tracer
 from jax.sharding import PartitionSpec
 
 from gradxform.core import registry
+from gradxform.core.fields import DecayMask, Dtype, Mask
 from gradxform.core.guest import Stranger
-from gradxform.core.record import DecayMask, Dtype, Function, Mask, Record
+from gradxform.core.record import Function, Record
 from gradxform.core.text import show
 from gradxform.core.transform import Transform, name_stages
 from gradxform.files.functions import function_name

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import jax.numpy as jnp
 
-from gradxform.core.record import Hyper
+from gradxform.core.fields import Hyper
 from gradxform.schedules.curves import through
 from gradxform.schedules.schedule import REQUIREMENTS, from_formula
 from gradxform.schedules.warmups import warmup_cosine_decay_schedule

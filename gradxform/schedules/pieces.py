@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from gradxform.core.record import Hyper, factory
+from gradxform.core.fields import Hyper
+from gradxform.core.record import factory
 from gradxform.schedules.curves import through
 from gradxform.schedules.schedule import Schedule, from_formula
 
