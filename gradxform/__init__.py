@@ -279,7 +279,7 @@ if TYPE_CHECKING:
     from gradxform.reading.program_report import Program as Program
 
     # A transform in a file.
-    from gradxform.reading.config import (
+    from gradxform.files.config import (
         from_dict as from_dict,
         from_json as from_json,
         to_dict as to_dict,
@@ -287,10 +287,10 @@ if TYPE_CHECKING:
     )
 
     # Taking over a state: of another chain, of optax, of torch.
-    from gradxform.reading.from_optax import from_optax as from_optax
-    from gradxform.reading.from_torch import from_torch as from_torch
-    from gradxform.reading.migration import migrate as migrate
-    from gradxform.reading.takeover import MigrationReport as MigrationReport
+    from gradxform.takeover.from_optax import from_optax as from_optax
+    from gradxform.takeover.from_torch import from_torch as from_torch
+    from gradxform.takeover.migration import migrate as migrate
+    from gradxform.takeover.takeover import MigrationReport as MigrationReport
 
     # Exploring: functions to try, runs that are kept, many values at once, pictures.
     from gradxform.explore import landscapes as landscapes, plots as plots
@@ -308,18 +308,18 @@ if TYPE_CHECKING:
 
     # What a rule of your own is made of.
     from gradxform.core.transform import transform as transform
-    from gradxform.core.record import (
+    from gradxform.core.fields import (
         Decay as Decay,
         DecayMask as DecayMask,
         Dtype as Dtype,
         Hyper as Hyper,
-        Live as Live,
         Mask as Mask,
         NonNegative as NonNegative,
         Positive as Positive,
         Seed as Seed,
         SumDecay as SumDecay,
     )
+    from gradxform.core.record import Live as Live
     from gradxform.core.rule import (
         Extra as Extra,
         Inner as Inner,

@@ -123,12 +123,12 @@ MODULES = (
     ("reading.program", "program"),
     ("reading.program_report", "Program"),
     # A transform in a file.
-    ("reading.config", "from_dict from_json to_dict to_json"),
+    ("files.config", "from_dict from_json to_dict to_json"),
     # Taking over a state: of another chain, of optax, of torch.
-    ("reading.from_optax", "from_optax"),
-    ("reading.from_torch", "from_torch"),
-    ("reading.migration", "migrate"),
-    ("reading.takeover", "MigrationReport"),
+    ("takeover.from_optax", "from_optax"),
+    ("takeover.from_torch", "from_torch"),
+    ("takeover.migration", "migrate"),
+    ("takeover.takeover", "MigrationReport"),
     # Exploring: functions to try, runs that are kept, many values at once, pictures.
     ("explore", "landscapes plots"),
     ("explore.learning_rates", "RangeTest learning_rate_range_test"),
@@ -136,7 +136,8 @@ MODULES = (
     ("explore.sweep", "Sweep sweep"),
     # What a rule of your own is made of.
     ("core.transform", "transform"),
-    ("core.record", "Decay DecayMask Dtype Hyper Live Mask NonNegative Positive Seed SumDecay"),
+    ("core.fields", "Decay DecayMask Dtype Hyper Mask NonNegative Positive Seed SumDecay"),
+    ("core.record", "Live"),
     ("core.rule", "Extra Inner Key LeafRule Metric Slot TreeRule TreeScaleRule"),
 )
 NAMES = tuple(name for _, names in MODULES for name in names.split())

@@ -56,7 +56,7 @@ PORTABLE = (
     "tests/devices/test_updates.py::",
     "tests/devices/test_zero.py::",
     "tests/ecosystem/",
-    "tests/reading/test_config",
+    "tests/files/",
     "tests/reading/test_describe.py::",
     "tests/reading/test_hyperparameters.py::",
     "tests/reading/test_metrics.py::",

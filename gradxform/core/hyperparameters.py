@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core import checks
+from gradxform.core.fields import DecayMask, Mask
 from gradxform.core.precision import is_inexact, real_dtype
-from gradxform.core.record import DecayMask, Live, Mask, is_record
+from gradxform.core.record import Live, is_record
 from gradxform.core.text import show
 
 if TYPE_CHECKING:

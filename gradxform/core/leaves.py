@@ -10,11 +10,11 @@ import jax
 
 from gradxform.core import checks
 from gradxform.core.context import Leaf
+from gradxform.core.fields import DecayMask, Mask
 from gradxform.core.flow import Flow, Step, times
 from gradxform.core.hyperparameters import chosen_by, split
 from gradxform.core.placement import Cut
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
-from gradxform.core.record import DecayMask, Mask
 from gradxform.core.slots import columns, extras, in_columns, loaded, stored
 
 if TYPE_CHECKING:

@@ -9,12 +9,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
-import numbers
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 from typing import (
-    Annotated,
     Any,
     ClassVar,
     Generic,
@@ -23,7 +21,6 @@ from typing import (
     TypeVar,
     cast,
     dataclass_transform,
-    get_args,
 )
 
 import jax
@@ -31,59 +28,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from gradxform.core.annotations import Declared, Names, Unknown, atoms, declared
+from gradxform.core.annotations import Declared, declared
+from gradxform.core.fields import Dtype, Hyper, Seed, check_number, check_seed, float_dtype, is_numeric, role_of_atom
 from gradxform.core.hints import check_arguments
-from gradxform.core.precision import is_too_small
 from gradxform.core.registry import register, register_class
 from gradxform.core.text import show, snake_case, written_call
 
 P = ParamSpec("P")
 T = TypeVar("T", covariant=True)
 
-
-@dataclasses.dataclass(frozen=True)
-class Range:
-    """Which numbers a hyperparameter may be."""
-
-    words: str = "a real number"
-    holds: Callable[[Any], Any] = lambda value: True
-
-
-# To a type checker these are `Any`: whoever makes a rule passes a number, an array of shape () or a function of the
-# step, and the rule itself reads the number that holds at the step. At run time the annotation gives the field its
-# role, under whatever name it was imported. Concrete numbers are range-checked; schedules are not.
-Hyper = Annotated[Any, Range()]
-NonNegative = Annotated[Any, Range("at least 0", lambda value: value >= 0)]
-Positive = Annotated[Any, Range("more than 0", lambda value: value > 0)]
-Decay = Annotated[Any, Range("at least 0 and less than 1", lambda value: (value >= 0) & (value < 1))]
-# Of a sum or a maximum, in which 1 forgets nothing; a mean with a decay of 1 would never move.
-SumDecay = Annotated[Any, Range("at least 0 and at most 1", lambda value: (value >= 0) & (value <= 1))]
-Dtype = Annotated[Any, "a dtype or its name"]
-Mask = Annotated[Any, "a pytree of bools, a prefix of the parameters, or a function of them that returns one"]
-DecayMask = Annotated[Any, "a mask that says which leaves decay, in a rule that treats all of them"]
-Seed = Annotated[Any, "an integer, or a key of jax.random"]
-
 _LEAF = jax.tree.structure(0)
-_NUMERIC = {"Hyper": Hyper, "NonNegative": NonNegative, "Positive": Positive, "Decay": Decay, "SumDecay": SumDecay}
-_ROLES = {**_NUMERIC, "Dtype": Dtype, "Mask": Mask, "DecayMask": DecayMask, "Seed": Seed}
-
-
-def role_of(annotation: Any, names: Names) -> Any:
-    """Which of the roles above an annotation speaks of, also inside `Hyper | None` and in a text; None for none.
-
-    Args:
-      annotation: a type, or text.
-      names: what the names in a text stand for.
-    """
-    return next((role for role in map(_role, atoms(annotation, names)) if role is not None), None)
-
-
-def _role(atom: Any) -> Any:
-    if isinstance(atom, Unknown):
-        # Imported for type checkers alone: its own name is all that there is.
-        return _ROLES.get(atom.text.split(".")[-1])
-    told = getattr(atom, "__metadata__", ())
-    return next((role for role in _ROLES.values() if get_args(role)[1] in told), None)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
@@ -102,9 +56,9 @@ class Record:
         super().__init_subclass__(**kwargs)
         dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
         cls.call_name = snake_case(cls.__name__)
-        cls.declared = declared(cls, _role)
+        cls.declared = declared(cls, role_of_atom)
         cls.roles = {name: told.role for name, told in cls.declared.items()}
-        cls.numeric = tuple(name for name, role in cls.roles.items() if role in _NUMERIC.values())
+        cls.numeric = tuple(name for name, role in cls.roles.items() if is_numeric(role))
         if not is_leaf:
             jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, _unflatten(cls), _flatten)
 
@@ -114,11 +68,11 @@ class Record:
             if value is None and self.declared[name].is_optional:
                 continue
             if name in self.numeric:
-                value = jax.tree.map(partial(_number, where, _range(role)), value, is_leaf=_is_record_or_none)
+                value = jax.tree.map(partial(_number, where, role), value, is_leaf=_is_record_or_none)
             elif role is Dtype:
-                value = _float_dtype(where, value)
+                value = float_dtype(where, value)
             elif role is Seed:
-                _check_seed(where, value)
+                check_seed(where, value)
             object.__setattr__(self, name, value)
         self.check()
 
@@ -201,51 +155,17 @@ def factory(record: Callable[P, Any], make: Callable[[Any], T], returns: type[An
     return made
 
 
-def is_numeric(role: Any) -> bool:
-    """Whether a role is that of a hyperparameter: a number, an array or a function of the step."""
-    return role in _NUMERIC.values()
-
-
-def _range(role: Any) -> Range:
-    return role.__metadata__[0]
-
-
-def _number(where: str, within: Range, value: Any) -> Any:
+def _number(where: str, role: Any, value: Any) -> Any:
     """Lets numbers in a range, arrays and functions of the step through, the last as records."""
     if isinstance(value, Live):
-        _number(where, within, value.value)
+        _number(where, role, value.value)
         return value
     if isinstance(value, Record):
         return value
     if callable(value):
         return Function(value)
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    dtype = getattr(value, "dtype", None) if isinstance(value, jax.Array | np.ndarray | jax.ShapeDtypeStruct) else None
-    is_array = dtype is not None and any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer))
-    if not is_number and not is_array:
-        raise TypeError(f"{where} must be a real number, an array or a function of the step; got {show(value)}")
-    is_known = not isinstance(value, Tracer | jax.ShapeDtypeStruct)
-    if is_known and not np.all(within.holds(np.asarray(value, np.float64))):
-        raise ValueError(f"{where} must be {within.words}; got {show(value)}")
+    check_number(where, role, value)
     return value
-
-
-def _float_dtype(where: str, value: Any) -> np.dtype[Any]:
-    try:
-        dtype = np.dtype(jnp.dtype(value))
-    except TypeError as error:
-        raise TypeError(f"{where} must be a dtype or its name, such as 'bfloat16'; got {show(value)}") from error
-    if not jnp.issubdtype(dtype, jnp.inexact):
-        raise TypeError(f"{where} must be a floating-point dtype; got {dtype.name}")
-    if is_too_small(dtype):
-        raise TypeError(f"{where} must be a dtype of 16 bits at least, as JAX promotes no smaller; got {dtype.name}")
-    return dtype
-
-
-def _check_seed(where: str, value: Any) -> None:
-    is_key = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
-    if not is_key and (isinstance(value, bool) or not isinstance(value, int)):
-        raise TypeError(f"{where} must be an integer, or a key of jax.random; got {show(value)}")
 
 
 def _is_record_or_none(value: Any) -> bool:

@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import optax
 
 from gradxform.core import checks, trees
+from gradxform.core.fields import Mask
 from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.hyperparameters import chosen_by
 from gradxform.core.keep import IN_DTYPE, Keep
 from gradxform.core.leaves import advance_run
-from gradxform.core.record import Mask
 from gradxform.core.slots import first_leaf_records, first_tree_record
 from gradxform.core.text import show
 

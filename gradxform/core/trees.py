@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from gradxform.core import checks
 from gradxform.core.context import Tree
+from gradxform.core.fields import DecayMask
 from gradxform.core.flow import Flow, Step
 from gradxform.core.hyperparameters import chosen_by, split
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
-from gradxform.core.record import DecayMask
 from gradxform.core.slots import extras, in_lists, in_trees, loaded, next_key, step_key, stored
 
 if TYPE_CHECKING:

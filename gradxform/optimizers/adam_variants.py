@@ -7,8 +7,8 @@ from collections.abc import Callable
 import jax
 
 from gradxform.core.chain import chain
+from gradxform.core.fields import Dtype, Hyper, Mask
 from gradxform.core.hints import hinting
-from gradxform.core.record import Dtype, Hyper, Mask
 from gradxform.core.transform import Transform
 from gradxform.optimizers.descent import descent
 from gradxform.rules.adam_variants import (

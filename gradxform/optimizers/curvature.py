@@ -5,8 +5,8 @@ from __future__ import annotations
 from optax import GradientTransformation
 
 from gradxform.core.chain import chain
+from gradxform.core.fields import Dtype, Hyper, Mask
 from gradxform.core.hints import hinting
-from gradxform.core.record import Dtype, Hyper, Mask
 from gradxform.core.transform import Transform
 from gradxform.optimizers.descent import descent, one_mask
 from gradxform.rules.curvature import HUTCHINSON, scale_by_sophia

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gradxform.core.chain import chain
-from gradxform.core.record import Hyper, Mask
+from gradxform.core.fields import Hyper, Mask
 from gradxform.core.transform import Transform
 from gradxform.rules.decay import add_decayed_weights
 from gradxform.rules.scaling import scale_by_learning_rate

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gradxform.core.chain import chain
+from gradxform.core.fields import Hyper, Mask
 from gradxform.core.hints import hinting
-from gradxform.core.record import Hyper, Mask
 from gradxform.core.transform import Transform
 from gradxform.optimizers.descent import decayed
 from gradxform.rules.betting import scale_by_cocob

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gradxform.core.chain import chain
+from gradxform.core.fields import Dtype, Hyper, Mask, Seed
 from gradxform.core.hints import hinting
-from gradxform.core.record import Dtype, Hyper, Mask, Seed
 from gradxform.core.transform import Transform
 from gradxform.optimizers.descent import decayed, descent, one_mask
 from gradxform.rules.adadelta import scale_by_adadelta

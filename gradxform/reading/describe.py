@@ -15,9 +15,10 @@ from jax.core import Tracer
 
 from gradxform.core import checks
 from gradxform.core.engine import Stage, State
+from gradxform.core.fields import DecayMask, Mask
 from gradxform.core.guest import Guest
 from gradxform.core.hyperparameters import bound, chosen_by, hyperparameters
-from gradxform.core.record import DecayMask, Live, Mask
+from gradxform.core.record import Live
 from gradxform.core.rule import Rule
 from gradxform.core.text import show
 from gradxform.core.transform import Transform

@@ -10,7 +10,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from gradxform.core.record import Decay, DecayMask, NonNegative, Positive, SumDecay
+from gradxform.core.fields import Decay, DecayMask, NonNegative, Positive, SumDecay
 from gradxform.core.rule import Slot, TreeRule
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, debias, ema

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform.core.record import NonNegative, Positive
+from gradxform.core.fields import NonNegative, Positive
 from gradxform.core.rule import LeafRule, Slot
 from gradxform.core.transform import transform
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from optax import GradientTransformation
 
-from gradxform.core.record import Decay, Dtype, NonNegative, Positive, Seed
+from gradxform.core.fields import Decay, Dtype, NonNegative, Positive, Seed
 from gradxform.core.rule import Extra, Inner, Key, Metric, Slot, TreeRule
 from gradxform.core.transform import transform
 from gradxform.maths import debias, ema

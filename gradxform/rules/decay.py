@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from gradxform.core.record import Mask, NonNegative
+from gradxform.core.fields import Mask, NonNegative
 from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform.core.record import Dtype, Hyper, NonNegative
+from gradxform.core.fields import Dtype, Hyper, NonNegative
 from gradxform.core.rule import LeafRule, Metric, Slot, TreeScaleRule
 from gradxform.core.transform import transform
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform.core.record import Decay, NonNegative
+from gradxform.core.fields import Decay, NonNegative
 from gradxform.core.rule import LeafRule, Slot
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, safe_root

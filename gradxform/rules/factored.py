@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gradxform.core.record import Decay, NonNegative, Positive
+from gradxform.core.fields import Decay, NonNegative, Positive
 from gradxform.core.rule import LeafRule, Slot
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, ema, safe_root

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from optax import GradientTransformation
 
-from gradxform.core.record import NonNegative, Positive
+from gradxform.core.fields import NonNegative, Positive
 from gradxform.core.rule import Inner, Metric, Slot, TreeRule
 from gradxform.core.transform import transform
 from gradxform.maths import safe_root

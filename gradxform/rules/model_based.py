@@ -6,7 +6,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from gradxform.core.record import Decay, DecayMask, Hyper, NonNegative
+from gradxform.core.fields import Decay, DecayMask, Hyper, NonNegative
 from gradxform.core.rule import Extra, Metric, Slot, TreeRule
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, debias, ema

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from gradxform.core.record import Hyper, NonNegative, Seed
+from gradxform.core.fields import Hyper, NonNegative, Seed
 from gradxform.core.rule import Key, LeafRule
 from gradxform.core.transform import Transform, transform
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform.core.record import Hyper
+from gradxform.core.fields import Hyper
 from gradxform.core.rule import LeafRule, Slot
 from gradxform.core.transform import transform
 

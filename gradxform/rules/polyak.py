@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform.core.record import Hyper, NonNegative
+from gradxform.core.fields import Hyper, NonNegative
 from gradxform.core.rule import Extra, Metric, TreeScaleRule
 from gradxform.core.transform import transform
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from gradxform.core.record import Hyper, NonNegative
+from gradxform.core.fields import Hyper, NonNegative
 from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
 

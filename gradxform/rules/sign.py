@@ -6,7 +6,7 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from gradxform.core.record import Decay, Dtype, Hyper, NonNegative
+from gradxform.core.fields import Decay, Dtype, Hyper, NonNegative
 from gradxform.core.rule import LeafRule, Slot
 from gradxform.core.transform import transform
 from gradxform.maths import ema

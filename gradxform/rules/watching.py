@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from optax import GradientTransformation
 
+from gradxform.core.fields import Decay, Dtype
 from gradxform.core.precision import compute_dtype
-from gradxform.core.record import Decay, Dtype
 from gradxform.core.rule import Inner, Metric, Slot, TreeRule
 from gradxform.core.transform import transform
 from gradxform.maths import debias, ema

@@ -21,9 +21,10 @@ import optax
 import optax.contrib
 
 from gradxform.core.engine import Stage
+from gradxform.core.fields import Hyper
 from gradxform.core.guest import Guest
 from gradxform.core.hints import check_arguments
-from gradxform.core.record import Branch, Hyper
+from gradxform.core.record import Branch
 from gradxform.core.registry import register
 from gradxform.core.text import show, written_call
 from gradxform.core.transform import Transform

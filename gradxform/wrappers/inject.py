@@ -15,10 +15,11 @@ import optax
 from gradxform.core import checks
 from gradxform.core.annotations import names_at
 from gradxform.core.engine import Stage
+from gradxform.core.fields import Dtype, Hyper, is_numeric, role_of
 from gradxform.core.guest import Guest, step
 from gradxform.core.hyperparameters import as_live
 from gradxform.core.precision import real_dtype
-from gradxform.core.record import Dtype, Function, Hyper, Record, is_numeric, role_of
+from gradxform.core.record import Function, Record
 from gradxform.core.registry import register
 from gradxform.core.text import show, written_call
 from gradxform.core.transform import Transform

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PACKAGE = "gradxform"
-ROOMS = ("rules", "core", "devices", "reading", "wrappers")
+ROOMS = ("rules", "core", "devices", "reading", "files", "takeover", "wrappers")
 
 ARITHMETIC = {ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "/"), ast.Div: ("/", "*"), ast.Pow: ("**", "*")}
 COMPARISONS = {

@@ -58,11 +58,11 @@ def test_what_is_computed_is_changed_and_nothing_that_is_said():
 
 
 def test_a_seed_draws_the_same_faults_and_as_many_of_each_room():
-    drawn = draw(ROOT, 0, 20)
-    assert drawn == draw(ROOT, 0, 20)
-    assert drawn != draw(ROOT, 1, 20)
+    drawn = draw(ROOT, 0, 28)
+    assert drawn == draw(ROOT, 0, 28)
+    assert drawn != draw(ROOT, 1, 28)
     assert Counter(fault.room for fault in drawn) == dict.fromkeys(ROOMS, 4)
-    assert len({fault.place for fault in drawn}) == 20
+    assert len({fault.place for fault in drawn}) == 28
 
 
 def test_the_tests_that_speak_of_what_is_around_come_first():

@@ -12,7 +12,7 @@ The file holds no pickled objects. Parameters are in torch's layout, in the orde
     {dtype}/{case}/groups/{index}/{key}     and the numbers of each group, with the indices of its parameters
     {dtype}/{case}/path/{param}             the parameters after each step from then on, (steps, ...)
 
-`tests/reading/test_from_torch.py` has the counterpart of each case.
+`tests/takeover/test_from_torch.py` has the counterpart of each case.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.engine import State
-from gradxform.reading.takeover import (
+from gradxform.takeover.takeover import (
     MigrationReport,
     Path,
     fitted,

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core import checks
-from gradxform.reading.takeover import MigrationReport, Path, Place, fields, fitted, is_record, places, rebuilt, states
+from gradxform.takeover.takeover import MigrationReport, Path, Place, fields, fitted, is_record, places, rebuilt, states
 
 ABSENT = "not in the old state"
 

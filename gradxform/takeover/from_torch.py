@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.reading.takeover import (
+from gradxform.takeover.takeover import (
     MigrationReport,
     Path,
     fields,

@@ -13,11 +13,12 @@ from jax.core import Tracer
 from jax.sharding import PartitionSpec
 
 from gradxform.core import registry
+from gradxform.core.fields import DecayMask, Dtype, Mask
 from gradxform.core.guest import Stranger
-from gradxform.core.record import DecayMask, Dtype, Function, Mask, Record
+from gradxform.core.record import Function, Record
 from gradxform.core.text import show
 from gradxform.core.transform import Transform, name_stages
-from gradxform.reading.functions import function_name
+from gradxform.files.functions import function_name
 
 # What an object of the format may begin with; see `config`. A dict that has one of them as a key is told by pairs.
 MARKS = (

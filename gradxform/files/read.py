@@ -20,8 +20,8 @@ from gradxform.core.guest import Guest
 from gradxform.core.placement import Placement
 from gradxform.core.rule import Rule
 from gradxform.core.transform import Transform, name_stages
-from gradxform.reading.functions import named_function
-from gradxform.reading.written import ARRAYS, MARKS
+from gradxform.files.functions import named_function
+from gradxform.files.written import ARRAYS, MARKS
 
 Place = tuple[str | int, ...]
 NEWER = "; a file of a newer gradxform may have more"

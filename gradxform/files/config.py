@@ -37,8 +37,8 @@ import json
 from typing import Any
 
 from gradxform.core.transform import Transform
-from gradxform.reading.read import read
-from gradxform.reading.written import written
+from gradxform.files.read import read
+from gradxform.files.written import written
 
 FORMAT = 1
 _EXAMPLE = '{"gradxform": 1, "chain": [...]}'

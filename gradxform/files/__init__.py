@@ -1,0 +1,1 @@
+"""A transform as a dict and as JSON, and back."""

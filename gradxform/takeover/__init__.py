@@ -1,0 +1,1 @@
+"""States that go on in another transform: of another chain, of optax, of torch."""
