@@ -255,8 +255,7 @@ def _power_sum(term: Term, scale: jax.Array, ord: float, dtype: DType) -> jax.Ar
 
 
 def _largest(term: Term) -> jax.Array:
-    (leaf,) = term
-    return jnp.max(jnp.abs(leaf)).astype(real_dtype(leaf.dtype))
+    return jnp.max(jnp.abs(term[0])).astype(real_dtype(term[0].dtype))
 
 
 def _total(function: Callable[..., jax.Array], terms: Sequence[tuple[Term, Axes]], dtype: DType) -> jax.Array:
@@ -267,8 +266,7 @@ def _total(function: Callable[..., jax.Array], terms: Sequence[tuple[Term, Axes]
 
 
 def _sum(term: Term, dtype: DType) -> jax.Array:
-    (leaf,) = term
-    return jnp.sum(leaf, dtype=dtype)
+    return jnp.sum(term[0], dtype=dtype)
 
 
 def _dot(term: Term, dtype: DType) -> jax.Array:
