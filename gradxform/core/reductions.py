@@ -41,7 +41,7 @@ def norm(leaves: Sequence[jax.Array], axes: Sequence[Axes], ord: float = 2) -> j
     if not groups:
         return jnp.zeros((), dtype)
     if ord == 2:
-        return _euclidean(groups, kept, _all_axes(groups), dtype)
+        return _root_of_squares(groups, kept, _all_axes(groups), dtype)
 
     def power_sum(scale: jax.Array) -> jax.Array:
         sums = [_of_group(_power_sum, lax.add, (ord, dtype), group, scale) for group in groups]
@@ -62,7 +62,7 @@ def distance(lefts: Sequence[jax.Array], rights: Sequence[jax.Array], axes: Sequ
     """The L2 norm of the differences of two lists of leaves, as `norm`; no difference is kept in memory."""
     dtype = real_dtype(*(leaf.dtype for leaf in (*lefts, *rights)))
     groups, kept = _grouped([((a, b), names) for a, b, names in zip(lefts, rights, axes, strict=True) if a.size])
-    return _euclidean(groups, kept, _all_axes(groups), dtype) if groups else jnp.zeros((), dtype)
+    return _root_of_squares(groups, kept, _all_axes(groups), dtype) if groups else jnp.zeros((), dtype)
 
 
 def example_norms(leaves: Sequence[jax.Array]) -> jax.Array:
@@ -75,7 +75,7 @@ def example_norms(leaves: Sequence[jax.Array]) -> jax.Array:
     """
     groups, kept = _grouped([((leaf,), ()) for leaf in leaves])
     behind = tuple(tuple(range(1, leaf.ndim)) for ((leaf,), *_) in groups)
-    return _euclidean(groups, kept, behind, real_dtype(*(leaf.dtype for leaf in leaves)))
+    return _root_of_squares(groups, kept, behind, real_dtype(*(leaf.dtype for leaf in leaves)))
 
 
 def example_sum(leaf: jax.Array, weights: jax.Array) -> jax.Array:
@@ -127,7 +127,7 @@ def norm_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
     dtype = real_dtype(x.dtype)
     if not x.size:
         return jnp.zeros([1 if each in over else size for each, size in enumerate(x.shape)], dtype)
-    return jnp.expand_dims(_euclidean((((x,),),), (axes,), (over,), dtype), over)
+    return jnp.expand_dims(_root_of_squares((((x,),),), (axes,), (over,), dtype), over)
 
 
 def mean_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
@@ -155,49 +155,11 @@ def _root_of_squares(
       dtype: that of the norms.
     """
 
-    bits = int(jnp.finfo(dtype).maxexp * 5 / 8)
-
-    def square_sum(groups: tuple[Group, ...], scale: Any, dtype: DType = dtype) -> jax.Array:
-        scale = jnp.asarray(scale, dtype)
-        sums = [
-            _of_group(_square_sum, lax.add, (summed, dtype), group, scale)
-            for group, summed in zip(groups, over, strict=True)
-        ]
-        return _joined(axes, sums, dtype, lax.add, lax.psum)
-
-    def is_lost(plain: jax.Array) -> jax.Array:
-        return jnp.isinf(plain) | (plain < 2.0**-bits)
-
-    def in_two_passes(groups: tuple[Group, ...]) -> jax.Array:
-        """A sum of squares, and one of scaled values only if squares have left the dtype's range."""
-        plain = square_sum(groups, 1)
-        down, up = jnp.full_like(plain, 2.0**-bits), jnp.full_like(plain, 2.0**bits)
-        scale = jnp.where(is_lost(plain), jnp.where(plain > 1, down, up), jnp.ones_like(plain))
-        total = lax.cond(
-            jnp.any(is_lost(plain)),
-            lambda groups, scale, _: square_sum(groups, scale),
-            lambda groups, scale, plain: plain,
-            *(groups, scale, plain),
-        )
-        return safe_root(total, 2) / scale
-
-    def in_one_pass(groups: tuple[Group, ...]) -> jax.Array:
-        """Three sums of which one has kept the range, for XLA to take together."""
-        plain, lowered, raised = (square_sum(groups, scale) for scale in (1, 2.0**-bits, 2.0**bits))
-        rescued = jnp.where(plain > 1, safe_root(lowered, 2) * 2.0**bits, safe_root(raised, 2) * 2.0**-bits)
-        return jnp.where(is_lost(plain), rescued, safe_root(plain, 2))
-
-    def in_double(groups: tuple[Group, ...]) -> jax.Array:
-        """A sum in float64, whose range no square of a float32 leaves."""
-        with jax.enable_x64(True):
-            return lax.convert_element_type(safe_root(square_sum(groups, 1, np.dtype(np.float64)), 2), dtype)
-
-    # A CPU takes three times as long for three sums. A TPU takes them in one pass, where a branch would keep it from
-    # holding values between two. A GPU would make kernels of them, and waits for its host at a branch; but it sums in
-    # float64 as fast as its memory brings the values.
-    gpu = in_one_pass if dtype == np.float64 else in_double
-    # The leaves are handed to the forms: of what they close over, JAX would make one list for all, which takes longer.
-    return lax.platform_dependent(groups, cpu=in_two_passes, cuda=gpu, rocm=gpu, default=in_one_pass)
+    bits = _bits(dtype)
+    sums = [_square_sums(group, summed, dtype) for group, summed in zip(groups, over, strict=True)]
+    plain, lowered, raised = (_joined(axes, list(each), dtype, lax.add, lax.psum) for each in zip(*sums, strict=True))
+    rescued = jnp.where(plain > 1, safe_root(lowered, 2) * 2.0**bits, safe_root(raised, 2) * 2.0**-bits)
+    return jnp.where(_is_lost(plain), rescued, safe_root(plain, 2))
 
 
 @_root_of_squares.defjvp
@@ -210,7 +172,7 @@ def _root_of_squares_jvp(
 ) -> tuple[jax.Array, jax.Array]:
     """d|x| = <x, dx> / |x|, and 0 at x = 0: no square, and no branch that is not taken, can make it infinite."""
     (groups,), (moves,) = primals, tangents
-    norms = _euclidean(groups, axes, over, dtype)
+    norms = _root_of_squares(groups, axes, over, dtype)
     divisor = jnp.where(norms == 0, 1, norms)
     changes = [
         _of_group(_change, lax.add, (summed, dtype), tuple(zip(group, move, strict=True)), divisor)
@@ -219,8 +181,53 @@ def _root_of_squares_jvp(
     return norms, _joined(axes, changes, dtype, lax.add, lax.psum)
 
 
-# Jitted, because by hand each of its branches would be compiled at each call.
-_euclidean = jax.jit(_root_of_squares, static_argnums=(1, 2, 3))
+def _bits(dtype: DType) -> int:
+    """The power of two by which values are lowered or raised whose squares leave the range of a dtype."""
+    return int(jnp.finfo(dtype).maxexp * 5 / 8)
+
+
+def _is_lost(plain: jax.Array) -> jax.Array:
+    """Whether the squares in a sum have left the range of its dtype, or some of them may have."""
+    return jnp.isinf(plain) | (plain < 2.0 ** -_bits(plain.dtype))
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _square_sums(group: Group, over: tuple[int, ...], dtype: DType) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The sums of squares of a group: plain, of lowered values, and of raised values.
+
+    The second counts where the first, of all groups together, is infinite, and the third where that is lost otherwise.
+    """
+    bits = _bits(dtype)
+
+    def square_sum(group: Group, scale: Any, dtype: DType = dtype) -> jax.Array:
+        scale = jnp.asarray(scale, dtype)
+        with mixing(*group[0]):
+            return _pairwise([_square_sum(term, scale, over, dtype) for term in group], lax.add)
+
+    def in_two_passes(group: Group) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """One sum, and one of scaled values only if squares have left the dtype's range."""
+        plain = square_sum(group, 1)
+        scale = jnp.where(plain > 1, jnp.full_like(plain, 2.0**-bits), jnp.full_like(plain, 2.0**bits))
+        is_any_lost = jnp.any(_is_lost(plain))
+        scaled = lax.cond(is_any_lost, lambda: square_sum(group, scale), lambda: plain)
+        return plain, jnp.where(jnp.isinf(plain), scaled, plain * 2.0**-bits * 2.0**-bits), scaled
+
+    def in_one_pass(group: Group) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Three sums, for XLA to take together."""
+        return square_sum(group, 1), square_sum(group, 2.0**-bits), square_sum(group, 2.0**bits)
+
+    def in_double(group: Group) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """A sum in float64, whose range no square of a float32 leaves."""
+        with jax.enable_x64(True):
+            plain = square_sum(group, 1, np.dtype(np.float64))
+            scaled = (plain, plain * 2.0 ** (-2 * bits), plain * 2.0 ** (2 * bits))
+            return jax.tree.map(lambda each: lax.convert_element_type(each, dtype), scaled)
+
+    # A CPU takes three times as long for three sums. A TPU takes them in one pass, where a branch would keep it from
+    # holding values between two. A GPU would make kernels of them, and waits for its host at a branch; but it sums in
+    # float64 as fast as its memory brings the values.
+    gpu = in_one_pass if dtype == np.float64 else in_double
+    return lax.platform_dependent(group, cpu=in_two_passes, cuda=gpu, rocm=gpu, default=in_one_pass)
 
 
 def _all_axes(groups: tuple[Group, ...]) -> tuple[tuple[int, ...], ...]:
