@@ -8,9 +8,8 @@ from typing import Any, NoReturn
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.core import Tracer
 
-from gradxform.core import branches, checks, reductions
+from gradxform.core import alike, branches, checks, reductions
 from gradxform.core.flow import Flow, Step
 from gradxform.core.guest import as_node
 from gradxform.core.placement import Axes, Cut, spread_axes, union, whole_shape
@@ -271,14 +270,9 @@ class Tree(Context):
 
     def map(self, function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
         """`function` of each leaf and of the leaves of `rest` in its place; traced once for leaves that are alike."""
-        columns = list(map(jax.tree.leaves, (tree, *rest)))
-        kinds = {(leaf.shape, leaf.dtype) for leaf in columns[0] if isinstance(leaf, jax.Array)}
-        # By hand, on arrays, each call would be compiled anew.
-        if len(kinds) < len(columns[0]) and isinstance(columns[0][0], Tracer):
-            # What is no array, as of a tree of bools, is read while tracing.
-            is_array = [all(isinstance(leaf, jax.Array) for leaf in column) for column in columns]
-            function = jax.jit(function, static_argnums=[i for i, dynamic in enumerate(is_array) if not dynamic])
-        return jax.tree.map(function, tree, *rest)
+        leaves, structure = jax.tree.flatten(tree)
+        columns = [leaves, *map(structure.flatten_up_to, rest)]
+        return structure.unflatten(alike.each(function, list(zip(*columns, strict=True))))
 
 
 def _like(new: Any, old: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,12 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from gradxform.core import alike
 from gradxform.core.placement import Axes
 from gradxform.core.precision import DType, fitting, is_complex, mixing, real_dtype, wider
 from gradxform.maths import Axis, abs_pow, abs_sq, safe_root, unit_scale
 
-# What a norm is of: a leaf, or two of which it is the difference.
+# What a norm or an inner product is of: a leaf, or two, of which a norm takes the difference.
 Term = tuple[jax.Array] | tuple[jax.Array, jax.Array]
+# Terms that are alike, in shape, dtype and sharding.
+Group = tuple[Any, ...]
+Join = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def norm(leaves: Sequence[jax.Array], axes: Sequence[Axes], ord: float = 2) -> jax.Array:
@@ -33,30 +37,32 @@ def norm(leaves: Sequence[jax.Array], axes: Sequence[Axes], ord: float = 2) -> j
       A real array of shape (), float32 at least. NaN if a leaf holds NaN, infinity if one holds infinity.
     """
     dtype = real_dtype(*(leaf.dtype for leaf in leaves))
-    spread = [(leaf, names) for leaf, names in zip(leaves, axes, strict=True) if leaf.size]
-    if not spread:
+    groups, kept = _grouped([((leaf,), names) for leaf, names in zip(leaves, axes, strict=True) if leaf.size])
+    if not groups:
         return jnp.zeros((), dtype)
-    filled, kept = [leaf for leaf, _ in spread], tuple(names for _, names in spread)
-    if math.isinf(ord):
-        return _largest(filled, kept, dtype)
-    terms: tuple[Term, ...] = tuple((leaf,) for leaf in filled)
     if ord == 2:
-        return _euclidean(terms, kept, _all_axes(terms), dtype)
+        return _root_of_squares(groups, kept, _all_axes(groups), dtype)
+
+    def power_sum(scale: jax.Array) -> jax.Array:
+        sums = [_of_group(_power_sum, lax.add, (ord, dtype), group, scale) for group in groups]
+        return _joined(kept, sums, dtype, lax.add, lax.psum)
+
     if ord == 1:
         # No sum of moduli on the way is greater than the last.
-        return _power_sum(terms, jnp.ones((), dtype), kept, 1, dtype)
-    scale = unit_scale(_largest(filled, kept, dtype))
-    return safe_root(_power_sum(terms, scale, kept, ord, dtype), ord) / scale
+        return power_sum(jnp.ones((), dtype))
+    maxima = [_of_group(_largest, lax.max, (), group) for group in groups]
+    largest = _joined(kept, maxima, dtype, lax.max, lax.pmax)
+    if math.isinf(ord):
+        return largest
+    scale = unit_scale(largest)
+    return safe_root(power_sum(scale), ord) / scale
 
 
 def distance(lefts: Sequence[jax.Array], rights: Sequence[jax.Array], axes: Sequence[Axes]) -> jax.Array:
     """The L2 norm of the differences of two lists of leaves, as `norm`; no difference is kept in memory."""
     dtype = real_dtype(*(leaf.dtype for leaf in (*lefts, *rights)))
-    spread = [((a, b), names) for a, b, names in zip(lefts, rights, axes, strict=True) if a.size]
-    if not spread:
-        return jnp.zeros((), dtype)
-    terms: tuple[Term, ...] = tuple(term for term, _ in spread)
-    return _euclidean(terms, tuple(names for _, names in spread), _all_axes(terms), dtype)
+    groups, kept = _grouped([((a, b), names) for a, b, names in zip(lefts, rights, axes, strict=True) if a.size])
+    return _root_of_squares(groups, kept, _all_axes(groups), dtype) if groups else jnp.zeros((), dtype)
 
 
 def example_norms(leaves: Sequence[jax.Array]) -> jax.Array:
@@ -67,9 +73,9 @@ def example_norms(leaves: Sequence[jax.Array]) -> jax.Array:
     Returns:
       A real array of shape (examples,), float32 at least, with the safety of `norm`.
     """
-    terms: tuple[Term, ...] = tuple((leaf,) for leaf in leaves)
-    behind = tuple(tuple(range(1, leaf.ndim)) for leaf in leaves)
-    return _euclidean(terms, ((),) * len(terms), behind, real_dtype(*(leaf.dtype for leaf in leaves)))
+    groups, kept = _grouped([((leaf,), ()) for leaf in leaves])
+    behind = tuple(tuple(range(1, leaf.ndim)) for ((leaf,), *_) in groups)
+    return _root_of_squares(groups, kept, behind, real_dtype(*(leaf.dtype for leaf in leaves)))
 
 
 def example_sum(leaf: jax.Array, weights: jax.Array) -> jax.Array:
@@ -87,16 +93,12 @@ def vdot(lefts: Sequence[jax.Array], rights: Sequence[jax.Array], axes: Sequence
       A real array of shape (), float32 at least.
     """
     dtype = real_dtype(*(leaf.dtype for leaf in (*lefts, *rights)))
-    # A sum of products: a dot on an accelerator would round its inputs to fewer bits.
-    return total([_real_product(a, b) for a, b in zip(lefts, rights, strict=True)], axes, dtype)
+    return _total(_dot, [((a, b), names) for a, b, names in zip(lefts, rights, axes, strict=True)], dtype)
 
 
 def total(leaves: Sequence[jax.Array], axes: Sequence[Axes], dtype: DType) -> jax.Array:
     """The sum of all elements of all leaves of real numbers or bools, on all devices together, of shape ()."""
-    if not leaves:
-        return jnp.zeros((), dtype)
-    sums = [jnp.sum(leaf, dtype=dtype) for leaf in leaves]
-    return _joined(axes, sums, dtype, lax.add, lax.psum)
+    return _total(_sum, [((leaf,), names) for leaf, names in zip(leaves, axes, strict=True)], dtype)
 
 
 def total_size(x: jax.Array, axes: Axes) -> int:
@@ -125,7 +127,7 @@ def norm_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
     dtype = real_dtype(x.dtype)
     if not x.size:
         return jnp.zeros([1 if each in over else size for each, size in enumerate(x.shape)], dtype)
-    return jnp.expand_dims(_euclidean(((x,),), (axes,), (over,), dtype), over)
+    return jnp.expand_dims(_root_of_squares((((x,),),), (axes,), (over,), dtype), over)
 
 
 def mean_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
@@ -142,49 +144,22 @@ def max_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
 def _root_of_squares(
-    terms: tuple[Term, ...], axes: tuple[Axes, ...], over: tuple[tuple[int, ...], ...], dtype: DType
+    groups: tuple[Group, ...], axes: tuple[Axes, ...], over: tuple[tuple[int, ...], ...], dtype: DType
 ) -> jax.Array:
     """The L2 norm of all terms together, or norms, of whatever has the same place along the axes that are kept.
 
     Args:
-      terms: what is squared and summed.
-      axes: for each term the mesh axes over which it is sharded.
-      over: for each term the axes of its own that are summed over.
+      groups: what is squared and summed.
+      axes: for each group the mesh axes over which its terms are sharded.
+      over: for each group the axes of its terms that are summed over.
       dtype: that of the norms.
     """
 
-    bits = int(jnp.finfo(dtype).maxexp * 5 / 8)
-
-    def square_sum(scale: Any, dtype: DType = dtype) -> jax.Array:
-        return _square_sum(terms, jnp.asarray(scale, dtype), axes, over, dtype)
-
-    def is_lost(plain: jax.Array) -> jax.Array:
-        return jnp.isinf(plain) | (plain < 2.0**-bits)
-
-    def in_two_passes() -> jax.Array:
-        """A sum of squares, and one of scaled values only if squares have left the dtype's range."""
-        plain = square_sum(1)
-        down, up = jnp.full_like(plain, 2.0**-bits), jnp.full_like(plain, 2.0**bits)
-        scale = jnp.where(is_lost(plain), jnp.where(plain > 1, down, up), jnp.ones_like(plain))
-        total = lax.cond(jnp.any(is_lost(plain)), lambda: square_sum(scale), lambda: plain)
-        return safe_root(total, 2) / scale
-
-    def in_one_pass() -> jax.Array:
-        """Three sums of which one has kept the range, for XLA to take together."""
-        plain, lowered, raised = map(square_sum, (1, 2.0**-bits, 2.0**bits))
-        rescued = jnp.where(plain > 1, safe_root(lowered, 2) * 2.0**bits, safe_root(raised, 2) * 2.0**-bits)
-        return jnp.where(is_lost(plain), rescued, safe_root(plain, 2))
-
-    def in_double() -> jax.Array:
-        """A sum in float64, whose range no square of a float32 leaves."""
-        with jax.enable_x64(True):
-            return lax.convert_element_type(safe_root(square_sum(1, np.dtype(np.float64)), 2), dtype)
-
-    # A CPU takes three times as long for three sums. A TPU takes them in one pass, where a branch would keep it from
-    # holding values between two. A GPU would make kernels of them, and waits for its host at a branch; but it sums in
-    # float64 as fast as its memory brings the values.
-    gpu = in_one_pass if dtype == np.float64 else in_double
-    return lax.platform_dependent(cpu=in_two_passes, cuda=gpu, rocm=gpu, default=in_one_pass)
+    bits = _bits(dtype)
+    sums = [_square_sums(group, summed, dtype) for group, summed in zip(groups, over, strict=True)]
+    plain, lowered, raised = (_joined(axes, list(each), dtype, lax.add, lax.psum) for each in zip(*sums, strict=True))
+    rescued = jnp.where(plain > 1, safe_root(lowered, 2) * 2.0**bits, safe_root(raised, 2) * 2.0**-bits)
+    return jnp.where(_is_lost(plain), rescued, safe_root(plain, 2))
 
 
 @_root_of_squares.defjvp
@@ -192,55 +167,86 @@ def _root_of_squares_jvp(
     axes: tuple[Axes, ...],
     over: tuple[tuple[int, ...], ...],
     dtype: DType,
-    primals: tuple[tuple[Term, ...]],
-    tangents: tuple[tuple[Term, ...]],
+    primals: tuple[tuple[Group, ...]],
+    tangents: tuple[tuple[Group, ...]],
 ) -> tuple[jax.Array, jax.Array]:
     """d|x| = <x, dx> / |x|, and 0 at x = 0: no square, and no branch that is not taken, can make it infinite."""
-    (terms,), (moves,) = primals, tangents
-    norms = _euclidean(terms, axes, over, dtype)
+    (groups,), (moves,) = primals, tangents
+    norms = _root_of_squares(groups, axes, over, dtype)
     divisor = jnp.where(norms == 0, 1, norms)
-
-    def along(term: Term, move: Term, summed: tuple[int, ...]) -> jax.Array:
-        with mixing(*term):
-            value, change = _difference(term, dtype), _difference(move, dtype)
-            unit = value / jnp.expand_dims(divisor, summed)
-            return jnp.sum(_real_product(unit, change), axis=summed)
-
-    return norms, _joined(axes, list(map(along, terms, moves, over)), dtype, lax.add, lax.psum)
+    changes = [
+        _of_group(_change, lax.add, (summed, dtype), tuple(zip(group, move, strict=True)), divisor)
+        for group, move, summed in zip(groups, moves, over, strict=True)
+    ]
+    return norms, _joined(axes, changes, dtype, lax.add, lax.psum)
 
 
-# Jitted, because by hand each of its branches would be compiled at each call.
-_euclidean = jax.jit(_root_of_squares, static_argnums=(1, 2, 3))
+def _bits(dtype: DType) -> int:
+    """The power of two by which values are lowered or raised whose squares leave the range of a dtype."""
+    return int(jnp.finfo(dtype).maxexp * 5 / 8)
 
 
-def _all_axes(terms: tuple[Term, ...]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(range(term[0].ndim)) for term in terms)
+def _is_lost(plain: jax.Array) -> jax.Array:
+    """Whether the squares in a sum have left the range of its dtype, or some of them may have."""
+    return jnp.isinf(plain) | (plain < 2.0 ** -_bits(plain.dtype))
 
 
-# Jitted, so that it is traced once for all scales.
-@partial(jax.jit, static_argnames=("axes", "over", "dtype"))
-def _square_sum(
-    terms: tuple[Term, ...],
-    scale: jax.Array,
-    axes: tuple[Axes, ...],
-    over: tuple[tuple[int, ...], ...],
-    dtype: DType,
-) -> jax.Array:
+@partial(jax.jit, static_argnums=(1, 2))
+def _square_sums(group: Group, over: tuple[int, ...], dtype: DType) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The sums of squares of a group: plain, of lowered values, and of raised values.
+
+    The second counts where the first, of all groups together, is infinite, and the third where that is lost otherwise.
+    """
+    bits = _bits(dtype)
+
+    def square_sum(group: Group, scale: Any, dtype: DType = dtype) -> jax.Array:
+        scale = jnp.asarray(scale, dtype)
+        with mixing(*group[0]):
+            return _pairwise([_square_sum(term, scale, over, dtype) for term in group], lax.add)
+
+    def in_two_passes(group: Group) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """One sum, and one of scaled values only if squares have left the dtype's range."""
+        plain = square_sum(group, 1)
+        scale = jnp.where(plain > 1, jnp.full_like(plain, 2.0**-bits), jnp.full_like(plain, 2.0**bits))
+        is_any_lost = jnp.any(_is_lost(plain))
+        scaled = lax.cond(is_any_lost, lambda: square_sum(group, scale), lambda: plain)
+        return plain, jnp.where(jnp.isinf(plain), scaled, plain * 2.0**-bits * 2.0**-bits), scaled
+
+    def in_one_pass(group: Group) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Three sums, for XLA to take together."""
+        return square_sum(group, 1), square_sum(group, 2.0**-bits), square_sum(group, 2.0**bits)
+
+    def in_double(group: Group) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """A sum in float64, whose range no square of a float32 leaves."""
+        with jax.enable_x64(True):
+            plain = square_sum(group, 1, np.dtype(np.float64))
+            scaled = (plain, plain * 2.0 ** (-2 * bits), plain * 2.0 ** (2 * bits))
+            return jax.tree.map(lambda each: lax.convert_element_type(each, dtype), scaled)
+
+    # A CPU takes three times as long for three sums. A TPU takes them in one pass, where a branch would keep it from
+    # holding values between two. A GPU would make kernels of them, and waits for its host at a branch; but it sums in
+    # float64 as fast as its memory brings the values.
+    gpu = in_one_pass if dtype == np.float64 else in_double
+    return lax.platform_dependent(group, cpu=in_two_passes, cuda=gpu, rocm=gpu, default=in_one_pass)
+
+
+def _all_axes(groups: tuple[Group, ...]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(range(group[0][0].ndim)) for group in groups)
+
+
+def _square_sum(term: Term, scale: jax.Array, over: tuple[int, ...], dtype: DType) -> jax.Array:
     """The sum of squares in a dtype, of values that are multiplied by a scale first; XLA drops one of 1."""
+    value = _difference(term, dtype)
+    # In lax's own operations: jnp's take many times as long to trace.
+    factor = lax.expand_dims(scale, over if scale.ndim else tuple(range(value.ndim)))
+    value = value * factor if is_complex(value) else lax.mul(value, factor)
+    return lax.reduce_sum(abs_sq(value) if is_complex(value) else lax.square(value), over)
 
-    @cache
-    def beside(missing: tuple[int, ...]) -> jax.Array:
-        return lax.expand_dims(scale, missing)
 
-    # In lax's own operations: jnp's take many times as long to trace, here for each leaf.
-    def of(term: Term, summed: tuple[int, ...]) -> jax.Array:
-        value = _difference(term, dtype)
-        factor = beside(summed if scale.ndim else tuple(range(value.ndim)))
-        value = value * factor if is_complex(value) else lax.mul(value, factor)
-        return lax.reduce_sum(abs_sq(value) if is_complex(value) else lax.square(value), summed)
-
-    with mixing(*(leaf for term in terms for leaf in term)):
-        return _joined(axes, list(map(of, terms, over)), dtype, lax.add, lax.psum)
+def _change(of: tuple[Term, Term], norms: jax.Array, over: tuple[int, ...], dtype: DType) -> jax.Array:
+    """How the norms change by a term's tangent."""
+    value, change = (_difference(each, dtype) for each in of)
+    return jnp.sum(_real_product(value / jnp.expand_dims(norms, over), change), axis=over)
 
 
 def _difference(term: Term, dtype: DType) -> jax.Array:
@@ -251,55 +257,71 @@ def _difference(term: Term, dtype: DType) -> jax.Array:
     return value
 
 
-# Jitted, so that it is traced once.
-@partial(jax.jit, static_argnames=("axes", "ord", "dtype"))
-def _power_sum(
-    terms: tuple[Term, ...], scale: jax.Array, axes: tuple[Axes, ...], ord: float, dtype: DType
-) -> jax.Array:
-    return _joined(axes, [_term_power_sum(term, scale, ord, dtype) for term in terms], dtype, lax.add, lax.psum)
+def _power_sum(term: Term, scale: jax.Array, ord: float, dtype: DType) -> jax.Array:
+    return jnp.sum(abs_pow(_difference(term, dtype) * scale, ord))
 
 
-def _largest(leaves: list[jax.Array], axes: Sequence[Axes], dtype: DType) -> jax.Array:
-    return _joined(axes, [_leaf_largest(leaf) for leaf in leaves], dtype, lax.max, lax.pmax)
+def _largest(term: Term) -> jax.Array:
+    return jnp.max(jnp.abs(term[0])).astype(real_dtype(term[0].dtype))
 
 
-@jax.jit
+def _total(function: Callable[..., jax.Array], terms: Sequence[tuple[Term, Axes]], dtype: DType) -> jax.Array:
+    """The sum of a function of all terms, of shape ()."""
+    together, axes = _grouped(terms)
+    sums = [_of_group(function, lax.add, (dtype,), group) for group in together]
+    return _joined(axes, sums, dtype, lax.add, lax.psum) if sums else jnp.zeros((), dtype)
+
+
+def _sum(term: Term, dtype: DType) -> jax.Array:
+    return jnp.sum(term[0], dtype=dtype)
+
+
+def _dot(term: Term, dtype: DType) -> jax.Array:
+    # A sum of products: a dot on an accelerator would round its inputs to fewer bits.
+    return jnp.sum(_real_product(*term), dtype=dtype)
+
+
 def _real_product(a: jax.Array, b: jax.Array) -> jax.Array:
     fit = fitting(a.dtype, b.dtype)
     a, b = fit(a), fit(b)
     return (jnp.conj(a) * b).real if is_complex(a) else a * b
 
 
-@partial(jax.jit, static_argnames=("ord", "dtype"))
-def _term_power_sum(term: Term, scale: jax.Array, ord: float, dtype: DType) -> jax.Array:
-    with mixing(*term):
-        return jnp.sum(abs_pow(_difference(term, dtype) * scale, ord))
+def _grouped(terms: Sequence[tuple[Term, Axes]]) -> tuple[tuple[Group, ...], tuple[Axes, ...]]:
+    """Terms, each with its mesh axes, in groups, and the mesh axes of each group."""
+    places = alike.groups([(axes, *map(jax.typeof, term)) for term, axes in terms])
+    return tuple(tuple(terms[i][0] for i in group) for group in places), tuple(terms[group[0]][1] for group in places)
 
 
-@jax.jit
-def _leaf_largest(leaf: jax.Array) -> jax.Array:
-    return jnp.max(jnp.abs(leaf)).astype(real_dtype(leaf.dtype))
+# Jitted, so that terms are traced once for all groups that are alike, and for all scales.
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _of_group(
+    function: Callable[..., jax.Array], join: Join, static: tuple[Any, ...], group: Group, *args: jax.Array
+) -> jax.Array:
+    """`function(term, *args, *static)` of a group's terms, joined to one."""
+    with mixing(*jax.tree.leaves(group[0])):
+        return _pairwise([function(term, *args, *static) for term in group], join)
 
 
 def _joined(
     axes: Iterable[Axes],
     values: list[jax.Array],
     dtype: DType,
-    join: Callable[[jax.Array, jax.Array], jax.Array],
+    join: Join,
     collective: Callable[[jax.Array, Axes], jax.Array],
 ) -> jax.Array:
-    """One value from one a leaf: pairwise, for precision, and one collective for each set of axes."""
-    groups: dict[Axes, list[jax.Array]] = {}
+    """One value from one a group: pairwise, for precision, and one collective for each set of axes."""
+    spread: dict[Axes, list[jax.Array]] = {}
     for of_value, value in zip(axes, values, strict=True):
-        groups.setdefault(of_value, []).append(value if value.dtype == dtype else value.astype(dtype))
+        spread.setdefault(of_value, []).append(value if value.dtype == dtype else value.astype(dtype))
     results = []
-    for shared, group in groups.items():
-        value = _pairwise(group, join)
+    for shared, values_there in spread.items():
+        value = _pairwise(values_there, join)
         results.append(collective(value, shared) if shared else value)
     return _pairwise(results, join)
 
 
-def _pairwise(values: list[jax.Array], join: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:
+def _pairwise(values: list[jax.Array], join: Join) -> jax.Array:
     while len(values) > 1:
         pairs = [join(a, b) for a, b in zip(values[::2], values[1::2], strict=False)]
         values = pairs + values[len(pairs) * 2 :]
