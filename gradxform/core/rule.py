@@ -15,6 +15,7 @@ import jax
 import optax
 
 from gradxform.core.record import Mask, Record
+from gradxform.core.short import in_short
 from gradxform.core.text import show
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Rule(Record):
         cls.State = cast(Any, namedtuple(f"{cls.__name__}State", names))
         # Pickle finds a class by its qualified name: here, beside the rule.
         cls.State.__qualname__, cls.State.__module__ = f"{cls.__qualname__}.State", cls.__module__
-        cls.State.metrics, cls.State.inners = cls.metrics, tuple(cls.inners)
+        cls.State.metrics, cls.State.inners, cls.State.__repr__ = cls.metrics, tuple(cls.inners), in_short
 
     def __post_init__(self) -> None:
         """Raises TypeError for many values in the place of one."""

@@ -14,11 +14,12 @@ import optax
 from jax.core import Tracer
 
 from gradxform.core import checks
-from gradxform.core.engine import Stage, State, chosen_by
+from gradxform.core.engine import Stage, chosen_by
 from gradxform.core.guest import Guest
 from gradxform.core.hyperparameters import bound, hyperparameters
 from gradxform.core.record import DecayMask, Live, Mask
 from gradxform.core.rule import Rule
+from gradxform.core.state import State
 from gradxform.core.text import show
 from gradxform.core.transform import Transform
 from gradxform.reading import memory, parts
