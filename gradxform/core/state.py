@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
+from opcode import opmap
+from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -10,6 +14,8 @@ from gradxform.core.entries import Path, entries
 from gradxform.core.hints import did_you_mean
 from gradxform.core.hyperparameters import LiveValues, live_values, with_own_dicts
 from gradxform.core.short import in_short, table_of
+
+_UNPACKING = (opmap["UNPACK_SEQUENCE"], opmap["UNPACK_EX"])
 
 
 class _Fields(NamedTuple):
@@ -65,9 +71,12 @@ class State(_Fields):
         """Raises TypeError, which says how a record is read."""
         raise TypeError(f"state[{key!r}]: the records of a state have names; {self._said()}")
 
-    def __iter__(self) -> NoReturn:
-        """Raises TypeError, which says how a record is read."""
-        raise TypeError(f"a state is not unpacked: its records have names; {self._said()}")
+    # What prints, copies or converts all kinds of tuples goes over their fields, and does so here too.
+    def __iter__(self) -> Iterator[Any]:
+        """The fields. Raises TypeError, which says how a record is read, where it is unpacked into variables."""
+        if _is_unpacked(inspect.currentframe()):
+            raise TypeError(f"a state is not unpacked: its records have names; {self._said()}")
+        return super().__iter__()
 
     def _said(self) -> str:
         """How a record is read, and which there are."""
@@ -86,20 +95,11 @@ class State(_Fields):
         told = [f"{stage} ({', '.join(names)})" if names else stage for stage, names in records.items()]
         return f"state.stages has {', '.join(told) or 'none'}"
 
-    # As those of a tuple, but for unpacking it.
-    def _asdict(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]: as said above
-        """The fields by their names."""
-        return {name: getattr(self, name) for name in self._fields}
-
     # JAX and optax make their new states by it, and a written number is to change one state alone.
     def _replace(self, **fields: Any) -> State:  # pyright: ignore[reportIncompatibleMethodOverride]: as said above
         """A state with other fields, and with dicts of live hyperparameters of its own."""
         stages, live = with_own_dicts(self.stages, self.live)
         return State(**{**self._asdict(), "stages": stages, "live": live, **fields})
-
-    def __getnewargs__(self) -> tuple[Any, ...]:
-        """The fields, for copies and pickles."""
-        return self.count, self.stages, self.live
 
     def __repr__(self) -> str:
         return in_short(self)
@@ -116,3 +116,9 @@ def _names(part: Any) -> list[str]:
 
 def _is_within(path: Path, other: Path) -> bool:
     return path != other and path[: len(other)] == other
+
+
+def _is_unpacked(method: FrameType | None) -> bool:
+    """Whether what called a method is an assignment to several variables."""
+    caller = None if method is None else method.f_back
+    return caller is not None and caller.f_code.co_code[caller.f_lasti] in _UNPACKING
