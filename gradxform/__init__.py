@@ -12,7 +12,7 @@ if TYPE_CHECKING:
         with_extra_args_support as with_extra_args_support,
     )
     from gradxform.core.apply import apply_updates as apply_updates
-    from gradxform.core.engine import State as State
+    from gradxform.core.state import State as State
     from gradxform.core.transform import Transform as Transform
 
     # Optimizers.

@@ -17,7 +17,7 @@ MODULES = (
     # Transforms, in a row and alone.
     ("core.chain", "chain named_chain with_extra_args_support"),
     ("core.apply", "apply_updates"),
-    ("core.engine", "State"),
+    ("core.state", "State"),
     ("core.transform", "Transform"),
     # Optimizers.
     ("optimizers.classic", "sgd rmsprop adagrad adam adamw nadam nadamw"),

@@ -17,11 +17,12 @@ import optax
 from jax.core import Tracer
 
 from gradxform.core import checks, engine, placement as placing
-from gradxform.core.engine import Stage, Stages, State
+from gradxform.core.engine import Stage, Stages
 from gradxform.core.guest import Guest
 from gradxform.core.numbers import Number
 from gradxform.core.placement import Placement
 from gradxform.core.record import Branch, Record
+from gradxform.core.state import State
 
 # What can be an argument of a compiled program.
 _ARRAYS = (jax.Array, np.ndarray, np.generic, float, int, complex)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
 
 from gradxform.core import checks, placement as placing
 from gradxform.core.flow import Flow, Step, admitted, through
-from gradxform.core.hyperparameters import LiveValues, as_live, bound, first_live, live_values, with_own_dicts
+from gradxform.core.hyperparameters import as_live, bound, first_live
 from gradxform.core.placement import Placement
+from gradxform.core.state import State
 
 
 class Stage(NamedTuple):
@@ -22,39 +22,6 @@ class Stage(NamedTuple):
 
 
 Stages = tuple[Stage, ...]
-
-
-class _Fields(NamedTuple):
-    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]: optax's name; nobody counts in a state
-    stages: dict[str, Any]
-    live: dict[str, jax.Array]
-
-
-class State(_Fields):
-    """The state of a transform.
-
-    Attributes:
-      count: int32 of shape (): how many updates were done.
-      stages: what each stage remembers, by its name: slots and metrics, or a guest's own state.
-      live: the hyperparameters that live in the state, by `stage.name`; `gx.adjust` changes them.
-    """
-
-    __slots__ = ()
-
-    @property
-    def hyperparams(self) -> LiveValues:
-        """The live hyperparameters, also those of `inject_hyperparams`, under which name optax's states have them.
-
-        What is written to it is written into the state: `state.hyperparams["learning_rate"] = 1e-4`. A name is the
-        whole one, such as `scale_by_adam.b1`, or as much of its end as leaves no doubt.
-        """
-        return live_values(self.live, self.stages)
-
-    # JAX and optax make their new states by it, and a written number is to change one state alone.
-    def _replace(self, **fields: Any) -> State:  # pyright: ignore[reportIncompatibleMethodOverride]: as said above
-        """A state with other fields, and with dicts of live hyperparameters of its own."""
-        stages, live = with_own_dicts(self.stages, self.live)
-        return State(**{**self._asdict(), "stages": stages, "live": live, **fields})
 
 
 def init(stages: Stages, placement: Placement | None, params: Any) -> State:

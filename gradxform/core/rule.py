@@ -21,6 +21,7 @@ from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.hyperparameters import chosen_by
 from gradxform.core.keep import IN_DTYPE, Keep
 from gradxform.core.leaves import advance_run
+from gradxform.core.short import in_short
 from gradxform.core.slots import first_leaf_records, first_tree_record
 from gradxform.core.text import show
 
@@ -161,7 +162,7 @@ class Rule(Node):
         cls.State = cast(Any, namedtuple(f"{cls.__name__}State", names))
         # Pickle finds a class by its qualified name: here, beside the rule.
         cls.State.__qualname__, cls.State.__module__ = f"{cls.__qualname__}.State", cls.__module__
-        cls.State.metrics, cls.State.inners = cls.metrics, tuple(cls.inners)
+        cls.State.metrics, cls.State.inners, cls.State.__repr__ = cls.metrics, tuple(cls.inners), in_short
 
     def __post_init__(self) -> None:
         """Raises TypeError for many values in the place of one."""

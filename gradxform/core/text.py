@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,14 +13,27 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
+# Of what has more items, so many are written.
+MOST, FEW = 40, 3
+
 
 def written_call(name: str, arguments: list[str]) -> str:
     """A call as text: in one line if that is short, else an argument a line."""
-    line = f"{name}({', '.join(arguments)})"
+    return bracketed(f"{name}(", arguments, ")")
+
+
+def bracketed(opening: str, items: list[str], closing: str) -> str:
+    """Items between brackets: in one line if that is short, else an item a line."""
+    line = f"{opening}{', '.join(items)}{closing}"
     if len(line) <= 88 and "\n" not in line:
         return line
-    indented = [argument.replace("\n", "\n    ") for argument in arguments]
-    return f"{name}(\n    " + ",\n    ".join(indented) + ",\n)"
+    indented = [item.replace("\n", "\n    ") for item in items]
+    return f"{opening}\n    " + ",\n    ".join(indented) + f",\n{closing}"
+
+
+def and_more(count: int) -> list[str]:
+    """An item that says how many others are not written."""
+    return [f"... {count} more"] if count > 0 else []
 
 
 def snake_case(name: str) -> str:
@@ -34,6 +49,8 @@ def show(value: Any) -> str:
         return repr(value.name)
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return f"jax.random.wrap_key_data({show(jax.random.key_data(value))})"
+    if isinstance(value, jax.Array | np.ndarray) and value.size > MOST:
+        return f"<{described(value)}>"
     if isinstance(value, jax.Array):
         return show(np.asarray(value))
     if isinstance(value, np.ndarray):
@@ -45,14 +62,26 @@ def show(value: Any) -> str:
         package, name = maker(value)
         return f"<{package}.{name}>"
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return f"({', '.join(map(show, value))}{',' * (len(value) == 1)})"
+        return f"({_first_of(value, map(show, value))}{',' * (len(value) == 1)})"
     if isinstance(value, list):
-        return f"[{', '.join(map(show, value))}]"
+        return f"[{_first_of(value, map(show, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key!r}: {show(item)}' for key, item in value.items())}}}"
+        return f"{{{_first_of(value, (f'{key!r}: {show(item)}' for key, item in value.items()))}}}"
     if callable(value) and hasattr(value, "__qualname__") and not isinstance(value, type):
         return f"<{value.__module__}.{value.__qualname__}>"
     return repr(value)
+
+
+def _first_of(container: Any, items: Iterator[str]) -> str:
+    """All items of a container, or if there is more in it than anybody reads, the first and how many there are."""
+    few = len(container) if _size(container) <= MOST else FEW
+    return ", ".join([*itertools.islice(items, few), *and_more(len(container) - few)])
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, dict | list | tuple) and not hasattr(value, "_fields"):
+        return sum(map(_size, value.values() if isinstance(value, dict) else value))
+    return 1
 
 
 def described(value: Any) -> str:

@@ -11,11 +11,13 @@ import optax
 
 from gradxform.core import checks, engine
 from gradxform.core.calls import Calls
-from gradxform.core.engine import Stage, Stages, State
+from gradxform.core.engine import Stage, Stages
 from gradxform.core.flow import Flow, Step
+from gradxform.core.html import html_table, scrolling, text_lines
 from gradxform.core.placement import Placement
 from gradxform.core.record import Branch, Factory, P, factory
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
+from gradxform.core.state import State
 from gradxform.core.text import show, written_call
 
 
@@ -80,6 +82,12 @@ class Transform(Branch, optax.GradientTransformationExtraArgs):
             calls = [repr(stage.node) for stage in self.stages]
             return calls[0] if len(calls) == 1 else written_call("chain", calls)
         return written_call("named_chain", [f"({stage.name!r}, {stage.node!r})" for stage in self.stages])
+
+    def _repr_html_(self) -> str:
+        """A table in a notebook: the stages, by the names of their records in the state."""
+        rows = [([stage.name], text_lines(repr(stage.node))) for stage in self.stages]
+        told = "" if self.placement is None else f" on_axes {show(self.placement.specs)}"
+        return scrolling(f"Transform{told}", html_table(("stage", "call"), rows))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Transform) and (self.stages, self.placement) == (other.stages, other.placement)

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import jax
 
 from gradxform.core import checks
-from gradxform.core.engine import State
 from gradxform.core.guest import Guest
 from gradxform.core.hyperparameters import bound, hyperparameters, like
 from gradxform.core.record import Live, Record
+from gradxform.core.state import State
 from gradxform.core.text import show
 from gradxform.core.transform import Transform
 from gradxform.reading import parts
@@ -136,9 +136,11 @@ def adjust(state: Tree, changes: Mapping[str, Any] | None = None, /, **values: A
     scheduled: list[str] = []
 
     def look(path: parts.Path, holder: Any) -> Any:
-        values = holder.live if parts.is_state(holder) else holder.hyperparams
+        is_ours = parts.is_state(holder)
+        values = holder.live if is_ours else holder.hyperparams
         names = {key: ".".join((*path, key)) for key in values}
-        scheduled.extend(names[key] for key in getattr(holder, "hyperparams_states", {}) if key in names)
+        follow = {} if is_ours else getattr(holder, "hyperparams_states", {})
+        scheduled.extend(names[key] for key in follow if key in names)
         held.update({name: values[key] for key, name in names.items()})
         return {key: new.get(name, values[key]) for key, name in names.items()}
 

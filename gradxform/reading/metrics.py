@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from gradxform.core.engine import State
+from gradxform.core.state import State
 from gradxform.reading import parts
 
 

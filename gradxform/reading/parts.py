@@ -8,8 +8,8 @@ from typing import Any
 
 import jax
 
-from gradxform.core.engine import State
 from gradxform.core.record import Record
+from gradxform.core.state import State
 from gradxform.core.transform import Transform
 
 Path = tuple[str, ...]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from html import escape
 from typing import TYPE_CHECKING
+
+from gradxform.core.html import html_table, scrolling
 
 if TYPE_CHECKING:
     from gradxform.reading.description import Description, Kept, Part, Setting
@@ -16,7 +17,7 @@ _COLUMNS, _NUMBERS = ("part", "hyperparameters", "kept in the state", "bytes", "
 _GROUP_COLUMNS, _GROUP_NUMBERS = ("group", "leaves", "elements", "parameters", "state"), (1, 2, 3, 4)
 # With these a line is seldom longer than 110 columns.
 _SETTING_WIDTH, _KEPT_WIDTH, _SUMMARY_WIDTH = 36, 36, 110
-# Of an argument such as a mask of many leaves no more is shown; `to_dict` has it whole.
+# Of an argument such as a mask of many leaves no more is shown.
 _LONGEST = 120
 _GAP = "  "
 
@@ -35,11 +36,10 @@ def text(description: Description) -> str:
 
 def html(description: Description) -> str:
     """Tables in the colours of the page, light or dark."""
-    blocks = [f"<div>{escape(_summary(description))}</div>"]
-    blocks.append(_html_table(_COLUMNS, _rows(description, wrapped=False), _NUMBERS))
+    tables = [html_table(_COLUMNS, _rows(description, wrapped=False), _NUMBERS)]
     if description.groups:
-        blocks.append(_html_table(_GROUP_COLUMNS, _groups(description), _GROUP_NUMBERS))
-    return f'<div style="overflow-x: auto">{"".join(blocks)}</div>'
+        tables.append(html_table(_GROUP_COLUMNS, _groups(description), _GROUP_NUMBERS))
+    return scrolling(_summary(description), *tables)
 
 
 def _summary(description: Description) -> str:
@@ -125,23 +125,6 @@ def _text_table(columns: Sequence[str], rows: list[Row], numbers: Sequence[int])
             ]
             lines.append(_GAP.join(aligned).replace("\u00a0", " ").rstrip())
     return "\n".join([lines[0], rule, *lines[1:]])
-
-
-def _html_table(columns: Sequence[str], rows: Iterator[Row], numbers: Sequence[int]) -> str:
-    def cell(tag: str, at: int, lines: Sequence[str]) -> str:
-        align = "right; white-space: nowrap" if at in numbers else "left"
-        style = f"text-align: {align}; vertical-align: top; padding: 2px 10px"
-        return f'<{tag} style="{style}">{"<br>".join(map(escape, lines))}</{tag}>'
-
-    def line(tag: str, cells: Sequence[Sequence[str]]) -> str:
-        # Grey that half lets the page through is seen on white and on black.
-        style = "border-bottom: 1px solid rgba(128, 128, 128, 0.4); background: transparent"
-        return f'<tr style="{style}">{"".join(cell(tag, at, lines) for at, lines in enumerate(cells))}</tr>'
-
-    head = line("th", [[name] for name in columns])
-    body = "".join(line("td", row) for row in rows)
-    style = "border-collapse: collapse; color: inherit; margin: 8px 0"
-    return f'<table style="{style}"><thead>{head}</thead><tbody>{body}</tbody></table>'
 
 
 def _folded(line: str, width: int | None, indent: str = "  ") -> list[str]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform.core.engine import State
+from gradxform.core.state import State
 from gradxform.core.text import snake_case
 from gradxform.core.transform import Transform
 from gradxform.reading import parts
