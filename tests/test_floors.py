@@ -23,7 +23,7 @@ FLOORS = {
     "wrappers": ("maths", "core", "wrappers"),
     "devices": ("maths", "core", "devices"),
     "explore": ("core", "schedules", "reading", "explore"),
-    "as_optax": ("core", ""),
+    "as_optax": ("as_optax", ""),
     "missing": (),
     # It names modules of all floors, and imports them when they are asked for.
     "names": ("missing",),

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import optax
 
 from gradxform.core import checks
 from gradxform.core.calls import Calls
-from gradxform.core.engine import Stage, Stages
+from gradxform.core.engine import Stage, Stages, State
 from gradxform.core.placement import Placement
 from gradxform.core.record import Branch, Factory, P, factory
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
 from gradxform.core.text import show, written_call
+from gradxform.core.types import Params, Updates
 
 
 class Transform(Branch, optax.GradientTransformationExtraArgs):
@@ -35,6 +36,19 @@ class Transform(Branch, optax.GradientTransformationExtraArgs):
     stages: Stages
 
     placement: Placement | None
+
+    if TYPE_CHECKING:
+        # The pair's two functions, of which optax says that any state may come. `update` takes any too, since scripts
+        # call theirs `optax.OptState`.
+        def init(self, params: Params) -> State:  # pyright: ignore[reportIncompatibleVariableOverride]: as said above
+            """The state before the first update."""
+            ...
+
+        def update(  # pyright: ignore[reportIncompatibleVariableOverride]: as said above
+            self, updates: Updates, state: Any, params: Params | None = None, **extra: Any
+        ) -> tuple[Updates, State]:
+            """One step: the updates, and the new state."""
+            ...
 
     def __new__(cls, stages: Stages, placement: Placement | None = None) -> Self:
         """The transform of a row of stages, and of what is told of where the parameters lie.
