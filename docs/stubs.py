@@ -9,9 +9,9 @@ whatever it wants, so that checkers take it for `Any`; who calls passes a number
 from __future__ import annotations
 
 import inspect
-import json
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, NoneType, UnionType
@@ -144,8 +144,9 @@ class Stub:
         ]
         written = signature.replace(parameters=parameters, return_annotation=Text(self.annotation(returns, number)))
         # Editors find the docstring of a function where it is defined, but not that of what a call has made.
-        sentence = " ".join((inspect.getdoc(of) or "").partition("\n\n")[0].split())
-        return f"def {name}{written}: " + (f'""{json.dumps(sentence)}""' if record or is_borrowed(of) else "...")
+        sentence = (inspect.getdoc(of) or "").partition("\n\n")[0].replace("\\", "\\\\")
+        lines = textwrap.wrap(sentence, 110, subsequent_indent="    ")
+        return f"def {name}{written}: " + ('"""{}"""'.format("\n".join(lines)) if record or is_borrowed(of) else "...")
 
 
 def is_borrowed(value: Any) -> bool:

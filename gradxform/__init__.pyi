@@ -519,7 +519,8 @@ def prodigy(
     mask: Any | None = None,
     independent: bool = False,
 ) -> Transform:
-    """AdamW whose learning rate is an estimate of the distance to the solution, which grows faster than D-Adaptation's."""
+    """AdamW whose learning rate is an estimate of the distance to the solution, which grows faster than
+    D-Adaptation's."""
 
 def momo(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -573,7 +574,8 @@ def scale_by_dog(
     """Scales by the distance from the first parameters over the root of the sum of squared gradient norms."""
 
 def scale_by_dowg(init_estim_sq_dist: ScalarOrSchedule | None = None, eps: ScalarOrSchedule = 0.0001) -> Transform:
-    """Scales by the squared distance over the root of the sum of squared gradient norms, weighted by those distances."""
+    """Scales by the squared distance over the root of the sum of squared gradient norms, weighted by those
+    distances."""
 
 def galore(
     learning_rate: ScalarOrSchedule,
