@@ -82,7 +82,7 @@ def test_ours_stand_where_optax_s_stood():
 def test_imports_from_submodules_work(name):
     module = importlib.import_module(f"gradxform.as_optax.{name}")
     assert module is getattr(gradxform.as_optax, name)
-    assert inspect.getdoc(module) == inspect.getdoc(getattr(optax, name))
+    assert module.__doc__.startswith(f"optax.{name}, ")
 
 
 TREE = {"w": jax.ShapeDtypeStruct((3, 2), np.float32), "b": jax.ShapeDtypeStruct((2,), np.float32)}

@@ -25,7 +25,7 @@ FLOORS = {
     "files": ("core", "files"),
     "takeover": ("core", "reading", "takeover"),
     "explore": ("core", "schedules", "reading", "explore"),
-    "as_optax": ("core", ""),
+    "as_optax": ("as_optax", ""),
     "missing": (),
     # It names modules of all floors, and imports them when they are asked for.
     "names": ("missing",),

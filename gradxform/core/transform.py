@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import optax
@@ -19,6 +19,7 @@ from gradxform.core.record import Branch, Factory, P, factory
 from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
 from gradxform.core.state import State
 from gradxform.core.text import show, written_call
+from gradxform.core.types import Params, Updates
 
 
 class Transform(Branch, optax.GradientTransformationExtraArgs):
@@ -38,6 +39,19 @@ class Transform(Branch, optax.GradientTransformationExtraArgs):
     stages: Stages
 
     placement: Placement | None
+
+    if TYPE_CHECKING:
+        # The pair's two functions, of which optax says that any state may come. `update` takes any too, since scripts
+        # call theirs `optax.OptState`.
+        def init(self, params: Params) -> State:  # pyright: ignore[reportIncompatibleVariableOverride]: as said above
+            """The state before the first update."""
+            ...
+
+        def update(  # pyright: ignore[reportIncompatibleVariableOverride]: as said above
+            self, updates: Updates, state: Any, params: Params | None = None, **extra: Any
+        ) -> tuple[Updates, State]:
+            """One step: the updates, and the new state."""
+            ...
 
     def __new__(cls, stages: Stages, placement: Placement | None = None) -> Self:
         """The transform of a row of stages, and of what is told of where the parameters lie.
@@ -131,6 +145,8 @@ def transform(rule: Callable[P, Rule]) -> Factory[P, Transform]:
         class ScaleByHalf(gx.LeafRule):
             def update(self, grad, slots, leaf):
                 return grad / 2, slots
+
+    mypy leaves out what a decorator of a class returns; with it, write `scale_by_half = gx.transform(ScaleByHalf)`.
 
     Raises:
       TypeError: not a subclass of LeafRule or TreeRule, or one without an `update` of its own.

@@ -9,13 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-<<<<<<< HEAD:gradxform/takeover/from_optax.py
 from gradxform.core.state import State
 from gradxform.takeover.takeover import (
-=======
-from gradxform.core.state import State
-from gradxform.reading.takeover import (
->>>>>>> states:gradxform/reading/from_optax.py
     MigrationReport,
     Path,
     fitted,

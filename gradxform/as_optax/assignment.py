@@ -1,0 +1,7 @@
+"""optax.assignment, as it is."""
+
+import optax.assignment as _theirs
+
+from gradxform.as_optax.mirroring import mirror as _mirror
+
+_mirror(globals(), _theirs)

@@ -1,0 +1,7 @@
+"""optax.schedules, with gradxform's functions where it has them."""
+
+import optax.schedules as _theirs
+
+from gradxform.as_optax.mirroring import mirror as _mirror
+
+_mirror(globals(), _theirs)
