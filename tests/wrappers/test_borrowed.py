@@ -87,6 +87,12 @@ def test_prints_with_what_it_wraps(name):
         assert eval(repr(tx), {**vars(gx)}) == tx
 
 
+def test_multi_steps_prints_by_what_a_step_is_skipped_if_one_is():
+    assert "should_skip_update_fn" not in repr(gx.MultiSteps(gx.sgd(0.1), 2))
+    skipping = gx.MultiSteps(gx.sgd(0.1), 2, should_skip_update_fn=optax.skip_not_finite)
+    assert "should_skip_update_fn=<optax.transforms._accumulation.skip_not_finite>" in repr(skipping)
+
+
 @pytest.mark.parametrize("name", [n for n in CASES if n != "MultiSteps" and not any(w in n for w in WITH_FUNCTIONS)])
 def test_is_a_value(name):
     one, other = CASES[name](gx), CASES[name](gx)
