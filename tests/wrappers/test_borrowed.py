@@ -102,6 +102,12 @@ def test_is_a_value(name):
     assert gx.chain(gx.clip(1.0), one) != gx.chain(gx.clip(2.0), other)
 
 
+def test_an_argument_that_is_the_default_is_as_if_it_was_not_given():
+    tx = gx.schedule_free(gx.sgd(0.1), 0.1)
+    assert gx.schedule_free(gx.sgd(0.1), 0.1, b1=float("0.9"), weight_lr_power=float("2")) == tx
+    assert gx.schedule_free(gx.sgd(0.1), 0.1, b1=0.8) != tx
+
+
 def test_a_wrong_argument_is_an_error_at_construction():
     with pytest.raises(TypeError, match="missing a required argument: 'mask'"):
         gx.masked(gx.adam(0.1))
