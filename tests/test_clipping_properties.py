@@ -154,3 +154,9 @@ def test_the_vector_of_the_tutorial():
 def test_an_order_below_one_is_no_norm(make):
     with pytest.raises(ValueError, match=f"{make.__name__}: ord must be at least 1, or infinity; got 0.5"):
         make(1.0, ord=0.5)
+
+
+def test_a_norm_that_is_eps_itself_is_divided_by_both():
+    tx = gx.normalize_by_update_norm(eps=2.0)
+    grad = jnp.array([0.0, 2.0])
+    np.testing.assert_array_equal(tx.update(grad, tx.init(grad))[0], jnp.array([0.0, 0.5]))

@@ -241,6 +241,34 @@ def test_small_slots_stay_whole_and_so_do_those_that_nothing_divides():
 
 
 PARAMS = {"dense": {"kernel": jnp.ones((16, 8)), "bias": jnp.ones(8)}}
+CUT_ALL = {"zero": "data", "min_size": 8}
+
+
+def test_zero_cuts_nothing_twice_over_one_mesh_axis():
+    specs = gx.state_specs(gx.sgd(0.1, 0.9), PARAMS, {"dense": {"kernel": P("data"), "bias": P()}}, mesh(), **CUT_ALL)
+    assert specs.stages["trace"].trace["dense"] == {"kernel": P("data", None), "bias": P("data")}
+
+
+def test_integers_that_nothing_trains_are_no_hindrance():
+    params = {**PARAMS, "table": jnp.arange(8)}
+    tx = gx.masked(gx.sgd(0.1, 0.9), {"dense": True, "table": False})
+    specs = gx.state_specs(tx, params, P(), mesh(), **CUT_ALL)
+    record = specs.stages["masked"].inner_state.stages["trace"]
+    assert record.trace == {"dense": {"kernel": P("data", None), "bias": P("data")}, "table": optax.MaskedNode()}
+
+
+def test_slots_of_1024_elements_and_more_are_cut_unless_another_size_is_asked_for():
+    params, tx, on = {"cut": jnp.ones(1024), "whole": jnp.ones(1016)}, gx.sgd(0.1, 0.9), mesh()
+    placed = jax.device_put(params, NamedSharding(on, P()))
+    specs = [
+        gx.state_specs(tx, params, P(), on, zero="data"),
+        jax.tree.map(lambda sharding: sharding.spec, gx.state_shardings(tx, placed, zero="data")),
+        jax.tree.map(lambda leaf: leaf.sharding.spec, gx.init_sharded(tx, placed, zero="data")),
+        gx.state_specs(gx.zero(tx, "data"), params, P(), on).stages["zero"],
+    ]
+    for each in specs:
+        cut, whole = each.stages["trace"].trace.values()
+        assert (*cut, any(whole)) == ("data", False)
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,12 @@ def test_is_a_value():
     assert replaced == gx.zero(gx.sgd(0.2), "data")
 
 
+@pytest.mark.parametrize("settings", [{}, {"mean": True}, {"mean": False}, {"min_size": 8}], ids=repr)
+def test_what_was_said_is_what_is_printed(settings):
+    tx = gx.zero(gx.sgd(0.1), "data", **settings)
+    assert eval(repr(tx), {**vars(gx)}) == tx
+
+
 def init_in_map(tx, params=PARAMS, **kwargs):
     run = jax.shard_map(tx.init, mesh=mesh(), in_specs=P(), out_specs=P(), check_vma=False, **kwargs)
     return jax.eval_shape(run, params)

@@ -75,6 +75,12 @@ def test_replace_errors(changes, match):
         gx.replace(TX, changes)
 
 
+def test_the_hint_is_the_last_part_of_a_name_however_many_stand_before_it():
+    tx = gx.masked(gx.adam(0.1), {"w": True, "v": False})
+    with pytest.raises(ValueError, match=r"there is no 'beta1' among masked\.inner, .*; did you mean b1\?$"):
+        gx.replace(tx, beta1=0.5)
+
+
 def test_replace_and_live_take_transforms_of_ours():
     with pytest.raises(TypeError, match="replace takes a gradxform transform, got GradientTransformationExtraArgs"):
         gx.replace(optax.adam(0.1), learning_rate=0.2)

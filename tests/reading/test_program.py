@@ -181,6 +181,20 @@ def test_large_temporaries_are_named():
     assert "among them float32[600,600] of jit(<lambda>)/" in one_line(found)
 
 
+def test_outputs_and_what_a_branch_hands_on_are_no_temporaries():
+    def either(x):
+        return lax.cond(x[0, 0] > 0, lambda: x @ x, lambda: x)
+
+    def large(step):
+        return [each.source.rpartition("/")[2] for each in gx.program(step, SQUARE).temporaries if each.array.bytes > 8]
+
+    assert large(lambda x: x @ x) == []
+    assert large(lambda x: jnp.sin(x) @ x) == ["sin"]
+    assert "cond" not in large(either)
+    # What the conditional gives is there once: the product in its branch is written in that place.
+    assert large(lambda x: either(x) @ x) == ["cond"]
+
+
 def test_what_is_returned_unchanged_is_copied_where_it_is_not_donated():
     (copy,) = gx.program(lambda x: x, SQUARE).copies
     assert (copy.source, copy.output, copy.reason) == ("x", "output", "it is not donated")

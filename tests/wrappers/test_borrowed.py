@@ -87,6 +87,12 @@ def test_prints_with_what_it_wraps(name):
         assert eval(repr(tx), {**vars(gx)}) == tx
 
 
+def test_multi_steps_prints_by_what_a_step_is_skipped_if_one_is():
+    assert "should_skip_update_fn" not in repr(gx.MultiSteps(gx.sgd(0.1), 2))
+    skipping = gx.MultiSteps(gx.sgd(0.1), 2, should_skip_update_fn=optax.skip_not_finite)
+    assert "should_skip_update_fn=<optax.transforms._accumulation.skip_not_finite>" in repr(skipping)
+
+
 @pytest.mark.parametrize("name", [n for n in CASES if n != "MultiSteps" and not any(w in n for w in WITH_FUNCTIONS)])
 def test_is_a_value(name):
     one, other = CASES[name](gx), CASES[name](gx)
@@ -94,6 +100,12 @@ def test_is_a_value(name):
     assert hash(one) == hash(other)
     assert pickle.loads(pickle.dumps(one)) == one
     assert gx.chain(gx.clip(1.0), one) != gx.chain(gx.clip(2.0), other)
+
+
+def test_an_argument_that_is_the_default_is_as_if_it_was_not_given():
+    tx = gx.schedule_free(gx.sgd(0.1), 0.1)
+    assert gx.schedule_free(gx.sgd(0.1), 0.1, b1=float("0.9"), weight_lr_power=float("2")) == tx
+    assert gx.schedule_free(gx.sgd(0.1), 0.1, b1=0.8) != tx
 
 
 def test_a_wrong_argument_is_an_error_at_construction():

@@ -310,6 +310,12 @@ def test_errors(kwargs, error, match):
         gx.guard(**{"inner": gx.sgd(0.1), **kwargs})
 
 
+def test_settings_have_names():
+    # A number alone could be any of them.
+    with pytest.raises(TypeError, match=r"guard\(\) takes inner by position, got 2"):
+        gx.guard(gx.sgd(0.1), 3)
+
+
 def test_the_mean_of_a_few_norms_is_theirs():
     # Norms of 1: their mean is 1 and their deviation 0, however few there were, but for the root of a rounding.
     tx = gx.guard(gx.identity(), max_deviations=0.1, warm_up=2, decay=0.9)
