@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 
-from gradxform.core import checks
+from gradxform.core import alike, checks
 from gradxform.core.context import Leaf
 from gradxform.core.fields import DecayMask, Mask
 from gradxform.core.flow import Flow, Step, times
@@ -59,14 +59,18 @@ def advance_run(rules: Sequence[LeafRule], flow: Flow, records: Sequence[Any], s
     static, hypers = zip(*(split(rule, step.done) for rule in rules), strict=True)
     shared = Shared(step.number, flow.factor, hypers, tuple(extras(rule, step.extra) for rule in rules))
     chosen = zip(*(map(Chosen, *_masks(rule, flow)) for rule in rules), strict=True)
-    kinds = list(zip(chosen, flow.cuts, strict=True))
-    programs = {kind: program(static, *kind) for kind in set(kinds)}
     old = zip(*(columns(rule, record, flow) for rule, record in zip(rules, records, strict=True)), strict=True)
     params = [None] * len(flow.updates) if flow.params is None else flow.params
-    advanced = [
-        advance(programs[kind], grad, kept, param, shared)
-        for kind, grad, kept, param in zip(kinds, flow.updates, old, params, strict=True)
-    ]
+    leaves = list(zip(flow.updates, old, params, strict=True))
+    kinds = list(zip(chosen, flow.cuts, strict=True))
+    programs = {kind: program(static, *kind) for kind in set(kinds)}
+    advanced: list[Any] = [None] * len(leaves)
+    for group in alike.groups(
+        [(kind, *map(jax.typeof, jax.tree.leaves(leaf))) for kind, leaf in zip(kinds, leaves, strict=True)]
+    ):
+        stepped = advance_group(programs[kinds[group[0]]], [leaves[index] for index in group], shared)
+        for index, result in zip(group, stepped, strict=True):
+            advanced[index] = result
     updates, kept = map(list, zip(*advanced, strict=True)) if advanced else ([], [])
     new = [
         in_columns(rule, [leaf[i] for leaf in kept], flow.structure, record)
@@ -117,6 +121,12 @@ def advance(
         update = fit(update)
         kept.append(stored(rule, new, record))
     return update, tuple(kept)
+
+
+@partial(jax.jit, static_argnums=0)
+def advance_group(program: Program, leaves: list[Any], shared: Shared) -> list[Any]:
+    """One step of each of a few leaves that are alike."""
+    return [advance(program, *leaf, shared) for leaf in leaves]
 
 
 def _masks(rule: LeafRule, flow: Flow) -> tuple[list[bool], list[bool]]:
