@@ -155,11 +155,31 @@ def _root_of_squares(
       dtype: that of the norms.
     """
 
-    bits = _bits(dtype)
-    sums = [_square_sums(group, summed, dtype) for group, summed in zip(groups, over, strict=True)]
-    plain, lowered, raised = (_joined(axes, list(each), dtype, lax.add, lax.psum) for each in zip(*sums, strict=True))
-    rescued = jnp.where(plain > 1, safe_root(lowered, 2) * 2.0**bits, safe_root(raised, 2) * 2.0**-bits)
-    return jnp.where(_is_lost(plain), rescued, safe_root(plain, 2))
+    def joined(sums: Iterable[jax.Array], dtype: DType = dtype) -> jax.Array:
+        return _joined(axes, list(sums), dtype, lax.add, lax.psum)
+
+    def of_three(groups: tuple[Group, ...]) -> jax.Array:
+        """The root of that of three sums which has kept the range."""
+        bits = _bits(dtype)
+        sums = [_three_sums(group, summed, dtype) for group, summed in zip(groups, over, strict=True)]
+        plain, lowered, raised = map(joined, zip(*sums, strict=True))
+        rescued = jnp.where(plain > 1, safe_root(lowered, 2) * 2.0**bits, safe_root(raised, 2) * 2.0**-bits)
+        return jnp.where(_is_lost(plain), rescued, safe_root(plain, 2))
+
+    def in_double(groups: tuple[Group, ...]) -> jax.Array:
+        """The root of a sum in float64, whose range no square of a float32 leaves."""
+        double = np.dtype(np.float64)
+        with jax.enable_x64(True):
+            one = jnp.ones((), double)
+            sums = [
+                _of_group(_square_sum, lax.add, (summed, double), group, one)
+                for group, summed in zip(groups, over, strict=True)
+            ]
+            return lax.convert_element_type(safe_root(joined(sums, double), 2), dtype)
+
+    # A GPU would make kernels of three sums; but it sums in float64 as fast as its memory brings the values.
+    gpu = of_three if dtype == np.float64 else in_double
+    return lax.platform_dependent(groups, cuda=gpu, rocm=gpu, default=of_three)
 
 
 @_root_of_squares.defjvp
@@ -191,43 +211,32 @@ def _is_lost(plain: jax.Array) -> jax.Array:
     return jnp.isinf(plain) | (plain < 2.0 ** -_bits(plain.dtype))
 
 
+# Jitted for each group, so that the two forms are traced for a few leaves.
 @partial(jax.jit, static_argnums=(1, 2))
-def _square_sums(group: Group, over: tuple[int, ...], dtype: DType) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _three_sums(group: Group, over: tuple[int, ...], dtype: DType) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The sums of squares of a group: plain, of lowered values, and of raised values.
 
     The second counts where the first, of all groups together, is infinite, and the third where that is lost otherwise.
     """
     bits = _bits(dtype)
 
-    def square_sum(group: Group, scale: Any, dtype: DType = dtype) -> jax.Array:
-        scale = jnp.asarray(scale, dtype)
-        with mixing(*group[0]):
-            return _pairwise([_square_sum(term, scale, over, dtype) for term in group], lax.add)
+    def square_sum(group: Group, scale: Any) -> jax.Array:
+        return _of_group(_square_sum, lax.add, (over, dtype), group, jnp.asarray(scale, dtype))
 
     def in_two_passes(group: Group) -> tuple[jax.Array, jax.Array, jax.Array]:
         """One sum, and one of scaled values only if squares have left the dtype's range."""
         plain = square_sum(group, 1)
         scale = jnp.where(plain > 1, jnp.full_like(plain, 2.0**-bits), jnp.full_like(plain, 2.0**bits))
-        is_any_lost = jnp.any(_is_lost(plain))
-        scaled = lax.cond(is_any_lost, lambda: square_sum(group, scale), lambda: plain)
+        scaled = lax.cond(jnp.any(_is_lost(plain)), lambda: square_sum(group, scale), lambda: plain)
         return plain, jnp.where(jnp.isinf(plain), scaled, plain * 2.0**-bits * 2.0**-bits), scaled
 
     def in_one_pass(group: Group) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Three sums, for XLA to take together."""
+        """All of them, for XLA to take together."""
         return square_sum(group, 1), square_sum(group, 2.0**-bits), square_sum(group, 2.0**bits)
 
-    def in_double(group: Group) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """A sum in float64, whose range no square of a float32 leaves."""
-        with jax.enable_x64(True):
-            plain = square_sum(group, 1, np.dtype(np.float64))
-            scaled = (plain, plain * 2.0 ** (-2 * bits), plain * 2.0 ** (2 * bits))
-            return jax.tree.map(lambda each: lax.convert_element_type(each, dtype), scaled)
-
     # A CPU takes three times as long for three sums. A TPU takes them in one pass, where a branch would keep it from
-    # holding values between two. A GPU would make kernels of them, and waits for its host at a branch; but it sums in
-    # float64 as fast as its memory brings the values.
-    gpu = in_one_pass if dtype == np.float64 else in_double
-    return lax.platform_dependent(group, cpu=in_two_passes, cuda=gpu, rocm=gpu, default=in_one_pass)
+    # holding values between two.
+    return lax.platform_dependent(group, cpu=in_two_passes, default=in_one_pass)
 
 
 def _all_axes(groups: tuple[Group, ...]) -> tuple[tuple[int, ...], ...]:
