@@ -25,6 +25,7 @@ import gradxform as gx
 import gradxform.as_optax
 from gradxform import names
 from gradxform.core import types
+from gradxform.core.fields import Hyper
 from gradxform.schedules import Schedule
 from gradxform.wrappers import borrowed
 
@@ -43,6 +44,8 @@ UNIONS = (
 
 
 # What a default is written as it is; of others a stub says that there is one.
+# The numbers of schedules are `Hyper` by name, whatever their module imports.
+HYPER = {"Hyper": Hyper}
 PLAIN = (bool, int, float, str, NoneType)
 
 
@@ -128,7 +131,7 @@ class Stub:
         record = getattr(of, "record", None)
         source = record or inspect.unwrap(of)
         # optax's are types already, some of them recursive.
-        known = source.__annotations__ if is_borrowed(of) else get_type_hints(source, include_extras=True)
+        known = source.__annotations__ if is_borrowed(of) else get_type_hints(source, None, HYPER, include_extras=True)
         number = "Scalar" if record and issubclass(record, Schedule) else "ScalarOrSchedule"
         signature = inspect.signature(of)
         returns = signature.return_annotation if record else known.get("return", Any)

@@ -319,6 +319,11 @@ if TYPE_CHECKING:
         Seed as Seed,
         SumDecay as SumDecay,
     )
+    from gradxform.core.flow import (
+        Flow as Flow,
+        Node as Node,
+        Step as Step,
+    )
     from gradxform.core.record import Live as Live
     from gradxform.core.rule import (
         Extra as Extra,

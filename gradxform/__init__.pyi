@@ -6,19 +6,19 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from gradxform.core.apply import apply_updates as apply_updates
-from gradxform.core.engine import State as State
-from gradxform.core.record import (
+from gradxform.core.fields import (
     Decay as Decay,
     DecayMask as DecayMask,
     Dtype as Dtype,
     Hyper as Hyper,
-    Live as Live,
     Mask as Mask,
     NonNegative as NonNegative,
     Positive as Positive,
     Seed as Seed,
     SumDecay as SumDecay,
 )
+from gradxform.core.flow import Flow as Flow, Node as Node, Step as Step
+from gradxform.core.record import Live as Live
 from gradxform.core.rule import (
     Extra as Extra,
     Inner as Inner,
@@ -29,6 +29,7 @@ from gradxform.core.rule import (
     TreeRule as TreeRule,
     TreeScaleRule as TreeScaleRule,
 )
+from gradxform.core.state import State as State
 from gradxform.core.transform import Transform as Transform, transform as transform
 from gradxform.core.types import GradientTransformation, Scalar, ScalarOrSchedule
 from gradxform.devices.axes import on_axes as on_axes
@@ -37,17 +38,15 @@ from gradxform.explore import landscapes as landscapes, plots as plots
 from gradxform.explore.learning_rates import RangeTest as RangeTest
 from gradxform.explore.minimise import Descent as Descent, Minimisation as Minimisation
 from gradxform.explore.sweep import Sweep as Sweep, sweep as sweep
-from gradxform.masks import ByNdim, ByPath, Labels, LeafMask, NotBiasesOrNorms
-from gradxform.reading.config import (
+from gradxform.files.config import (
     from_dict as from_dict,
     from_json as from_json,
     to_dict as to_dict,
     to_json as to_json,
 )
+from gradxform.masks import ByNdim, ByPath, Labels, LeafMask, NotBiasesOrNorms
 from gradxform.reading.describe import describe as describe
 from gradxform.reading.description import Description as Description
-from gradxform.reading.from_optax import from_optax as from_optax
-from gradxform.reading.from_torch import from_torch as from_torch
 from gradxform.reading.hyperparameters import (
     adjust as adjust,
     hyperparams as hyperparams,
@@ -55,16 +54,19 @@ from gradxform.reading.hyperparameters import (
     replace as replace,
 )
 from gradxform.reading.metrics import metrics as metrics
-from gradxform.reading.migration import migrate as migrate
 from gradxform.reading.program import program as program
 from gradxform.reading.program_report import Program as Program
-from gradxform.reading.takeover import MigrationReport as MigrationReport
 from gradxform.rules.clipping import normalize as normalize
 from gradxform.rules.private import (
     per_example_global_norm_clip as per_example_global_norm_clip,
     per_example_layer_norm_clip as per_example_layer_norm_clip,
 )
-from gradxform.schedules import JoinSchedules, Schedule
+from gradxform.schedules.pieces import JoinSchedules
+from gradxform.schedules.schedule import Schedule
+from gradxform.takeover.from_optax import from_optax as from_optax
+from gradxform.takeover.from_torch import from_torch as from_torch
+from gradxform.takeover.migration import migrate as migrate
+from gradxform.takeover.takeover import MigrationReport as MigrationReport
 from gradxform.wrappers.averages import schedule_free_eval_params as schedule_free_eval_params
 from gradxform.wrappers.borrowed import MultiSteps as MultiSteps
 from gradxform.wrappers.inject import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState

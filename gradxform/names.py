@@ -137,6 +137,7 @@ MODULES = (
     # What a rule of your own is made of.
     ("core.transform", "transform"),
     ("core.fields", "Decay DecayMask Dtype Hyper Mask NonNegative Positive Seed SumDecay"),
+    ("core.flow", "Flow Node Step"),
     ("core.record", "Live"),
     ("core.rule", "Extra Inner Key LeafRule Metric Slot TreeRule TreeScaleRule"),
 )

@@ -7,7 +7,7 @@ transform and the shapes that come, with the transform's numbers as arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache, partial, wraps
 from typing import Any, NamedTuple
 
@@ -16,8 +16,9 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
-from gradxform.core import checks, engine, placement as placing
+from gradxform.core import engine, placement as placing
 from gradxform.core.engine import Stage, Stages
+from gradxform.core.flow import Flow
 from gradxform.core.guest import Guest
 from gradxform.core.numbers import Number
 from gradxform.core.placement import Placement
@@ -43,17 +44,19 @@ class Calls:
 
     def update(self, updates: Any, state: State, params: Any = None, **extra: Any) -> tuple[Any, State]:
         """One step: the updates that leave the last stage, and the new state."""
-        params = checks.beside(updates, params)
-        parts, leaves = self._parts, jax.tree.leaves((updates, state, params, extra))
-        as_it_is = partial(engine.update, self.stages, self.placement, updates, state, params, **extra)
-        if any(isinstance(leaf, Tracer) for leaf in (*leaves, *parts.numbers)):
+        parts, flow = self._parts, Flow.of(updates, params)
+        as_it_is = partial(engine.update, self.stages, self.placement, flow, state, extra)
+        leaves = [*flow.updates, *(flow.params or ()), *parts.numbers, getattr(state, "count", None)]
+        # The state is asked last, so that it is not flattened for this where the rest tells.
+        if _is_traced(leaves) or _is_traced(rest := jax.tree.leaves((state, extra))):
             return as_it_is()
-        if parts.is_ours and all(isinstance(leaf, _ARRAYS) for leaf in leaves):
+        params = flow.params_tree()
+        if parts.is_ours and all(isinstance(leaf, _ARRAYS) for leaf in (*flow.updates, *(flow.params or ()), *rest)):
             placement = self.placement or placing.current()
             program = partial(_program(parts.names, parts.structure, parts.constants, placement), parts.numbers)
             return _tried(partial(program, updates, state, params, extra), as_it_is)
         stages = _whole(parts.names, parts.structure, parts.constants, parts.numbers)
-        return _tried(partial(engine.update, stages, self.placement, updates, state, params, **extra), as_it_is)
+        return _tried(partial(engine.update, stages, self.placement, flow, state, extra), as_it_is)
 
     @cached_property
     def _parts(self) -> _Parts:
@@ -92,7 +95,7 @@ def compiled_by_hand(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def call(*args: Any) -> Any:
         leaves = jax.tree.leaves(args)
-        if any(isinstance(leaf, Tracer) for leaf in leaves) or not all(isinstance(leaf, _ARRAYS) for leaf in leaves):
+        if _is_traced(leaves) or not all(isinstance(leaf, _ARRAYS) for leaf in leaves):
             return function(*args)
         return _tried(partial(program, *args), partial(function, *args))
 
@@ -122,9 +125,14 @@ def _tried(compiled: Callable[[], Any], as_it_is: Callable[[], Any]) -> Any:
 @lru_cache(maxsize=128)
 def _program(names: Names, structure: Any, constants: Constants, placement: Placement | None) -> Callable[..., Any]:
     def step(numbers: list[Any], updates: Any, state: State, params: Any, extra: dict[str, Any]) -> tuple[Any, State]:
-        return engine.update(_whole(names, structure, constants, numbers), placement, updates, state, params, **extra)
+        stages = _whole(names, structure, constants, numbers)
+        return engine.update(stages, placement, Flow.of(updates, params), state, extra)
 
     return jax.jit(step)
+
+
+def _is_traced(leaves: Sequence[Any]) -> bool:
+    return any(isinstance(leaf, Tracer) for leaf in leaves)
 
 
 def _whole(names: Names, structure: Any, constants: Constants, numbers: list[Any]) -> Stages:

@@ -85,8 +85,6 @@ def _as_array(leaf: Any) -> Any:
 
 def beside(updates: Any, params: Any) -> Any:
     """The parameters without those whose update is None: whatever these are, a step has nothing to do with them."""
-    if params is None or jax.tree.structure(updates) == jax.tree.structure(params):
-        return params
     try:
         return jax.tree.map(lambda update, param: None if update is None else param, updates, params, is_leaf=_is_none)
     except ValueError:

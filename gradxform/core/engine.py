@@ -44,10 +44,10 @@ def begin(stages: Stages, placement: Placement | None, params: Flow) -> State:
 
 
 def update(
-    stages: Stages, placement: Placement | None, updates: Any, state: State, params: Any = None, **extra: Any
+    stages: Stages, placement: Placement | None, flow: Flow, state: State, extra: dict[str, Any]
 ) -> tuple[Any, State]:
     """One step: the updates that leave the last stage, in the dtypes in which they came, and the new state."""
-    flow, state = advance(stages, placement, Flow.of(updates, params), state, extra)
+    flow, state = advance(stages, placement, flow, state, extra)
     return flow.tree(), state
 
 

@@ -65,6 +65,8 @@ class Flow:
         """The flow of a tree of updates, with the tree of parameters if there is one."""
         leaves, structure = jax.tree.flatten(updates)
         param_leaves, params_structure = (None, None) if params is None else jax.tree.flatten(params)
+        if params is not None and params_structure != structure:
+            param_leaves, params_structure = jax.tree.flatten(checks.beside(updates, params))
         return cls(leaves, structure, leaves, param_leaves, params_structure, [None] * len(leaves))
 
     def replace(self, **fields: Any) -> Flow:

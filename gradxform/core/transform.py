@@ -12,7 +12,7 @@ import optax
 from gradxform.core import checks, engine
 from gradxform.core.calls import Calls
 from gradxform.core.engine import Stage, Stages
-from gradxform.core.flow import Flow, Step
+from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.html import html_table, scrolling, text_lines
 from gradxform.core.placement import Placement
 from gradxform.core.record import Branch, Factory, P, factory
@@ -149,13 +149,13 @@ def transform(rule: Callable[P, Rule]) -> Factory[P, Transform]:
     mypy leaves out what a decorator of a class returns; with it, write `scale_by_half = gx.transform(ScaleByHalf)`.
 
     Raises:
-      TypeError: not a subclass of LeafRule or TreeRule, or one without an `update` of its own.
+      TypeError: not a subclass of LeafRule, TreeRule or Node, or one without an `update`, or `advance`, of its own.
     """
-    kinds: dict[type[Rule], str] = {TreeScaleRule: "factor", TreeRule: "update", LeafRule: "update"}
+    kinds: dict[type[Node], str] = {TreeScaleRule: "factor", TreeRule: "update", LeafRule: "update", Node: "advance"}
     given: Any = rule
     kind = next((kind for kind in kinds if isinstance(given, type) and issubclass(given, kind)), None)
     if kind is None or getattr(given, kinds[kind]) is getattr(kind, kinds[kind]):
-        wanted = f"with a method {kinds[kind]}" if kind else "of LeafRule, TreeRule or TreeScaleRule"
+        wanted = f"with a method {kinds[kind]}" if kind else "of LeafRule, TreeRule, TreeScaleRule or Node"
         raise TypeError(f"transform takes a subclass {wanted}; got {rule!r}")
     return factory(rule, lambda record: Transform(name_stages([(None, record)])), Transform)
 

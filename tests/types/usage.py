@@ -114,6 +114,6 @@ gx.masked(gx.adam, True)  # type: ignore[arg-type]
 gx.partition({"a": gx.adam}, "a")  # type: ignore[dict-item]
 
 # Slips: states.
-print(state.counts)  # type: ignore[attr-defined]
+print(state.stages.mu)  # type: ignore[attr-defined]
 tx.init()  # type: ignore[call-arg]
 tx.update(params)  # type: ignore[call-arg]
