@@ -325,13 +325,15 @@ if TYPE_CHECKING:
         Step as Step,
     )
     from gradxform.core.record import Live as Live
-    from gradxform.core.rule import (
+    from gradxform.core.declarations import (
         Extra as Extra,
         Inner as Inner,
         Key as Key,
-        LeafRule as LeafRule,
         Metric as Metric,
         Slot as Slot,
+    )
+    from gradxform.core.rule import (
+        LeafRule as LeafRule,
         TreeRule as TreeRule,
         TreeScaleRule as TreeScaleRule,
     )

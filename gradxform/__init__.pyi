@@ -6,6 +6,7 @@ from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from gradxform.core.apply import apply_updates as apply_updates
+from gradxform.core.declarations import Extra as Extra, Inner as Inner, Key as Key, Metric as Metric, Slot as Slot
 from gradxform.core.fields import (
     Decay as Decay,
     DecayMask as DecayMask,
@@ -19,16 +20,7 @@ from gradxform.core.fields import (
 )
 from gradxform.core.flow import Flow as Flow, Node as Node, Step as Step
 from gradxform.core.record import Live as Live
-from gradxform.core.rule import (
-    Extra as Extra,
-    Inner as Inner,
-    Key as Key,
-    LeafRule as LeafRule,
-    Metric as Metric,
-    Slot as Slot,
-    TreeRule as TreeRule,
-    TreeScaleRule as TreeScaleRule,
-)
+from gradxform.core.rule import LeafRule as LeafRule, TreeRule as TreeRule, TreeScaleRule as TreeScaleRule
 from gradxform.core.state import State as State
 from gradxform.core.transform import Transform as Transform, transform as transform
 from gradxform.core.types import GradientTransformation, Scalar, ScalarOrSchedule

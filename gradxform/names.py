@@ -139,7 +139,8 @@ MODULES = (
     ("core.fields", "Decay DecayMask Dtype Hyper Mask NonNegative Positive Seed SumDecay"),
     ("core.flow", "Flow Node Step"),
     ("core.record", "Live"),
-    ("core.rule", "Extra Inner Key LeafRule Metric Slot TreeRule TreeScaleRule"),
+    ("core.declarations", "Extra Inner Key Metric Slot"),
+    ("core.rule", "LeafRule TreeRule TreeScaleRule"),
 )
 NAMES = tuple(name for _, names in MODULES for name in names.split())
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core import checks
+from gradxform.core.declarations import Rule
 from gradxform.core.fields import DecayMask, Mask
 from gradxform.core.precision import is_inexact, real_dtype
 from gradxform.core.record import Live, is_record
 from gradxform.core.text import show
-
-if TYPE_CHECKING:
-    from gradxform.core.rule import Rule
 
 
 def hyperparameters(stages: Any) -> Iterator[tuple[str, Any]]:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
 from gradxform.core import alike, checks
 from gradxform.core.context import Leaf
+from gradxform.core.declarations import Rule
 from gradxform.core.fields import DecayMask, Mask
 from gradxform.core.flow import Flow, Step, times
 from gradxform.core.hyperparameters import chosen_by, split
 from gradxform.core.placement import Cut
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
 from gradxform.core.slots import columns, extras, in_columns, loaded, stored
-
-if TYPE_CHECKING:
-    from gradxform.core.rule import LeafRule
 
 
 class Shared(NamedTuple):
@@ -50,11 +48,11 @@ class Program:
     Hashed by identity; `program` gives equal runs the same object.
     """
 
-    def __init__(self, rules: tuple[LeafRule, ...], chosen: tuple[Chosen, ...], cut: Cut | None) -> None:
+    def __init__(self, rules: tuple[Rule, ...], chosen: tuple[Chosen, ...], cut: Cut | None) -> None:
         self.rules, self.chosen, self.cut = rules, chosen, cut
 
 
-def advance_run(rules: Sequence[LeafRule], flow: Flow, records: Sequence[Any], step: Step) -> tuple[Flow, list[Any]]:
+def advance_run(rules: Sequence[Rule], flow: Flow, records: Sequence[Any], step: Step) -> tuple[Flow, list[Any]]:
     """One step of a run of leaf rules."""
     static, hypers = zip(*(split(rule, step.done) for rule in rules), strict=True)
     shared = Shared(step.number, flow.factor, hypers, tuple(extras(rule, step.extra) for rule in rules))
@@ -79,16 +77,14 @@ def advance_run(rules: Sequence[LeafRule], flow: Flow, records: Sequence[Any], s
     return flow.replace(updates=updates, factor=None), new
 
 
-def program(rules: tuple[LeafRule, ...], chosen: tuple[Chosen, ...], cut: Cut | None) -> Program:
+def program(rules: tuple[Rule, ...], chosen: tuple[Chosen, ...], cut: Cut | None) -> Program:
     """The program of rules whose array hyperparameters were taken out."""
     # The types belong to the key because 1 == 1.0, and what is traced may depend on which it is.
     return _program(rules, chosen, cut, tuple(type(value) for rule in rules for value in rule.fields().values()))
 
 
 @lru_cache(maxsize=1024)
-def _program(
-    rules: tuple[LeafRule, ...], chosen: tuple[Chosen, ...], cut: Cut | None, types: tuple[type, ...]
-) -> Program:
+def _program(rules: tuple[Rule, ...], chosen: tuple[Chosen, ...], cut: Cut | None, types: tuple[type, ...]) -> Program:
     del types
     return Program(rules, chosen, cut)
 
@@ -129,6 +125,6 @@ def advance_group(program: Program, leaves: list[Any], shared: Shared) -> list[A
     return [advance(program, *leaf, shared) for leaf in leaves]
 
 
-def _masks(rule: LeafRule, flow: Flow) -> tuple[list[bool], list[bool]]:
+def _masks(rule: Rule, flow: Flow) -> tuple[list[bool], list[bool]]:
     applies, decays = (chosen_by(rule, kind, flow.structure, flow.updates) for kind in (Mask, DecayMask))
     return applies, decays

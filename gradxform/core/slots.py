@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,17 +13,15 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gradxform.core import checks
+from gradxform.core.declarations import Metric, Rule, Slot
 from gradxform.core.flow import Flow
 from gradxform.core.keep import Fit
 from gradxform.core.placement import Cut, spread_axes, union, varying_axes, whole_shape
 from gradxform.core.precision import compute_dtype, fitting, is_complex, is_inexact, mixing, real_dtype
 from gradxform.core.reductions import own_key
 
-if TYPE_CHECKING:
-    from gradxform.core.rule import LeafRule, Metric, Rule, Slot, TreeRule
 
-
-def first_leaf_records(rule: LeafRule, params: Flow, applies: Sequence[bool]) -> Any:
+def first_leaf_records(rule: Rule, params: Flow, applies: Sequence[bool]) -> Any:
     """A leaf rule's record before the first step: each slot a tree like the parameters, keys alone.
 
     Where a mask leaves a leaf out, or the leaf has no such slot, its place holds optax.MaskedNode, which is no leaf.
@@ -39,7 +37,7 @@ def first_leaf_records(rule: LeafRule, params: Flow, applies: Sequence[bool]) ->
     return rule.State(**trees, **_first_keys(rule))
 
 
-def first_tree_record(rule: TreeRule, params: Flow) -> Any:
+def first_tree_record(rule: Rule, params: Flow) -> Any:
     """A tree rule's record before the first step: slots like the parameters, scalars or vectors, keys and metrics."""
     leaves, structure = params.updates, params.structure
     values = {}
@@ -58,7 +56,7 @@ def first_tree_record(rule: TreeRule, params: Flow) -> Any:
     return rule.State(**values, **_first_keys(rule), **within, **metrics)
 
 
-def columns(rule: LeafRule, record: Any, flow: Flow) -> list[Any]:
+def columns(rule: Rule, record: Any, flow: Flow) -> list[Any]:
     """A record of trees as a list of records, one a leaf. ValueError if a slot does not fit the updates."""
     found = []
     for name, tree in zip(record._fields, record, strict=True):
@@ -70,7 +68,7 @@ def columns(rule: LeafRule, record: Any, flow: Flow) -> list[Any]:
     return list(map(rule.State, *found)) if found else [rule.State()] * len(flow.updates)
 
 
-def in_columns(rule: LeafRule, records: Sequence[Any], structure: Any, old: Any) -> Any:
+def in_columns(rule: Rule, records: Sequence[Any], structure: Any, old: Any) -> Any:
     """Records of leaves as one record of trees, with the keys of the next step."""
     return rule.State(
         *(
@@ -82,14 +80,14 @@ def in_columns(rule: LeafRule, records: Sequence[Any], structure: Any, old: Any)
     )
 
 
-def in_lists(rule: TreeRule, record: Any, flow: Flow) -> Any:
+def in_lists(rule: Rule, record: Any, flow: Flow) -> Any:
     """A tree rule's record with a list of leaves in the place of each tree that is like the parameters."""
     return record._replace(
         **{name: _column(rule, name, getattr(record, name), flow) for name, slot in rule.slots.items() if slot.is_tree}
     )
 
 
-def in_trees(rule: TreeRule, record: Any, structure: Any) -> Any:
+def in_trees(rule: Rule, record: Any, structure: Any) -> Any:
     """A tree rule's record with trees in the place of lists of leaves."""
     return record._replace(
         **{name: structure.unflatten(getattr(record, name)) for name, slot in rule.slots.items() if slot.is_tree}
@@ -230,7 +228,7 @@ def _scalar(metric: Metric, *leaves: Any) -> jax.Array:
     return jnp.full((), metric.init, dtype)
 
 
-def _first_metric(rule: TreeRule, metric: Metric, params: Flow) -> Any:
+def _first_metric(rule: Rule, metric: Metric, params: Flow) -> Any:
     """What a metric of a tree rule begins with: a scalar, one for each key of a dict, or what is measured."""
     if metric.measure is not None:
         return _measured(getattr(rule, metric.measure), params.tree())

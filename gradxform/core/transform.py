@@ -11,12 +11,13 @@ import optax
 
 from gradxform.core import checks, engine
 from gradxform.core.calls import Calls
+from gradxform.core.declarations import Rule
 from gradxform.core.engine import Stage, Stages
 from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.html import html_table, scrolling, text_lines
 from gradxform.core.placement import Placement
 from gradxform.core.record import Branch, Factory, P, factory
-from gradxform.core.rule import LeafRule, Rule, TreeRule, TreeScaleRule
+from gradxform.core.rule import LeafRule, TreeRule, TreeScaleRule
 from gradxform.core.state import State
 from gradxform.core.text import show, written_call
 from gradxform.core.types import Params, Updates

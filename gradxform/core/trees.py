@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gradxform.core import checks
 from gradxform.core.context import Tree
+from gradxform.core.declarations import Rule
 from gradxform.core.fields import DecayMask
 from gradxform.core.flow import Flow, Step
 from gradxform.core.hyperparameters import chosen_by, split
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
 from gradxform.core.slots import extras, in_lists, in_trees, loaded, next_key, step_key, stored
 
-if TYPE_CHECKING:
-    from gradxform.core.rule import TreeRule
 
-
-def call(rule: TreeRule, method: str, returns: str, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any, Any]:
+def call(rule: Rule, method: str, returns: str, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any, Any]:
     """Calls a method of a tree rule, which sees lists of leaves in the place of trees.
 
     Returns:
@@ -45,7 +43,7 @@ def call(rule: TreeRule, method: str, returns: str, flow: Flow, record: Any, ste
     return flow, result, in_trees(rule, new, flow.structure)
 
 
-def onwards(rule: TreeRule, flow: Flow, result: Any) -> Flow:
+def onwards(rule: Rule, flow: Flow, result: Any) -> Flow:
     """The flow of what a tree rule returned, which is of the shapes and kinds that came unless it is a measurement."""
     if rule.is_measure:
         # A measurement keeps its own dtype, also where its structure is that of the updates.

@@ -16,9 +16,9 @@ from jax.sharding import PartitionSpec
 
 from gradxform.core import registry
 from gradxform.core.chain import chain, named_chain
+from gradxform.core.declarations import Rule
 from gradxform.core.guest import Guest
 from gradxform.core.placement import Placement
-from gradxform.core.rule import Rule
 from gradxform.core.transform import Transform, name_stages
 from gradxform.files.functions import named_function
 from gradxform.files.written import ARRAYS, MARKS

@@ -14,12 +14,12 @@ import optax
 from jax.core import Tracer
 
 from gradxform.core import checks
+from gradxform.core.declarations import Rule
 from gradxform.core.engine import Stage
 from gradxform.core.fields import DecayMask, Mask
 from gradxform.core.guest import Guest
 from gradxform.core.hyperparameters import bound, chosen_by, hyperparameters
 from gradxform.core.record import Live
-from gradxform.core.rule import Rule
 from gradxform.core.state import State
 from gradxform.core.text import show
 from gradxform.core.transform import Transform

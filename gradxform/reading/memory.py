@@ -9,9 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from gradxform.core.declarations import Metric, Rule, Slot
 from gradxform.core.hyperparameters import hyperparameters
 from gradxform.core.record import Live
-from gradxform.core.rule import LeafRule, Metric, Rule, Slot
+from gradxform.core.rule import LeafRule
 from gradxform.reading import parts
 from gradxform.reading.description import Kept
 

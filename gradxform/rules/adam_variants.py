@@ -8,8 +8,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from gradxform.core.declarations import Slot
 from gradxform.core.fields import Decay, DecayMask, Dtype, Hyper, NonNegative, SumDecay
-from gradxform.core.rule import LeafRule, Slot
+from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, clip_modulus, corrected_mean, debias, ema, safe_root
 

@@ -10,8 +10,9 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from gradxform.core.declarations import Slot
 from gradxform.core.fields import Decay, DecayMask, NonNegative, Positive, SumDecay
-from gradxform.core.rule import Slot, TreeRule
+from gradxform.core.rule import TreeRule
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, debias, ema
 

@@ -7,8 +7,9 @@ import dataclasses
 import jax.numpy as jnp
 from jax import lax
 
+from gradxform.core.declarations import Slot
 from gradxform.core.fields import Decay, Dtype, NonNegative
-from gradxform.core.rule import LeafRule, Slot
+from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, corrected_mean, debias, ema
 

@@ -7,8 +7,9 @@ import dataclasses
 import jax.numpy as jnp
 
 from gradxform.core import checks
+from gradxform.core.declarations import Metric
 from gradxform.core.fields import Hyper, NonNegative
-from gradxform.core.rule import LeafRule, Metric, TreeScaleRule
+from gradxform.core.rule import LeafRule, TreeScaleRule
 from gradxform.core.transform import Transform, transform
 from gradxform.maths import Axis, shrink_factor, unit_axes
 

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from optax import GradientTransformation
 
+from gradxform.core.declarations import Extra, Inner, Key, Metric, Slot
 from gradxform.core.fields import Decay, Dtype, NonNegative, Positive, Seed
-from gradxform.core.rule import Extra, Inner, Key, Metric, Slot, TreeRule
+from gradxform.core.rule import TreeRule
 from gradxform.core.transform import transform
 from gradxform.maths import debias, ema
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from gradxform.core.declarations import Metric, Slot
 from gradxform.core.fields import Dtype, Hyper, NonNegative
-from gradxform.core.rule import LeafRule, Metric, Slot, TreeScaleRule
+from gradxform.core.rule import LeafRule, TreeScaleRule
 from gradxform.core.transform import transform
 
 

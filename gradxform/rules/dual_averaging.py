@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from gradxform.core.declarations import Slot
 from gradxform.core.fields import Decay, NonNegative
-from gradxform.core.rule import LeafRule, Slot
+from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, safe_root
 

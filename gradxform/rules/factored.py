@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from gradxform.core.declarations import Slot
 from gradxform.core.fields import Decay, NonNegative, Positive
-from gradxform.core.rule import LeafRule, Slot
+from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, ema, safe_root
 

@@ -6,8 +6,9 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from gradxform.core.declarations import Metric
 from gradxform.core.fields import Hyper, Mask, NonNegative
-from gradxform.core.rule import LeafRule, Metric
+from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
 
 

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from optax import GradientTransformation
 
+from gradxform.core.declarations import Inner, Metric, Slot
 from gradxform.core.fields import NonNegative, Positive
-from gradxform.core.rule import Inner, Metric, Slot, TreeRule
+from gradxform.core.rule import TreeRule
 from gradxform.core.transform import transform
 from gradxform.maths import safe_root
 

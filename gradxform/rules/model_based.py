@@ -6,8 +6,9 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from gradxform.core.declarations import Extra, Metric, Slot
 from gradxform.core.fields import Decay, DecayMask, Hyper, NonNegative
-from gradxform.core.rule import Extra, Metric, Slot, TreeRule
+from gradxform.core.rule import TreeRule
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, debias, ema
 

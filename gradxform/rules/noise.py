@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from gradxform.core.declarations import Key
 from gradxform.core.fields import Hyper, NonNegative, Seed
-from gradxform.core.rule import Key, LeafRule
+from gradxform.core.rule import LeafRule
 from gradxform.core.transform import Transform, transform
 
 

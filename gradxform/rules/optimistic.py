@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from gradxform.core.declarations import Slot
 from gradxform.core.fields import Hyper
-from gradxform.core.rule import LeafRule, Slot
+from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
 
 

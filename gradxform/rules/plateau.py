@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from gradxform.core.declarations import Extra, Slot
 from gradxform.core.fields import NonNegative, Positive
-from gradxform.core.rule import Extra, Slot, TreeRule
+from gradxform.core.rule import TreeRule
 from gradxform.core.transform import transform
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from gradxform.core.declarations import Extra, Metric
 from gradxform.core.fields import Hyper, NonNegative
-from gradxform.core.rule import Extra, Metric, TreeScaleRule
+from gradxform.core.rule import TreeScaleRule
 from gradxform.core.transform import transform
 
 VARIANTS = ("sps", "sps+")

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.core import checks, reductions
+from gradxform.core.declarations import Key, Metric
 from gradxform.core.fields import NonNegative, Seed
 from gradxform.core.precision import compute_dtype, is_inexact
-from gradxform.core.rule import Key, Metric, TreeRule
+from gradxform.core.rule import TreeRule
 from gradxform.core.transform import Transform, transform
 from gradxform.maths import shrink_factor
 

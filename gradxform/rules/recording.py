@@ -8,8 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform.core import checks
+from gradxform.core.declarations import Metric
 from gradxform.core.fields import Decay, NonNegative
-from gradxform.core.rule import LeafRule, Metric, TreeRule
+from gradxform.core.rule import LeafRule, TreeRule
 from gradxform.core.transform import transform
 from gradxform.maths import debias
 

@@ -6,7 +6,8 @@ import dataclasses
 
 import jax.numpy as jnp
 
-from gradxform.core.rule import LeafRule, Slot
+from gradxform.core.declarations import Slot
+from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
 from gradxform.maths import Axis
 

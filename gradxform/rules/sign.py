@@ -6,8 +6,9 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from gradxform.core.declarations import Slot
 from gradxform.core.fields import Decay, Dtype, Hyper, NonNegative
-from gradxform.core.rule import LeafRule, Slot
+from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
 from gradxform.maths import ema
 

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 from optax import GradientTransformation
 
+from gradxform.core.declarations import Inner, Metric, Slot
 from gradxform.core.fields import Decay, Dtype
 from gradxform.core.precision import compute_dtype
-from gradxform.core.rule import Inner, Metric, Slot, TreeRule
+from gradxform.core.rule import TreeRule
 from gradxform.core.transform import transform
 from gradxform.maths import debias, ema
 

@@ -9,7 +9,8 @@ from typing import Any
 import jax.numpy as jnp
 from optax import GradientTransformation
 
-from gradxform.core.rule import Inner, Metric, Slot, TreeRule
+from gradxform.core.declarations import Inner, Metric, Slot
+from gradxform.core.rule import TreeRule
 from gradxform.core.transform import transform
 
 

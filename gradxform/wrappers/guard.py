@@ -7,8 +7,9 @@ import dataclasses
 import jax.numpy as jnp
 from optax import GradientTransformation
 
+from gradxform.core.declarations import Inner, Metric, Slot
 from gradxform.core.fields import Decay, NonNegative
-from gradxform.core.rule import Inner, Metric, Slot, TreeRule
+from gradxform.core.rule import TreeRule
 from gradxform.core.transform import transform
 from gradxform.maths import debias, ema
 
