@@ -121,6 +121,20 @@ def test_asynchronous_slices_move_the_slice():
     assert moved[1] == Path(MATRIX, 0)
 
 
+@pytest.mark.parametrize("rows", [4, 256])
+def test_a_scatter_reads_and_writes_the_rows_in_their_place(rows):
+    moved = cost(
+        f"""
+        %a = f32[128,128]{{1,0}} parameter(0)
+        %at = s32[{rows},1]{{1,0}} parameter(1)
+        %more = f32[{rows},128]{{1,0}} parameter(2)
+        ROOT %out = f32[128,128]{{1,0}} scatter(%a, %at, %more), update_window_dims={{1}}, to_apply=%sum
+        """,
+    )
+    # Of more rows than there are some meet, and no more than the whole is counted.
+    assert moved[1].bytes == 4 * rows + 512 * rows + min(2 * 512 * rows, MATRIX)
+
+
 def test_of_a_slice_taken_or_replaced_in_a_kernel_the_slice_is_moved():
     row = 128 * 4
     moved = cost(

@@ -270,3 +270,17 @@ def test_integers_that_are_counts_stay_where_any_array_will_do():
         plain = optax.contrib.muon(0.1)
         expected, _ = plain.update(params, plain.init(params), params)
     np.testing.assert_allclose(updates["w"], expected["w"], rtol=1e-5)
+
+
+def untyped(rate):
+    return optax.sgd(rate)
+
+
+def of_a_float(rate: float):
+    return optax.sgd(rate)
+
+
+@pytest.mark.parametrize("factory", [untyped, of_a_float])
+def test_a_function_where_a_number_is_asked_for_or_nothing_is_said_is_a_schedule(factory):
+    state = gx.inject_hyperparams(factory)(lambda step: 0.5 / (1 + step)).init(jnp.ones(2))
+    assert state.hyperparams == {"rate": 0.5}
