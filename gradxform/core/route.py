@@ -9,7 +9,7 @@ import jax
 import optax
 
 from gradxform.core import checks
-from gradxform.core.flow import Flow, Node, Step, scaled
+from gradxform.core.flow import Flow, Node, Step, admitted, scaled
 from gradxform.core.guest import as_node
 from gradxform.core.placement import leaf_name
 from gradxform.core.text import show
@@ -59,6 +59,7 @@ class Route(Node):
     def begin(self, params: Flow, step: Step) -> Any:
         """The state of each transform, of its own leaves."""
         parted, nodes = self._parted(params), self._nodes()
+        self._rest(params, parted, step, "parameters")
         return self.kept({label: node.begin(params.only(*parted[label]), step) for label, node in nodes.items()})
 
     def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
@@ -74,21 +75,19 @@ class Route(Node):
         nodes, states, parted = self._nodes(), self.states(record), self._parted(flow)
         self._check_states(states, nodes)
         updates: list[Any] = [None] * len(flow.updates)
-        seen, new = set(), {}
+        for index, update in self._rest(flow, parted, step, "updates").items():
+            left = self.untouched(update)
+            # What nothing is left of need not be multiplied.
+            updates[index] = left if flow.factor is None or left is not update else scaled(update, flow.factor)
+        new = {}
         for label, node in nodes.items():
             indices, structure = parted[label]
             part = flow.only(indices, structure)
             extra = self._extra(step.extra, flow.structure, indices) if self.masks_extra() else step.extra
             part, new[label] = node.advance(part, states[label], step._replace(extra=extra))
             self._check_returned(label, part.structure, structure)
-            seen.update(indices)
             for index, update in zip(indices, part.whole().updates, strict=True):
                 updates[index] = update
-        for index, update in enumerate(flow.updates):
-            if index not in seen:
-                left = self.untouched(update)
-                # What nothing is left of need not be multiplied.
-                updates[index] = left if flow.factor is None or left is not update else scaled(update, flow.factor)
         return flow.replace(updates=updates, factor=None), self.kept(new)
 
     def _nodes(self) -> dict[Any, Any]:
@@ -97,11 +96,20 @@ class Route(Node):
     def _parted(self, flow: Flow) -> dict[Any, tuple[list[int], Any]]:
         """For each transform the indices of its leaves, and the tree that they are."""
         indices: dict[Any, list[int]] = {label: [] for label in self.transforms_by_label()}
-        # Without leaves there is nothing to part; optax.tree.map_params calls init with such a tree of its own.
-        for index, label in enumerate(self.labels_of(flow.structure, flow.updates) if flow.updates else ()):
+        for index, label in enumerate(self.labels_of(flow.structure, flow.updates)):
             if label in indices:
                 indices[label].append(index)
         return {label: (own, jax.tree.structure(_only(flow.structure, own, own))) for label, own in indices.items()}
+
+    def _rest(self, flow: Flow, parted: dict[Any, tuple[list[int], Any]], step: Step, what: str) -> dict[int, Any]:
+        """The leaves that no transform sees, by their indices: arrays, of the shapes of the parameters."""
+        seen = {index for indices, _ in parted.values() for index in indices}
+        indices = [index for index in range(len(flow.updates)) if index not in seen]
+        if not indices:
+            return {}
+        structure = jax.tree.structure(_only(flow.structure, indices, indices))
+        rest = admitted([self], flow.only(indices, structure), step.placement, what)
+        return dict(zip(indices, rest.updates, strict=True))
 
     def _extra(self, extra: dict[str, Any], structure: Any, indices: Sequence[int]) -> dict[str, Any]:
         def own(value: Any) -> Any:
@@ -138,6 +146,9 @@ def labelled(what: str, labels: Any, structure: Any, leaves: Sequence[Any], know
     Raises:
       ValueError: leaves that have no label, or an unknown one, with their paths.
     """
+    # Without leaves there is nothing to part; optax.tree.map_params calls init with such a tree of its own.
+    if not leaves:
+        return []
     tree = structure.unflatten(leaves)
     told = told_of(labels, tree)
     there = f"the labels that there are: {', '.join(map(repr, known)) or 'none'}"
@@ -155,6 +166,14 @@ def labelled(what: str, labels: Any, structure: Any, leaves: Sequence[Any], know
         pairs = [f"{show(found[index])} for {leaf_name(paths[index])}" for index in unknown]
         raise ValueError(f"{what}: got the unknown label {_listed(pairs)}; {there}")
     return found
+
+
+def masked_leaves(what: str, mask: Any, structure: Any, leaves: Sequence[Any]) -> list[bool]:
+    """What a mask says of each leaf. Raises unless it is a prefix of the tree and its leaves are bools."""
+    if not leaves:
+        return []
+    tree = structure.unflatten(leaves)
+    return checks.mask(what, told_of(mask, tree), tree, structure)
 
 
 def told_of(given: Any, tree: Any) -> Any:

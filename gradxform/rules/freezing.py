@@ -49,7 +49,8 @@ class Freeze(LeafRule):
     def update(self, grad, slots, leaf):
         if self.until is None:
             return jnp.zeros_like(grad), slots
-        return jnp.where(leaf.step - 1 < self.until, jnp.zeros_like(grad), grad), slots
+        until = jnp.asarray(self.until)
+        return jnp.where((leaf.step - 1).astype(until.dtype) < until, jnp.zeros_like(grad), grad), slots
 
 
 class ScaleByGroup(TreeRule):
@@ -65,7 +66,7 @@ class ScaleByGroup(TreeRule):
 
     Raises:
       TypeError: `factors` is no dict of numbers and schedules.
-      ValueError: in `update`, leaves with no label, or with one that has no factor, with their paths.
+      ValueError: in `init` and `update`, leaves with no label, or with one that has no factor, with their paths.
 
     optax: none; partition with a scale for each. torch: `lr` of each parameter group.
     """
@@ -80,13 +81,18 @@ class ScaleByGroup(TreeRule):
         object.__setattr__(self, "factors", dict(self.factors))
         super().__post_init__()
 
+    def begin(self, params, step):
+        """Nothing but a look at the labels."""
+        self._labels(params.structure, params.updates)
+        return super().begin(params, step)
+
     def update(self, updates, slots, tree):
         """Each leaf times the factor of its label."""
-        if not updates:
-            return updates, slots
-        structure = jax.tree.structure(tree.whole(updates))
-        labels = labelled(self.call_name, self.labels, structure, updates, list(self.factors))
+        labels = self._labels(jax.tree.structure(tree.whole(updates)), updates)
         return [self.factors[label] * update for label, update in zip(labels, updates, strict=True)], slots
+
+    def _labels(self, structure, leaves):
+        return labelled(self.call_name, self.labels, structure, leaves, list(self.factors))
 
 
 freeze = transform(Freeze)

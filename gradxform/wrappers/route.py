@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import optax
 from optax import GradientTransformation
 
-from gradxform.core import checks
 from gradxform.core.fields import Mask
 from gradxform.core.record import factory
-from gradxform.core.route import Route, check_transform, labelled, told_of
+from gradxform.core.route import Route, check_transform, labelled, masked_leaves
 from gradxform.core.text import show
 from gradxform.core.transform import Transform, name_stages
 
@@ -119,8 +118,7 @@ class Masked(Route):
 
     def labels_of(self, structure: Any, leaves: Sequence[Any]) -> Sequence[Any]:
         """What the mask says of each leaf."""
-        tree = structure.unflatten(leaves)
-        return checks.mask(self.call_name, told_of(self.mask, tree), tree, structure)
+        return masked_leaves(self.call_name, self.mask, structure, leaves)
 
     def kept(self, states: dict[Any, Any]) -> Any:
         """optax's record, of the state of the transform."""
@@ -167,8 +165,7 @@ class SelectiveTransform(Route):
 
     def labels_of(self, structure: Any, leaves: Sequence[Any]) -> Sequence[Any]:
         """optax's names for what is trained and what stays."""
-        tree = structure.unflatten(leaves)
-        frozen = checks.mask(self.call_name, told_of(self.freeze_mask, tree), tree, structure)
+        frozen = masked_leaves(self.call_name, self.freeze_mask, structure, leaves)
         return ["freeze" if is_frozen else "train" for is_frozen in frozen]
 
     def untouched(self, update: Any) -> Any:
