@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jax.core import Tracer
+
 from gradxform.core.hints import did_you_mean
 from gradxform.core.placement import leaf_name, varying_axes
 from gradxform.core.precision import is_complex, is_inexact, is_too_small
@@ -233,7 +235,7 @@ def mask(rule: str, mask: Any, tree: Any, structure: Any) -> list[bool]:
 
 
 def _is_bool_array(leaf: Any) -> bool:
-    is_known = isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, jax.core.Tracer)
+    is_known = isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer)
     return is_known and leaf.dtype == bool and leaf.shape == ()
 
 

@@ -53,13 +53,13 @@ WRAPPERS = [
     Case("masked", lambda: gx.masked(gx.adam(warm_up), MASK), optax=lambda: optax.masked(optax.adam(warm_up), MASK)),
     Case(
         "masked:rule",
-        lambda: gx.masked(gx.clip_by_global_norm(0.5), gx.by_ndim(at_least=1)),
-        optax=lambda: optax.masked(optax.clip_by_global_norm(0.5), gx.by_ndim(at_least=1)),
+        lambda: gx.masked(gx.clip_by_global_norm(0.5), gx.by_path("dense/*")),
+        optax=lambda: optax.masked(optax.clip_by_global_norm(0.5), gx.by_path("dense/*")),
     ),
     Case(
         "selective_transform",
         lambda: gx.selective_transform(gx.adam(warm_up), freeze_mask=gx.by_ndim(2)),
-        optax=lambda: optax.transforms.selective_transform(optax.adam(warm_up), freeze_mask=gx.by_ndim(2)),
+        optax=lambda: optax.transforms.selective_transform(optax.adam(warm_up), freeze_mask=MASK),
     ),
     Case("freeze", lambda: gx.freeze(gx.by_ndim(2)), optax=lambda: optax.transforms.freeze(gx.by_ndim(2))),
     Case(

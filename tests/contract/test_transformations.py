@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from tests.contract.case import at
+from tests.contract.case import at, rules
 from tests.contract.cases import CASES, KINDS
 from tests.contract.runs import BY_HAND, Run, by_hand, compiled, given, steps
 

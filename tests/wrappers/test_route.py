@@ -290,8 +290,6 @@ def test_the_state_of_optax_s_is_taken_over(name):
         theirs, _ = other.update(params, state, params)
         ours, _ = tx.update(params, taken, params)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), ours, theirs)
-    with pytest.raises(ValueError, match="'other'|has 1 for MaskedState|has 1 for PartitionState|knows|no rule|none"):
-        gx.from_optax(state, gx.partition({"other": gx.adam(0.1)}, "other"), params)
 
 
 def test_the_state_of_another_partition_is_taken_over():
