@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-
 from jax.core import Tracer
 
 from gradxform.core.hints import did_you_mean

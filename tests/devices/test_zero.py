@@ -20,6 +20,16 @@ CHAINS = {
     "adafactor": gx.adafactor(0.01, 4, momentum=0.9),
     "prodigy": gx.prodigy(estim_lr0=1e-2),
     "sgd with momentum": gx.sgd(0.1, 0.9),
+    "partition": gx.partition(
+        {"matrices": gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.01)), "rest": gx.sgd(0.1, 0.9)},
+        gx.labels({gx.by_ndim(2): "matrices"}, "rest"),
+    ),
+    "masked and frozen": gx.chain(
+        gx.masked(gx.clip_by_global_norm(0.5), gx.by_path("dense/*")),
+        gx.selective_transform(gx.adam(0.01), freeze_mask=gx.by_path("head")),
+        gx.scale_by_group({"dense": 0.5, "rest": 1.0}, gx.labels({"dense/*": "dense"}, "rest")),
+        gx.freeze(gx.by_path("*/bias"), until=10),
+    ),
 }
 
 
