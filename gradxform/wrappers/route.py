@@ -159,6 +159,15 @@ class SelectiveTransform(Route):
         check_transform(f"{self.call_name}: optimizer", self.optimizer)
         _check_mask(self.call_name, "freeze_mask", self.freeze_mask)
 
+    def parts(self) -> dict[str, Any]:
+        """The optimizer by the name that it has in the state, and the mask."""
+        return {"train": self.optimizer, "freeze_mask": self.freeze_mask}
+
+    def with_parts(self, **parts: Any) -> Any:
+        """One with another optimizer or another mask."""
+        whole = {**self.parts(), **parts}
+        return type(self)(whole["train"], freeze_mask=whole["freeze_mask"])
+
     def transforms_by_label(self) -> Mapping[Any, Any]:
         """The optimizer, under optax's name for what is trained."""
         return {"train": self.optimizer}
