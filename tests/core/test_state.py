@@ -83,7 +83,8 @@ def test_an_attribute_of_one_record_is_found(tx, name, where):
         (
             gx.partition({"a": gx.guard(gx.sgd(0.1)), "b": gx.guard(gx.sgd(0.2))}, LABELS),
             "inner_state",
-            r'say which: state\.stages\["partition"\]\.inner_states\["a"\]\.inner_state, .*\["b"\]\.inner_state$',
+            r'say which: state\.stages\["partition"\]\.inner_states\["a"\]\.stages\["guard"\]\.inner_state, '
+            r'state\.stages\["partition"\]\.inner_states\["b"\]\.stages\["guard"\]\.inner_state$',
         ),
         (
             gx.chain(optax.chain(optax.trace(0.9), optax.trace(0.8))),
