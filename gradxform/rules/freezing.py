@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -71,7 +71,7 @@ class ScaleByGroup(TreeRule):
     optax: none; partition with a scale for each. torch: `lr` of each parameter group.
     """
 
-    factors: dict[Hashable, Hyper]
+    factors: Mapping[Any, Hyper]
     labels: Any
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ class Partition(Route):
     optax: partition, multi_transform. torch: parameter groups, of one optimizer; or an optimizer for each.
     """
 
-    transforms: Mapping[Hashable, GradientTransformation]
+    transforms: Mapping[Any, GradientTransformation]
     param_labels: Any
     mask_compatible_extra_args: bool = dataclasses.field(default=False, kw_only=True)
 
