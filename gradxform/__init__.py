@@ -223,15 +223,14 @@ if TYPE_CHECKING:
     from gradxform.rules.watching import measure_with_ema as measure_with_ema, monitor as monitor, snapshot as snapshot
 
     # Which leaves a transform sees.
-    from gradxform.wrappers.borrowed import (
-        flatten as flatten,
-        freeze as freeze,
+    from gradxform.wrappers.route import (
         masked as masked,
         multi_transform as multi_transform,
         partition as partition,
         selective_transform as selective_transform,
-        split_real_and_imaginary as split_real_and_imaginary,
     )
+    from gradxform.rules.freezing import freeze as freeze, scale_by_group as scale_by_group
+    from gradxform.wrappers.borrowed import flatten as flatten, split_real_and_imaginary as split_real_and_imaginary
 
     # When a transform runs.
     from gradxform.wrappers.accumulate import accumulate as accumulate

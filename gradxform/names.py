@@ -97,10 +97,9 @@ MODULES = (
     ),
     ("rules.watching", "measure_with_ema monitor snapshot"),
     # Which leaves a transform sees.
-    (
-        "wrappers.borrowed",
-        "flatten freeze masked multi_transform partition selective_transform split_real_and_imaginary",
-    ),
+    ("wrappers.route", "masked multi_transform partition selective_transform"),
+    ("rules.freezing", "freeze scale_by_group"),
+    ("wrappers.borrowed", "flatten split_real_and_imaginary"),
     # When a transform runs.
     ("wrappers.accumulate", "accumulate"),
     ("wrappers.guard", "guard"),

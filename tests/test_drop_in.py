@@ -72,7 +72,9 @@ def _default(parameter):
 def test_a_factory_has_the_name_the_docstring_and_the_module_of_a_function(name):
     function = getattr(gx, name)
     assert inspect.isfunction(function)
-    assert function.__name__ == function.__qualname__ == name
+    # Of two names for one function it has one.
+    own = {"multi_transform": "partition"}.get(name, name)
+    assert function.__name__ == function.__qualname__ == own
     assert function.__module__.startswith("gradxform.")
     assert pickle.loads(pickle.dumps(function)) is function
 

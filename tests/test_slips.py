@@ -122,7 +122,10 @@ CALLS = {
     "accumulate of a function": (lambda: gx.accumulate(gx.adamw, 4), "inner must be a transform; got <gradxform"),
     "masked of a function": (lambda: gx.masked(gx.adamw, True), "masked: inner must be a transform; got <gradxform"),
     "masked the wrong way round": (lambda: gx.masked(True, TX), "masked: inner must be a transform; got True"),
-    "partition of functions": (lambda: gx.partition({"a": gx.adamw}, "a"), "partition: transforms must be a transform"),
+    "partition of functions": (
+        lambda: gx.partition({"a": gx.adamw}, "a"),
+        "partition: transforms['a'] must be a transform",
+    ),
     "guard by position": (
         lambda: gx.guard(TX, 1.0),
         "guard() takes inner by position, got 2; by name it takes max_norm",

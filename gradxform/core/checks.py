@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from gradxform.core.hints import did_you_mean
 from gradxform.core.placement import leaf_name, varying_axes
@@ -225,9 +226,14 @@ def mask(rule: str, mask: Any, tree: Any, structure: Any) -> list[bool]:
             detail = f"got {surplus[0]!r}, where there is no leaf"
         raise ValueError(f"{rule}: expected a mask that is a prefix of the updates; {detail}") from None
     for index, leaf in enumerate(leaves):
-        if not isinstance(leaf, bool | np.bool_):
+        if not isinstance(leaf, bool | np.bool_) and not _is_bool_array(leaf):
             raise TypeError(f"{rule}: expected True or False in the mask at {path_of(tree, index)}, got {show(leaf)}")
     return [bool(leaf) for leaf in leaves]
+
+
+def _is_bool_array(leaf: Any) -> bool:
+    is_known = isinstance(leaf, jax.Array | np.ndarray) and not isinstance(leaf, Tracer)
+    return is_known and leaf.dtype == bool and leaf.shape == ()
 
 
 def pair(rule: str, first: str, result: Any, state_type: type) -> tuple[Any, Any]:

@@ -211,7 +211,7 @@ def _bound(stage: str, node: Any, live: Mapping[str, Any]) -> Any:
 
 
 def _key(stage: str, name: str, path: Any) -> str:
-    return ".".join([stage, name, *(str(part.idx) for part in path)])
+    return ".".join([stage, name, *(jax.tree_util.keystr((part,), simple=True) for part in path)])
 
 
 def _is_float_array(value: Any) -> bool:

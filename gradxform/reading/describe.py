@@ -20,6 +20,7 @@ from gradxform.core.fields import DecayMask, Mask
 from gradxform.core.guest import Guest
 from gradxform.core.hyperparameters import bound, chosen_by, hyperparameters
 from gradxform.core.record import Live
+from gradxform.core.route import Route
 from gradxform.core.state import State
 from gradxform.core.text import show
 from gradxform.core.transform import Transform
@@ -94,6 +95,8 @@ def _described(tx: Transform, seen: _Seen, path: parts.Path) -> Iterator[tuple[P
         where = (*path, name)
         if isinstance(node, Rule):
             yield _rule(where, node, record, seen.params, now), None
+        elif isinstance(node, Route):
+            yield _route(where, node, seen.params), None
         else:
             held = node.hyperparams(record) if seen.has_numbers else {}
             yield _guest(where, node, record, seen.params, held), None
@@ -114,6 +117,13 @@ def _rule(path: parts.Path, rule: Rule, record: Any, params: Any, now: Mapping[s
         touched = _leaves([leaf for leaf, applied in zip(jax.tree.leaves(params), applies, strict=True) if applied])
         decayed = None if all(decays) else sum(decays)
     return Part(path, "rule", tuple(settings), tuple(memory.of_rule(rule, record)), touched, decayed)
+
+
+def _route(path: parts.Path, route: Route, params: Any) -> Part:
+    given = {name: value for name, value in route.parts().items() if not _holds_transforms(value)}
+    defaults = {field.name: field.default for field in dataclasses.fields(route)}
+    settings = [Setting(name, _plain(value), None) for name, value in given.items() if value != defaults[name]]
+    return Part(path, "route", tuple(settings), (), _if_known(params), None)
 
 
 def _guest(path: parts.Path, guest: Guest, record: Any, params: Any, held: Mapping[str, Any]) -> Part:

@@ -10,7 +10,7 @@ from gradxform.reading import rendering
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """A hyperparameter, or another argument, of a rule or a guest.
+    """A hyperparameter, or another argument, of a rule, a route or a guest.
 
     Attributes:
       name: what it is called; the parts of a pair are `betas.0` and `betas.1`.
@@ -66,7 +66,7 @@ class Part:
 
     Attributes:
       path: the names that lead to it, by which `hyperparams` calls it too; () for the whole.
-      kind: "transform", "rule" or "guest", which is a transform of optax.
+      kind: "transform", "rule", "route", as partition is one, or "guest", which is a transform of optax.
       settings: its hyperparameters, and those other arguments that are not as by default.
       kept: what the state holds for it, that of the parts within it left out.
       touched: the leaves that it sees and its mask lets through; None where no parameters were given.

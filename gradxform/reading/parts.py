@@ -16,10 +16,14 @@ Path = tuple[str, ...]
 
 
 def fields(tx: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Each field of each rule, guest and schedule in a transform with its path, from the outside in; of pairs each."""
+    """Each field of each rule, guest and schedule in a transform with its path, from the outside in; of
+    pairs, and of dicts of numbers, each part."""
     for name, part in _parts(tx).items():
         if isinstance(tx, Record | list | tuple) and not isinstance(tx, Transform):
             yield (*path, name), part
+        # Of other dicts, such as masks, the keys are no names of fields.
+        if isinstance(part, dict) and name in getattr(tx, "numeric", ()):
+            yield from (((*path, name, key), number) for key, number in _parts(part).items())
         yield from fields(part, (*path, name))
 
 

@@ -147,6 +147,8 @@ class _Taker:
         for name in ours._fields:
             if name == "hyperparams":
                 self.take_hyperparams(ours.hyperparams, theirs.hyperparams, (*path, name))
+            elif name == "inner_states":
+                self.take(ours.inner_states, _unmasked(ours.inner_states, theirs.inner_states), (*path, name), count)
             elif name != "hyperparams_states":
                 self.take(getattr(ours, name), getattr(theirs, name), (*path, name), count)
 
@@ -326,6 +328,16 @@ def _needs(ours: Any, path: Path) -> Iterator[tuple[Path, Any]]:
                 yield where, part
         elif isinstance(part, Mapping | tuple | list):
             yield from _needs(part, where)
+
+
+def _unmasked(ours: Mapping[Any, Any], theirs: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The states of optax's partition by their labels, without `masked`, of which optax makes it.
+
+    They are in our order, and those of labels that ours has not are left out where they keep nothing.
+    """
+    bare = {label: state.inner_state if _kind(state) == "MaskedState" else state for label, state in theirs.items()}
+    others = {label: state for label, state in bare.items() if label not in ours and jax.tree.leaves(state)}
+    return {label: bare[label] for label in ours if label in bare} | others
 
 
 def _accepted(part: Any) -> tuple[str, ...]:

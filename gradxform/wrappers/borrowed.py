@@ -188,11 +188,6 @@ class MultiSteps(optax.MultiSteps):
 
 
 # Which leaves a transform sees.
-masked = borrow(optax.masked)
-partition = borrow(optax.partition)
-multi_transform = borrow(optax.multi_transform)
-freeze = borrow(optax.transforms.freeze)
-selective_transform = borrow(optax.transforms.selective_transform)
 flatten = borrow(optax.flatten)
 
 # When a transform runs.

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 import gradxform as gx
+from gradxform.core.route import Route
 
 # For the tree of `params` below.
 MASK = {"dense": {"kernel": True, "bias": False}, "scale": False}
@@ -78,6 +79,11 @@ class Case:
         return bool(where and re.search(r"= (sqrt|rsqrt|cbrt|pow|log)\b", self._traced))
 
     @property
+    def takes_integers(self) -> bool:
+        """Whether the bias of `params` may be of any dtype."""
+        return all(_takes_integers(stage.node) for stage in self.make().stages)
+
+    @property
     def differentiated_forwards(self) -> bool:
         """Whether its derivatives are compared with optax's in forward mode, which costs a fraction of reverse mode."""
         return bool(self.optax and self.smooth and not self.has_roots_and_where)
@@ -119,8 +125,31 @@ def same(
     )
 
 
+def rules(tx: gx.Transform, state: Any) -> Iterator[tuple[Any, Any]]:
+    """Each rule with its part of the state, also those of the transforms to which a route hands leaves."""
+    for stage in tx.stages:
+        record = state.stages[stage.name]
+        if isinstance(stage.node, Route):
+            for label, inner in stage.node.transforms_by_label().items():
+                yield from rules(inner, stage.node.states(record)[label])
+        else:
+            yield stage.node, record
+
+
+def _takes_integers(node: Any) -> bool:
+    if not isinstance(node, Route):
+        return node.any_dtype
+    leaves, structure = jax.tree.flatten(params())
+    # The bias is the first leaf.
+    inner = node.transforms_by_label().get(node.labels_of(structure, leaves)[0])
+    return inner is None or all(_takes_integers(stage.node) for stage in inner.stages)
+
+
 def _masked(tx: gx.Transform) -> bool:
-    """Whether a mask of a rule names leaves."""
+    """Whether a mask of a rule names leaves, or labels part them."""
+    by_group = ("freeze", "scale_by_group")
+    if any(isinstance(stage.node, Route) or stage.node.call_name in by_group for stage in tx.stages):
+        return True
     fields = [(stage.node, name, role) for stage in tx.stages for name, role in stage.node.roles.items()]
     masks = [getattr(node, name) for node, name, role in fields if role in (gx.Mask, gx.DecayMask)]
     return any(mask is not None and not callable(mask) for mask in masks)

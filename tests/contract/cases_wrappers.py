@@ -1,14 +1,26 @@
-"""What holds a transform, and what joins the gradients of devices."""
+"""What holds a transform, and which leaves it sees."""
 
 import optax
 
 import gradxform as gx
-from tests.contract.case import Case, warm_up
+from tests.contract.case import MASK, Case, warm_up
+
+BY_AXES = gx.labels({gx.by_ndim(2): "matrix"}, "rest")
 
 
 def multi_steps(inner, every, mean=True):
     """optax's accumulation as a pair, which gathers float64 in float64."""
     return optax.MultiSteps(inner, every, mean, accumulator_dtype=None).gradient_transformation()
+
+
+def groups(lib):
+    """A transform for matrices and another for the rest, of ours or of optax's."""
+    return {"matrix": lib.adam(warm_up), "rest": lib.chain(lib.clip_by_global_norm(0.5), lib.sgd(0.1, 0.9))}
+
+
+def until_three(tx):
+    """optax's transform in the first three steps."""
+    return optax.conditionally_transform(tx, lambda step: step < 3)
 
 
 WRAPPERS = [
@@ -27,5 +39,37 @@ WRAPPERS = [
         "accumulate:sum",
         lambda: gx.accumulate(gx.sgd(warm_up, 0.9), 3, mean=False),
         optax=lambda: multi_steps(optax.sgd(warm_up, 0.9), 3, mean=False),
+    ),
+    Case(
+        "partition",
+        lambda: gx.partition(groups(gx), BY_AXES),
+        optax=lambda: optax.partition(groups(optax), BY_AXES),
+    ),
+    Case(
+        "multi_transform",
+        lambda: gx.multi_transform(groups(gx), BY_AXES),
+        optax=lambda: optax.multi_transform(groups(optax), BY_AXES),
+    ),
+    Case("masked", lambda: gx.masked(gx.adam(warm_up), MASK), optax=lambda: optax.masked(optax.adam(warm_up), MASK)),
+    Case(
+        "masked:rule",
+        lambda: gx.masked(gx.clip_by_global_norm(0.5), gx.by_path("dense/*")),
+        optax=lambda: optax.masked(optax.clip_by_global_norm(0.5), gx.by_path("dense/*")),
+    ),
+    Case(
+        "selective_transform",
+        lambda: gx.selective_transform(gx.adam(warm_up), freeze_mask=gx.by_ndim(2)),
+        optax=lambda: optax.transforms.selective_transform(optax.adam(warm_up), freeze_mask=MASK),
+    ),
+    Case("freeze", lambda: gx.freeze(gx.by_ndim(2)), optax=lambda: optax.transforms.freeze(gx.by_ndim(2))),
+    Case(
+        "freeze:until",
+        lambda: gx.freeze(gx.by_ndim(2), until=3.0),
+        optax=lambda: until_three(optax.transforms.freeze(gx.by_ndim(2))),
+    ),
+    Case(
+        "scale_by_group",
+        lambda: gx.scale_by_group({"matrix": 0.5, "rest": warm_up}, BY_AXES),
+        optax=lambda: optax.partition({"matrix": optax.scale(0.5), "rest": optax.scale_by_schedule(warm_up)}, BY_AXES),
     ),
 ]

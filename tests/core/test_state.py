@@ -50,12 +50,12 @@ SAID = (
         (
             gx.partition({"a": gx.adam(0.1), "b": optax.sgd(0.1, 0.9)}, LABELS),
             "trace",
-            lambda stages: stages["partition"].inner_states["b"].inner_state[0].trace,
+            lambda stages: stages["partition"].inner_states["b"][0].trace,
         ),
         (
             gx.partition({"a": gx.adam(0.1), "b": optax.sgd(0.1, 0.9)}, LABELS),
             "nu",
-            lambda stages: stages["partition"].inner_states["a"].inner_state.nu,
+            lambda stages: stages["partition"].inner_states["a"].nu,
         ),
     ],
 )
@@ -81,9 +81,10 @@ def test_an_attribute_of_one_record_is_found(tx, name, where):
             r'state\.stages\["guard"\]\.norm$',
         ),
         (
-            gx.partition({"a": gx.sgd(0.1), "b": gx.sgd(0.2)}, LABELS),
+            gx.partition({"a": gx.guard(gx.sgd(0.1)), "b": gx.guard(gx.sgd(0.2))}, LABELS),
             "inner_state",
-            r'say which: state\.stages\["partition"\]\.inner_states\["a"\]\.inner_state, .*\["b"\]\.inner_state$',
+            r'say which: state\.stages\["partition"\]\.inner_states\["a"\]\.stages\["guard"\]\.inner_state, '
+            r'state\.stages\["partition"\]\.inner_states\["b"\]\.stages\["guard"\]\.inner_state$',
         ),
         (
             gx.chain(optax.chain(optax.trace(0.9), optax.trace(0.8))),

@@ -20,6 +20,16 @@ CHAINS = {
     "adafactor": gx.adafactor(0.01, 4, momentum=0.9),
     "prodigy": gx.prodigy(estim_lr0=1e-2),
     "sgd with momentum": gx.sgd(0.1, 0.9),
+    "partition": gx.partition(
+        {"matrices": gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.01)), "rest": gx.sgd(0.1, 0.9)},
+        gx.labels({gx.by_ndim(2): "matrices"}, "rest"),
+    ),
+    "masked and frozen": gx.chain(
+        gx.masked(gx.clip_by_global_norm(0.5), gx.by_path("dense/*")),
+        gx.selective_transform(gx.adam(0.01), freeze_mask=gx.by_path("head")),
+        gx.scale_by_group({"dense": 0.5, "rest": 1.0}, gx.labels({"dense/*": "dense"}, "rest")),
+        gx.freeze(gx.by_path("*/bias"), until=10),
+    ),
 }
 
 
@@ -320,7 +330,7 @@ MATRICES = {"w": jnp.ones((16, 24)), "b": jnp.ones(24)}
         (gx.muon(0.1), "muon takes the elements of a leaf together"),
         (gx.chain(optax.contrib.muon(0.1)), "takes the elements of a leaf together"),
         (gx.chain(optax.clip_by_global_norm(1.0)), r"clip_by_global_norm takes .*\(reduce_sum\)"),
-        (gx.masked(optax.contrib.muon(0.1), True), "masked takes the elements"),
+        (gx.masked(optax.contrib.muon(0.1), True), "partition takes the elements"),
         (gx.masked(gx.muon(0.1), True), "muon takes the elements"),
         (gx.inject_hyperparams(optax.contrib.muon)(0.1), "inject_hyperparams takes the elements"),
         (gx.lbfgs(linesearch=None), "lbfgs takes the elements"),

@@ -165,13 +165,15 @@ def test_groups_of_a_partition():
     described = gx.describe(tx, EMBEDDED, state)
     groups = {each.path[-1]: (each.seen.leaves, each.seen.elements, each.state_bytes) for each in described.groups}
     assert groups == {"rest": (1, 3, 4 + 12), "matrices": (1, 12, 4 + 4 + 2 * 48), "frozen": (1, 32, 0)}
-    inside = ("partition", "transforms", "matrices")
+    inside = ("partition", "matrices")
     assert settings(described, *inside, "scale_by_learning_rate")["learning_rate"][1] == 0.5
     assert part(described, *inside, "scale_by_adam").touched.leaves == 1
     assert kept(described, *inside, "scale_by_adam")["mu"][3:] == (1, 48)
-    assert kept(described, "partition", "transforms", "rest", "trace")["trace"][3:] == (1, 12)
-    # The labels may be a function too, of which only optax's wrapper knows what it does.
-    by_function = gx.partition(tx.stages[0].node.arguments["transforms"], lambda tree: LABELS)
+    assert kept(described, "partition", "rest", "trace")["trace"][3:] == (1, 12)
+    assert part(described, "partition").kind == "route"
+    assert settings(described, "partition") == {"param_labels": (repr(LABELS), None)}
+    # The labels may be a function too.
+    by_function = gx.partition(tx.stages[0].node.transforms, lambda tree: LABELS)
     assert gx.describe(by_function, EMBEDDED).groups == described.groups
 
 
@@ -307,7 +309,7 @@ def test_the_dict_is_plain():
     assert plain["ratio"] == described.ratio
     assert plain["params"] == {"leaves": 3, "elements": 47, "bytes": 12 * 4 + 3 * 2 + 32 * 4}
     assert plain["parts"][1]["settings"] == [{"name": "ord", "value": "inf", "at_step": None}]
-    assert plain["groups"][0]["path"] == ["partition", "transforms", "rest"]
+    assert plain["groups"][0]["path"] == ["partition", "rest"]
 
 
 def test_numbers_that_are_arrays_and_pairs_are_written_as_in_the_call():

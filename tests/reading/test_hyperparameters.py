@@ -206,7 +206,7 @@ def test_adjust_within_wrappers_and_by_group():
         gx.adjust(state, learning_rate=1.0)
     state = gx.adjust(state, {"partition.b.scale_by_learning_rate.learning_rate": 1.0}, b1=0.5)
     np.testing.assert_allclose(updates_of(tx, state)["v"], -GRADS["v"], rtol=1e-6)
-    assert gx.hyperparams(tx, state)["partition.transforms.a.scale_by_adam.b1"] == 0.5
+    assert gx.hyperparams(tx, state)["partition.a.scale_by_adam.b1"] == 0.5
 
 
 def test_adjust_of_a_population():

@@ -87,10 +87,10 @@ def test_groups_that_hold_like_transforms_are_told_apart():
     tx = gx.live(gx.partition({"matrices": gx.sgd(0.1), "b": gx.sgd(0.2)}, {"w": "matrices", "b": "b"}))
     state = tx.init(PARAMS)
     name = "partition.{}.scale_by_learning_rate.learning_rate".format
-    assert float(gx.hyperparams(tx, state)[name("transforms.matrices")]) == pytest.approx(0.1)
+    assert float(gx.hyperparams(tx, state)[name("matrices")]) == pytest.approx(0.1)
     state = gx.adjust(state, {name("matrices"): 0.5})
-    assert gx.hyperparams(tx, state)[name("transforms.matrices")] == 0.5
-    assert float(gx.hyperparams(tx, state)[name("transforms.b")]) == pytest.approx(0.2)
+    assert gx.hyperparams(tx, state)[name("matrices")] == 0.5
+    assert float(gx.hyperparams(tx, state)[name("b")]) == pytest.approx(0.2)
 
 
 def test_a_state_of_no_transform_of_ours_is_an_error():

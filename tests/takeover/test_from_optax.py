@@ -236,7 +236,7 @@ def test_live_hyperparameters_are_those_of_their_group():
     ours = gx.live(gx.sgd(0.1, 0.8), "learning_rate")
     taken, report = gx.from_optax(state, gx.partition({"fast": ours, "slow": ours}, LABELS), params)
     inner = taken.stages["partition"].inner_states
-    rates = {group: inner[group].inner_state.live["scale_by_learning_rate.learning_rate"] for group in groups}
+    rates = {group: inner[group].live["scale_by_learning_rate.learning_rate"] for group in groups}
     assert rates == {"fast": pytest.approx(0.05), "slow": pytest.approx(0.01)}
     assert report.notes == ()
 
