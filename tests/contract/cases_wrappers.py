@@ -1,9 +1,10 @@
 """What holds a transform, and what joins the gradients of devices."""
 
 import optax
+import optax.contrib
 
 import gradxform as gx
-from tests.contract.case import Case, warm_up
+from tests.contract.case import Case, halved, often, same, warm_up
 
 
 def multi_steps(inner, every, mean=True):
@@ -28,4 +29,36 @@ WRAPPERS = [
         lambda: gx.accumulate(gx.sgd(warm_up, 0.9), 3, mean=False),
         optax=lambda: multi_steps(optax.sgd(warm_up, 0.9), 3, mean=False),
     ),
+    # When it runs, in optax's words.
+    Case(
+        "apply_if_finite",
+        lambda: gx.apply_if_finite(gx.adam(warm_up), 2),
+        optax=lambda: optax.apply_if_finite(optax.adam(warm_up), 2),
+    ),
+    Case(
+        "conditionally_transform",
+        lambda: gx.conditionally_transform(gx.adam(warm_up), often),
+        optax=lambda: optax.conditionally_transform(optax.adam(warm_up), often),
+    ),
+    Case(
+        "conditionally_mask",
+        lambda: gx.conditionally_mask(gx.sgd(0.1, 0.9), often, forward_extra_args=True),
+        optax=lambda: optax.conditionally_mask(optax.sgd(0.1, 0.9), often, forward_extra_args=True),
+    ),
+    Case("MultiSteps", lambda: gx.MultiSteps(gx.adam(warm_up), 3), optax=lambda: multi_steps(optax.adam(warm_up), 3)),
+    Case(
+        "MultiSteps:sum",
+        lambda: gx.MultiSteps(gx.sgd(warm_up, 0.9), 3, use_grad_mean=False),
+        optax=lambda: multi_steps(optax.sgd(warm_up, 0.9), 3, mean=False),
+    ),
+    # How it sees the leaves.
+    Case("flatten", lambda: gx.flatten(gx.adam(warm_up)), optax=lambda: optax.flatten(optax.adam(warm_up))),
+    Case(
+        "split_real_and_imaginary",
+        lambda: gx.split_real_and_imaginary(gx.adam(warm_up)),
+        optax=lambda: optax.contrib.split_real_and_imaginary(optax.adam(warm_up)),
+    ),
+    # Functions.
+    same("stateless", halved),
+    same("stateless_with_tree_map", halved),
 ]
