@@ -123,19 +123,21 @@ class SplitRealAndImaginary(Node):
         flow = flow.whole()
         pairs, new = as_node(self.inner).advance(_in_pairs(flow), record.inner_state, step)
         parts = iter(pairs.whole().updates)
-        joined = [lax.complex(next(parts), next(parts)) if is_complex(leaf) else next(parts) for leaf in flow.updates]
+        joined = [
+            lax.complex(next(parts), next(parts)) if jnp.iscomplexobj(leaf) else next(parts) for leaf in flow.updates
+        ]
         return flow.replace(updates=joined), SplitRealAndImaginaryState(new)
 
 
 def _in_pairs(flow: Flow) -> Flow:
     def in_pairs(leaves: Sequence[Any], structure: Any) -> Any:
         return structure.unflatten(
-            SplitRealAndImaginaryArrays(leaf.real, leaf.imag) if is_complex(leaf) else leaf for leaf in leaves
+            SplitRealAndImaginaryArrays(leaf.real, leaf.imag) if jnp.iscomplexobj(leaf) else leaf for leaf in leaves
         )
 
     params = None if flow.params is None else in_pairs(flow.params, flow.params_structure)
     pairs = Flow.of(in_pairs(flow.updates, flow.structure), params)
-    cuts = [cut for leaf, cut in zip(flow.updates, flow.cuts, strict=True) for _ in range(1 + is_complex(leaf))]
+    cuts = [cut for leaf, cut in zip(flow.updates, flow.cuts, strict=True) for _ in range(1 + jnp.iscomplexobj(leaf))]
     return pairs.replace(came=jax.tree.leaves(in_pairs(flow.came, flow.structure)), cuts=cuts)
 
 

@@ -32,7 +32,7 @@ WRAPPERS = [
     # When it runs, in optax's words.
     Case(
         "apply_if_finite",
-        lambda: gx.apply_if_finite(gx.adam(warm_up), 2),
+        lambda: gx.apply_if_finite(gx.adam(warm_up), 2.0),
         optax=lambda: optax.apply_if_finite(optax.adam(warm_up), 2),
     ),
     Case(
