@@ -16,9 +16,8 @@ from jax.sharding import PartitionSpec
 
 from gradxform.core import registry
 from gradxform.core.chain import chain, named_chain
-from gradxform.core.guest import Guest
+from gradxform.core.flow import Node
 from gradxform.core.placement import Placement
-from gradxform.core.rule import Rule
 from gradxform.core.transform import Transform, name_stages
 from gradxform.files.functions import named_function
 from gradxform.files.written import ARRAYS, MARKS
@@ -48,7 +47,7 @@ def read(form: Any, place: Place = ()) -> Any:
         return {key: read(item, (*place, key)) for key, item in form.items()}
     if mark == "call":
         made = _call(form, place)
-        return Transform(name_stages([(None, made)])) if isinstance(made, Rule | Guest) else made
+        return Transform(name_stages([(None, made)])) if isinstance(made, Node) else made
     reader, *others = _READERS[mark]
     if surplus := [key for key in form if key not in (mark, *others)]:
         raise ValueError(
