@@ -15,13 +15,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from gradxform.core import checks
 from gradxform.core.placement import Cut, Placement
 from gradxform.core.precision import fitting, mixing, real_dtype
 from gradxform.core.record import Record
-from gradxform.core.text import show
 
 
 class Step(NamedTuple):
@@ -140,13 +138,6 @@ class Node(Record):
     is_measure: ClassVar[bool] = False
     is_foreign: ClassVar[bool] = False
     advance_all: ClassVar[Advance] = staticmethod(one_by_one)
-
-    def check_transform(self, name: str) -> None:
-        """Raises TypeError unless a field holds a transform, ours or optax's."""
-        value = getattr(self, name)
-        if not isinstance(value, optax.GradientTransformation):
-            hint = "; call it to make the transform" if callable(value) else ""
-            raise TypeError(f"{self.call_name}: {name} must be a transform; got {show(value)}{hint}")
 
     @property
     def live_names(self) -> tuple[str, ...]:

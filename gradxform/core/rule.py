@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from gradxform.core import checks, trees
 from gradxform.core.fields import Mask
@@ -181,6 +182,13 @@ class Rule(Node):
     def live_names(self) -> tuple[str, ...]:
         """Its numeric hyperparameters."""
         return self.numeric
+
+    def check_transform(self, name: str) -> None:
+        """Raises TypeError unless a field holds a transform, ours or optax's."""
+        value = getattr(self, name)
+        if not isinstance(value, optax.GradientTransformation):
+            hint = "; call it to make the transform" if callable(value) else ""
+            raise TypeError(f"{self.call_name}: {name} must be a transform; got {show(value)}{hint}")
 
 
 class LeafRule(Rule):

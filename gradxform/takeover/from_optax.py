@@ -329,10 +329,7 @@ def _needs(ours: Any, path: Path) -> Iterator[tuple[Path, Any]]:
                 raise ValueError(
                     f"from_optax knows of no state of optax's for {rule_of(part)}; it knows {', '.join(sorted(KNOWN))}"
                 )
-        elif isinstance(part, State):
-            # As of `flatten`, which adds nothing to the state of what it wraps.
-            yield from _needs(part.stages, (*where, "stages"))
-        elif is_pair(part):
+        elif is_pair(part) and not isinstance(part, State):
             if jax.tree.leaves(part):
                 yield where, part
         elif isinstance(part, Mapping | tuple | list):

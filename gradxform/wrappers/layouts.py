@@ -19,6 +19,7 @@ from gradxform.core.guest import as_node
 from gradxform.core.placement import Placement, spread_axes
 from gradxform.core.precision import is_complex, wider
 from gradxform.core.record import factory
+from gradxform.core.text import show
 from gradxform.core.transform import Transform, name_stages
 
 _VECTOR = jax.tree.structure(0)
@@ -45,7 +46,7 @@ class Flatten(Node):
 
     def check(self) -> None:
         """Raises TypeError for what is no transform."""
-        self.check_transform("inner")
+        check_inner(self.call_name, self.inner)
 
     def begin(self, params: Flow, step: Step) -> Any:
         """The state of the transform, of the vector."""
@@ -112,7 +113,7 @@ class SplitRealAndImaginary(Node):
 
     def check(self) -> None:
         """Raises TypeError for what is no transform."""
-        self.check_transform("inner")
+        check_inner(self.call_name, self.inner)
 
     def begin(self, params: Flow, step: Step) -> Any:
         """The state of the transform, of pairs."""
@@ -127,6 +128,13 @@ class SplitRealAndImaginary(Node):
             lax.complex(next(parts), next(parts)) if jnp.iscomplexobj(leaf) else next(parts) for leaf in flow.updates
         ]
         return flow.replace(updates=joined), SplitRealAndImaginaryState(new)
+
+
+def check_inner(name: str, inner: Any) -> None:
+    """Raises TypeError for what is no transform."""
+    if not isinstance(inner, GradientTransformation):
+        hint = "; call it to make the transform" if callable(inner) else ""
+        raise TypeError(f"{name}: inner must be a transform; got {show(inner)}{hint}")
 
 
 def _in_pairs(flow: Flow) -> Flow:

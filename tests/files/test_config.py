@@ -66,7 +66,9 @@ def test_every_transform_comes_back(case):
         back(tx)
         return
     # What holds a plain function is not saved.
-    with pytest.raises(TypeError, match=r"^to_dict: [\w.]+ is the function <tests\.contract\.case\.(warm_up|total)>; "):
+    with pytest.raises(
+        TypeError, match=r"^to_dict: [\w.]+ is the function <tests\.contract\.case\.(warm_up|total|often|halved)>; "
+    ):
         gx.to_dict(tx)
 
 
@@ -266,7 +268,7 @@ def test_all_that_the_library_makes_has_a_name_of_its_own():
     assert len(functions) > 80
     assert {registry.name_of(function.record) for function in functions} == {f.__name__ for f in functions}
     wrapped = [value for value in vars(borrowed).values() if hasattr(value, "__wrapped__")]
-    assert len(wrapped) > 20
+    assert len(wrapped) >= 8
     assert all(registry.name_of(value.__wrapped__) for value in wrapped)
 
 

@@ -120,7 +120,7 @@ def test_numbers_of_the_wrapper_and_within_are_leaves_and_live():
     rates = jnp.array([0.1, 0.2])
     txs = jax.vmap(lambda rate: gx.apply_if_finite(gx.sgd(rate), 2))(rates)
     updates = jax.vmap(lambda tx: tx.update(GOOD, tx.init(PARAMS), PARAMS)[0])
-    np.testing.assert_allclose(updates(txs)["b"], -rates[:, None] * GOOD["b"], rtol=1e-6)
+    np.testing.assert_allclose(updates(txs)["b"], -np.outer(rates, GOOD["b"]), rtol=1e-6)
     alive = gx.live(gx.apply_if_finite(gx.sgd(1.0), 2.0), "max_consecutive_errors")
     state = gx.adjust(alive.init(PARAMS), max_consecutive_errors=0.0)
     updates, _ = jax.jit(alive.update)(with_value(np.inf), state, PARAMS)
