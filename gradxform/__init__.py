@@ -230,20 +230,22 @@ if TYPE_CHECKING:
         selective_transform as selective_transform,
     )
     from gradxform.rules.freezing import freeze as freeze, scale_by_group as scale_by_group
-    from gradxform.wrappers.borrowed import flatten as flatten, split_real_and_imaginary as split_real_and_imaginary
+
+    # How a transform sees the leaves.
+    from gradxform.wrappers.layouts import flatten as flatten, split_real_and_imaginary as split_real_and_imaginary
 
     # When a transform runs.
     from gradxform.wrappers.accumulate import accumulate as accumulate
     from gradxform.wrappers.guard import guard as guard
-    from gradxform.wrappers.borrowed import (
-        MultiSteps as MultiSteps,
+    from gradxform.wrappers.conditional import (
         apply_if_finite as apply_if_finite,
         conditionally_mask as conditionally_mask,
         conditionally_transform as conditionally_transform,
     )
+    from gradxform.wrappers.multi_steps import MultiSteps as MultiSteps
 
     # Functions as transforms.
-    from gradxform.wrappers.borrowed import stateless as stateless, stateless_with_tree_map as stateless_with_tree_map
+    from gradxform.wrappers.functions import stateless as stateless, stateless_with_tree_map as stateless_with_tree_map
 
     # Hyperparameters: in a transform, and in its state.
     from gradxform.reading.hyperparameters import (

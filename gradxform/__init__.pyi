@@ -1,5 +1,5 @@
 # Made by `python docs/stubs.py`.
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from jax import Array
@@ -60,8 +60,8 @@ from gradxform.takeover.from_torch import from_torch as from_torch
 from gradxform.takeover.migration import migrate as migrate
 from gradxform.takeover.takeover import MigrationReport as MigrationReport
 from gradxform.wrappers.averages import schedule_free_eval_params as schedule_free_eval_params
-from gradxform.wrappers.borrowed import MultiSteps as MultiSteps
 from gradxform.wrappers.inject import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
+from gradxform.wrappers.multi_steps import MultiSteps as MultiSteps
 
 def chain(*args: GradientTransformation) -> Transform: ...
 def named_chain(*args: tuple[str, GradientTransformation]) -> Transform: ...
@@ -1227,36 +1227,33 @@ def monitor(measures: dict[str, Any]) -> Transform:
 def snapshot(measure_name: str, measure: Callable[[Any], Any]) -> Transform:
     """Measures the updates that pass, and keeps the measurement in the state."""
 
-def flatten(inner: GradientTransformation) -> Transform:
-    """Flattens parameters and gradients for init and update of inner transform."""
-
-def freeze(mask: Any) -> Transform:
-    """Create a transformation that zeros out gradient updates for `mask=True`."""
-
 def masked(inner: GradientTransformation, mask: Any, *, mask_compatible_extra_args: bool = False) -> Transform:
-    """Mask updates so only some are transformed, the rest are passed through."""
+    """Hands some leaves to a transform, and leaves the others as they are."""
 
 def multi_transform(
-    transforms: Mapping[Hashable, GradientTransformation],
-    param_labels: Any,
-    *,
-    mask_compatible_extra_args: bool = False,
+    transforms: Mapping[Any, GradientTransformation], param_labels: Any, *, mask_compatible_extra_args: bool = False
 ) -> Transform:
-    """Partitions params and applies a different transformation to each subset."""
+    """Hands the leaves of each label to a transform of their own."""
 
 def partition(
-    transforms: Mapping[Hashable, GradientTransformation],
-    param_labels: Any,
-    *,
-    mask_compatible_extra_args: bool = False,
+    transforms: Mapping[Any, GradientTransformation], param_labels: Any, *, mask_compatible_extra_args: bool = False
 ) -> Transform:
-    """Partitions params and applies a different transformation to each subset."""
+    """Hands the leaves of each label to a transform of their own."""
 
 def selective_transform(optimizer: GradientTransformation, *, freeze_mask: Any) -> Transform:
-    """Partition updates so that only un-frozen parameters are optimized."""
+    """Hands all leaves but frozen ones to an optimizer; the updates of these are 0, and it keeps nothing for them."""
+
+def freeze(mask: Any, *, until: ScalarOrSchedule | None = None) -> Transform:
+    """Makes the updates of some leaves 0, so that these stay; and leaves the others as they are."""
+
+def scale_by_group(factors: Mapping[Any, ScalarOrSchedule], labels: Any) -> Transform:
+    """Multiplies the leaves of each label by a factor of their own, as for layer-wise learning rates."""
+
+def flatten(inner: GradientTransformation) -> Transform:
+    """Shows a transform all leaves as one vector, in their order and in the dtype that holds them all."""
 
 def split_real_and_imaginary(inner: GradientTransformation) -> Transform:
-    """Splits the real and imaginary components of complex updates into two."""
+    """Shows a transform each complex leaf as a pair of real ones, and joins the pairs of its update."""
 
 def accumulate(inner: GradientTransformation, every: int | Callable[[Any], Any], *, mean: bool = True) -> Transform:
     """Gathers the gradients of `every` micro-steps, and takes one step of a transform for all of them."""
@@ -1273,24 +1270,26 @@ def guard(
 ) -> Transform:
     """Skips a step whose gradients are not finite, or whose norm is a spike; the transform within does not see it."""
 
-def apply_if_finite(inner: GradientTransformation, max_consecutive_errors: int) -> Transform:
-    """A function that wraps an optimizer to make it robust to a few NaNs or Infs."""
+def apply_if_finite(inner: GradientTransformation, max_consecutive_errors: ScalarOrSchedule) -> Transform:
+    """Skips a step whose gradients are not finite, unless too many came in a row; the transform within does not see
+    it."""
 
 def conditionally_mask(
-    inner: GradientTransformation, should_transform_fn: Any, forward_extra_args: bool = False
+    inner: GradientTransformation, should_transform_fn: Callable[..., Any], forward_extra_args: bool = False
 ) -> Transform:
-    """Calls the inner update function only at certain steps."""
+    """Runs a transform at the steps of which a function says so; at the others the updates are 0."""
 
 def conditionally_transform(
-    inner: GradientTransformation, should_transform_fn: Any, forward_extra_args: bool = False
+    inner: GradientTransformation, should_transform_fn: Callable[..., Any], forward_extra_args: bool = False
 ) -> Transform:
-    """Calls the inner update function only at certain steps."""
+    """Runs a transform at the steps of which a function says so; at the others the updates pass through as they
+    come."""
 
-def stateless(f: Callable[[Any, Any | None], Any]) -> Transform:
-    """Creates a stateless transformation from an update-like function."""
+def stateless(f: Callable[[Any, Any], Any]) -> Transform:
+    """Makes a transform of a function of the updates and the parameters."""
 
-def stateless_with_tree_map(f: Callable[[ArrayLike, ArrayLike | None], ArrayLike]) -> Transform:
-    """Creates a stateless transformation from an update-like function for arrays."""
+def stateless_with_tree_map(f: Callable[[Any, Any], Any]) -> Transform:
+    """Makes a transform of a function of one update and its parameter."""
 
 def inject_hyperparams(
     inner_factory: Callable[..., GradientTransformation],

@@ -99,13 +99,15 @@ MODULES = (
     # Which leaves a transform sees.
     ("wrappers.route", "masked multi_transform partition selective_transform"),
     ("rules.freezing", "freeze scale_by_group"),
-    ("wrappers.borrowed", "flatten split_real_and_imaginary"),
+    # How a transform sees the leaves.
+    ("wrappers.layouts", "flatten split_real_and_imaginary"),
     # When a transform runs.
     ("wrappers.accumulate", "accumulate"),
     ("wrappers.guard", "guard"),
-    ("wrappers.borrowed", "MultiSteps apply_if_finite conditionally_mask conditionally_transform"),
+    ("wrappers.conditional", "apply_if_finite conditionally_mask conditionally_transform"),
+    ("wrappers.multi_steps", "MultiSteps"),
     # Functions as transforms.
-    ("wrappers.borrowed", "stateless stateless_with_tree_map"),
+    ("wrappers.functions", "stateless stateless_with_tree_map"),
     # Hyperparameters: in a transform, and in its state.
     ("reading.hyperparameters", "adjust hyperparams live replace"),
     ("wrappers.inject", "InjectStatefulHyperparamsState inject_hyperparams inject_stateful_hyperparams"),

@@ -11,7 +11,7 @@ from jax import lax
 
 from gradxform.core import alike, branches, checks, reductions
 from gradxform.core.flow import Flow, Step
-from gradxform.core.guest import as_node
+from gradxform.core.guest import as_node, check_alone
 from gradxform.core.placement import Axes, Cut, spread_axes, union, whole_shape
 from gradxform.core.precision import fitting, is_complex, is_inexact, real_dtype
 from gradxform.core.text import show
@@ -153,9 +153,34 @@ class Tree(Context):
             self._no_params()
         return list(map(fitting(*self._dtypes), self._flow.params))
 
+    @property
+    def whole_params(self) -> Any:
+        """The parameters as the tree that the user knows, None if `update` was called without them."""
+        return None if self._flow.params is None else self._flow.params_structure.unflatten(self.params)
+
+    @property
+    def all_extra(self) -> Mapping[str, Any]:
+        """All extra arguments of `update` by name, also those that the rule does not declare."""
+        return self._step.extra
+
     def whole(self, leaves: Sequence[Any]) -> Any:
         """A list of leaves as the tree that the user knows, for functions and masks of the user."""
         return self._flow.structure.unflatten(leaves)
+
+    def applied(self, function: Callable[[Any, Any], Any], updates: list[jax.Array]) -> list[Any]:
+        """What a function of the user, which knows nothing of devices, makes of the tree of updates and that of params.
+
+        ValueError for another structure, or if it takes elements of a leaf together of which each device has a part.
+        """
+
+        def call(tree: Any) -> Any:
+            return function(tree, self.whole_params)
+
+        tree = self.whole(updates)
+        check_alone(self._rule, call, tree)
+        returned = call(tree)
+        checks.same_structure(self._rule, returned, tree, "the updates that came")
+        return jax.tree.leaves(returned)
 
     def norm(self, tree: Any, ord: float = 2) -> jax.Array:
         """The norm of order `ord` of all leaves together, of shape ()."""
@@ -192,6 +217,16 @@ class Tree(Context):
         """Whether a bool of shape () is true on any of the devices over which `shard_map` or `pmap` maps."""
         axes = jax.sharding.get_abstract_mesh().manual_axes
         return lax.pmax(flag.astype(jnp.int32), axes).astype(bool) if axes else flag
+
+    def largest_of_devices(self, tree: Any) -> Any:
+        """Of each array, bools among them, the largest value on any of the devices over which a map maps."""
+        axes = jax.sharding.get_abstract_mesh().manual_axes
+
+        def largest(x: jax.Array) -> jax.Array:
+            # XLA has no maximum of bools over devices.
+            return lax.pmax(x.astype(jnp.int32), axes).astype(bool) if x.dtype == bool else lax.pmax(x, axes)
+
+        return jax.tree.map(lambda x: largest(jnp.asarray(x)), tree) if axes else tree
 
     def count_examples(self, tree: Any) -> int:
         """How many examples the leaves of per-example updates hold; 1 where there are no leaves."""

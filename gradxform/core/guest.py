@@ -73,7 +73,7 @@ def step(
     """
     tx = optax.with_extra_args_support(pair)
     if not isinstance(pair, Branch):
-        _check_alone(name, lambda updates: tx.update(updates, state, params, **extra), updates)
+        check_alone(name, lambda updates: tx.update(updates, state, params, **extra), updates)
     try:
         return tx.update(updates, state, params, **extra)
     except jax.errors.UnexpectedTracerError as error:
@@ -83,7 +83,8 @@ def step(
         ) from error
 
 
-def _check_alone(name: str, update: Any, updates: Any) -> None:
+def check_alone(name: str, update: Any, updates: Any) -> None:
+    """Raises ValueError if a function takes elements of a leaf together of which each device has a part."""
     leaves, told = jax.tree.leaves(updates), placing.current()
     # Only inside a map does a device see parts.
     if not jax.sharding.get_abstract_mesh().manual_axes:

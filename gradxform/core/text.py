@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Iterator
@@ -67,6 +68,9 @@ def show(value: Any) -> str:
         return f"[{_first_of(value, map(show, value))}]"
     if isinstance(value, dict):
         return f"{{{_first_of(value, (f'{key!r}: {show(item)}' for key, item in value.items()))}}}"
+    if isinstance(value, functools.partial):
+        keywords = [f"{key}={show(item)}" for key, item in value.keywords.items()]
+        return f"functools.partial({', '.join([*map(show, (value.func, *value.args)), *keywords])})"
     if callable(value) and hasattr(value, "__qualname__") and not isinstance(value, type):
         return f"<{value.__module__}.{value.__qualname__}>"
     return repr(value)

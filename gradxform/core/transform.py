@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import jax
 import optax
@@ -21,6 +21,8 @@ from gradxform.core.rule import LeafRule, TreeRule, TreeScaleRule
 from gradxform.core.state import State
 from gradxform.core.text import show, written_call
 from gradxform.core.types import Params, Updates
+
+T = TypeVar("T", bound="Transform")
 
 
 class Transform(Branch, optax.GradientTransformationExtraArgs):
@@ -77,9 +79,13 @@ class Transform(Branch, optax.GradientTransformationExtraArgs):
         """One step of a flow, as of a node of a row, with this transform's own count of steps."""
         return engine.advance(self.stages, self.placement or step.placement, flow, record, step.extra)
 
-    def with_stages(self, stages: Stages) -> Transform:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _register(cls)
+
+    def with_stages(self, stages: Stages) -> Self:
         """The transform with other stages in the place of its own."""
-        return Transform(stages, self.placement)
+        return _made(type(self), stages, self.placement)
 
     # A pair with another function in it is no row of rules any more, so it may not stay a Transform.
     def _replace(self, **parts: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]: as said above
@@ -114,7 +120,7 @@ class Transform(Branch, optax.GradientTransformationExtraArgs):
         return hash(self.stages)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Transform, (self.stages, self.placement)
+        return _made, (type(self), self.stages, self.placement)
 
 
 def name_stages(nodes: list[tuple[str | None, Any]]) -> Stages:
@@ -174,9 +180,17 @@ def _flatten_with_keys(tx: Transform) -> tuple[list[tuple[Any, Any]], _Static]:
     return keyed, (names, placement)
 
 
-def _unflatten(static: _Static, nodes: Any) -> Transform:
-    names, placement = static
-    return Transform(tuple(map(Stage, names, nodes)), placement)
+def _made(cls: type[T], stages: Stages, placement: Placement | None) -> T:
+    """A transform of a class whose own arguments may be others."""
+    return Transform.__new__(cls, stages, placement)
 
 
-jax.tree_util.register_pytree_with_keys(Transform, _flatten_with_keys, _unflatten, _flatten)
+def _register(cls: type[Transform]) -> None:
+    def unflatten(static: _Static, nodes: Any) -> Transform:
+        names, placement = static
+        return _made(cls, tuple(map(Stage, names, nodes)), placement)
+
+    jax.tree_util.register_pytree_with_keys(cls, _flatten_with_keys, unflatten, _flatten)
+
+
+_register(Transform)

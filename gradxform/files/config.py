@@ -50,7 +50,7 @@ def to_dict(tx: Transform) -> dict[str, Any]:
 
     Chains and their names, schedules, masks by rule, wrappers with what they wrap, seeds, dtypes, arrays and live
     hyperparameters are kept, and every argument is told. A rule of your own is kept by the name of its class if it went
-    through `gx.transform` at the top of a module. `optax.MultiSteps` is no transform: save what it wraps.
+    through `gx.transform` at the top of a module. `optax.MultiSteps` is no transform; ours is.
 
     Args:
       tx: a gradxform transform.

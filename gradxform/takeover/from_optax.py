@@ -62,6 +62,13 @@ IN_STEP = ("MaskedState", "PartitionState", "InjectHyperparamsState", "InjectSta
 NOT_NEEDED = ("ZeroNansState", "AddNoiseState")
 # optax's names of wrappers' states with the same fields.
 SAME_AS = {"InjectStatefulHyperparamsState": "InjectHyperparamsState"}
+# Our rules that wrap a transform, and remember what optax's do, under the same names.
+WRAPPERS = {
+    "apply_if_finite": "ApplyIfFiniteState",
+    "conditionally_mask": "ConditionallyMaskState",
+    "conditionally_transform": "ConditionallyTransformState",
+    "multi_steps": "MultiStepsState",
+}
 # optax's arguments whose names are others in our rules.
 RENAMED = {"momentum": "trace.decay"}
 
@@ -127,7 +134,7 @@ class _Taker:
         elif is_pair(ours):
             if _kind(ours) == _kind(theirs):
                 self.take_wrapper(ours, theirs, path, count)
-            elif type(ours).__name__ in REMOVABLE:
+            elif _kind(ours) in REMOVABLE:
                 self.begin_wrapper(ours, theirs, path, count)
             else:
                 raise ValueError(f"from_optax: the transform keeps {_kind(ours)}, optax's state has {_kind(theirs)}")
@@ -159,7 +166,7 @@ class _Taker:
         for name in {"count", "gradient_step"} & set(ours._fields):
             if count is not None:
                 self.put((*path, name), jnp.array(count, jnp.int32))
-        inner = REMOVABLE[type(ours).__name__]
+        inner = REMOVABLE[_kind(ours)]
         self.take(getattr(ours, inner), theirs, (*path, inner), count)
 
     def take_hyperparams(self, ours: Any, theirs: Any, path: Path) -> None:
@@ -189,7 +196,7 @@ class _Taker:
     def take_chain(self, ours: State, theirs: Any, path: Path, count: int | None) -> None:
         """Fills the state of a chain of ours: pairs what its stages keep with what theirs do, in the order of both."""
         needs = list(_needs(ours.stages, (*path, "stages")))
-        wrappers = {_kind(part) for _, part in needs if not is_record(part)}
+        wrappers = {_kind(part) for _, part in needs if not _is_rule(part)}
         outside = len(self.around)
         items = list(self.items(theirs, wrappers))
         self.check_order(needs, items)
@@ -206,7 +213,7 @@ class _Taker:
                     f"{len(found)}; in it there are {', '.join(map(_kind, items)) or 'no arrays'}"
                 )
             for (where, part), item in zip(mine, found, strict=True):
-                if is_record(part):
+                if _is_rule(part):
                     self.take_record(part, item, where)
                 else:
                     self.take(part, item, where, count)
@@ -262,8 +269,9 @@ class _Taker:
         else:
             count = around if self.count is None else self.count
         if count is not None:
-            self.put((*path, "count"), jnp.array(count, jnp.int32))
-        elif any(map(is_record, ours.stages.values())):
+            for where in _counted(ours, path):
+                self.put(where, jnp.array(count, jnp.int32))
+        elif any(map(_is_rule, ours.stages.values())):
             name = self.places[(*path, "count")].name
             self.notes.append(f"{name} is 0, as optax's state has none there; say count=... if schedules go by it")
         return count
@@ -315,7 +323,7 @@ def _needs(ours: Any, path: Path) -> Iterator[tuple[Path, Any]]:
     """What is to be filled in the stages of a chain: records with slots, and states of optax's with arrays."""
     for key, part in _children(ours).items():
         where = (*path, key)
-        if is_record(part):
+        if _is_rule(part):
             remembers = {name: getattr(part, name) for name in part._fields if name not in part.metrics}
             if rule_of(part) in KNOWN:
                 yield where, part
@@ -323,7 +331,7 @@ def _needs(ours: Any, path: Path) -> Iterator[tuple[Path, Any]]:
                 raise ValueError(
                     f"from_optax knows of no state of optax's for {rule_of(part)}; it knows {', '.join(sorted(KNOWN))}"
                 )
-        elif is_pair(part):
+        elif is_pair(part) and not isinstance(part, State):
             if jax.tree.leaves(part):
                 yield where, part
         elif isinstance(part, Mapping | tuple | list):
@@ -340,16 +348,29 @@ def _unmasked(ours: Mapping[Any, Any], theirs: Mapping[Any, Any]) -> dict[Any, A
     return {label: bare[label] for label in ours if label in bare} | others
 
 
+def _counted(ours: State, path: Path) -> Iterator[Path]:
+    """Where a chain of ours counts, and each in it whose state stands for that of a stage."""
+    yield (*path, "count")
+    for key, part in ours.stages.items():
+        if isinstance(part, State):
+            yield from _counted(part, (*path, "stages", key))
+
+
 def _accepted(part: Any) -> tuple[str, ...]:
     """The classes of optax's states that a record or a guest's state can be filled from."""
     return (
-        tuple(kind for kind, held in HELD.items() if rule_of(part) in held.rules) if is_record(part) else (_kind(part),)
+        tuple(kind for kind, held in HELD.items() if rule_of(part) in held.rules) if _is_rule(part) else (_kind(part),)
     )
 
 
 def _is_missing(part: Any, items: Sequence[Any]) -> bool:
     """Whether this is a wrapper's state that optax did without."""
-    return type(part).__name__ in REMOVABLE and _kind(part) not in map(_kind, items)
+    return _kind(part) in REMOVABLE and _kind(part) not in map(_kind, items)
+
+
+def _is_rule(part: Any) -> bool:
+    """Whether this is what a rule of ours remembers that wraps nothing as optax does."""
+    return is_record(part) and rule_of(part) not in WRAPPERS
 
 
 def _counts(theirs: Any, wrappers: set[str], where: str = "") -> dict[str, int]:
@@ -377,7 +398,7 @@ def _dotted(path: Path) -> str:
 
 def _kind(part: Any) -> str:
     name = type(part).__name__
-    return SAME_AS.get(name, name)
+    return WRAPPERS.get(rule_of(part), name) if is_record(part) else SAME_AS.get(name, name)
 
 
 def _children(tree: Any) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from gradxform.takeover.takeover import (
     told_apart,
 )
 
+# Torch has no such wrappers: ours begin their own counts around a state that goes on.
+WRAPPERS = ("apply_if_finite", "conditionally_mask", "conditionally_transform", "multi_steps")
 # What torch calls what our rules remember: torch.optim.SGD, Adam and AdamW, the last two with amsgrad too.
 SLOTS = {
     "trace": {"trace": "momentum_buffer"},
@@ -150,7 +152,7 @@ def _needed(template: Any) -> Iterator[tuple[Path, str, str]]:
     """Each array that is to be filled: its path, torch's name of the slot, and the path of the parameter."""
     for above, _, state in states(template):
         for stage, record in fields(state)["stages"].items():
-            if not is_record(record):
+            if not is_record(record) or rule_of(record) in WRAPPERS:
                 continue
             slots = SLOTS.get(rule_of(record), {})
             for name in record._fields:

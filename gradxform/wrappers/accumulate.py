@@ -1,4 +1,4 @@
-"""accumulate: one step for the gradients of several micro-steps."""
+"""One step for the gradients of several micro-steps: accumulate, and the rule of optax's MultiSteps."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import optax
 from optax import GradientTransformation
 
 from gradxform.core.declarations import Inner, Metric, Slot
+from gradxform.core.fields import Dtype
+from gradxform.core.registry import register_class
 from gradxform.core.rule import TreeRule
+from gradxform.core.text import show
 from gradxform.core.transform import transform
 
 
@@ -54,18 +59,11 @@ class Accumulate(TreeRule):
     def check(self):
         """Raises TypeError or ValueError for what is no transform or no number of micro-steps."""
         self.check_transform("inner")
-        if callable(self.every):
-            return
-        if isinstance(self.every, bool) or not isinstance(self.every, int):
-            raise TypeError(f"accumulate: every must be an integer or a function of the step; got {self.every!r}")
-        if self.every < 1:
-            raise ValueError(f"accumulate: every must be at least 1; got {self.every}")
+        check_steps("accumulate: every", self.every)
 
     def update(self, updates, slots, tree):
         """One micro-step."""
-        every = jnp.asarray(self.every(slots.real_steps) if callable(self.every) else self.every)
-        # A schedule computes in floating point, where 3 may be 2.9999998.
-        every = jnp.maximum(jnp.round(every).astype(jnp.int32), 1)
+        every = steps_of(self.every, slots.real_steps)
         micro_step = slots.micro_step + 1
         is_due = micro_step >= every
         gathered = tree.map(jnp.add, slots.gathered, updates)
@@ -90,4 +88,98 @@ class Accumulate(TreeRule):
         )
 
 
+class MultiSteps(TreeRule):
+    """The rule of `gradxform.MultiSteps`: its arguments, and what it remembers under optax's names.
+
+    Where optax asks for float32, `accumulator_dtype` is None, for float32 at least.
+    """
+
+    opt: GradientTransformation
+    every_k_schedule: int | Callable[[Any], Any]
+    use_grad_mean: bool = True
+    should_skip_update_fn: Callable[..., Any] | None = None
+    accumulator_dtype: Dtype | None = None
+
+    mini_step = Slot(axes=(), dtype=jnp.int32)
+    gradient_step = Slot(axes=(), dtype=jnp.int32)
+    inner_opt_state = Inner("opt")
+    acc_grads = Slot(dtype="accumulator_dtype")
+    skip_state = Metric(measure="first_skip_state")
+
+    def check(self):
+        """Raises TypeError or ValueError for what is no transform, no number of steps or no function."""
+        self.check_transform("opt")
+        check_steps("MultiSteps: every_k_schedule", self.every_k_schedule)
+        if self.should_skip_update_fn is not None and not callable(self.should_skip_update_fn):
+            raise TypeError(
+                "MultiSteps: should_skip_update_fn must be a function (updates, gradient_step, params) -> "
+                f"(should_skip, skip_state); got {show(self.should_skip_update_fn)}"
+            )
+
+    def first_skip_state(self, params):
+        """What the function of the user says of gradients of 0."""
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        return self.judged(zeros, jnp.zeros((), jnp.int32), params)[1]
+
+    def judged(self, updates, gradient_step, params):
+        """Whether to skip a mini-step, and what the function of the user reports."""
+        if self.should_skip_update_fn is None:
+            return jnp.zeros((), bool), ()
+        # optax's functions mix integers with floats, which must not fail where promotion is strict.
+        with jax.numpy_dtype_promotion("standard"):
+            skips, report = self.should_skip_update_fn(updates, gradient_step, params)
+        if (jnp.result_type(skips), jnp.shape(skips)) != (jnp.dtype(bool), ()):
+            raise ValueError(
+                "MultiSteps: should_skip_update_fn must return a bool of shape () and a report; for the bool it "
+                f"returned {jnp.result_type(skips)} of shape {jnp.shape(skips)}"
+            )
+        return jnp.asarray(skips), report
+
+    def update(self, updates, slots, tree):
+        """One mini-step."""
+        skips, report = self.judged(tree.whole(updates), slots.gradient_step, tree.whole_params)
+        if self.should_skip_update_fn is not None:
+            skips = tree.on_any_device(skips)
+            report = tree.largest_of_devices(report)
+        mini_step = slots.mini_step + 1
+        is_due = ~skips & (mini_step >= steps_of(self.every_k_schedule, slots.gradient_step))
+
+        def gathered(acc, grad):
+            more = (grad - acc) / mini_step.astype(acc.real.dtype) if self.use_grad_mean else grad
+            return jnp.where(skips, acc, acc + more)
+
+        def step(carry):
+            gathered, inner_state = carry
+            return tree.inner(self.opt, gathered, inner_state)
+
+        # One buffer is the update when it is due and the gradients while they wait, as in `accumulate`.
+        acc = tree.map(gathered, slots.acc_grads, updates)
+        both, inner_state = tree.at_most_once(is_due, step, (acc, slots.inner_opt_state))
+        return tree.map(lambda x: jnp.where(is_due, x, 0), both), slots._replace(
+            inner_opt_state=inner_state,
+            acc_grads=tree.map(lambda x: jnp.where(is_due, 0, x), both),
+            mini_step=jnp.where(skips, slots.mini_step, jnp.where(is_due, 0, mini_step)),
+            gradient_step=jnp.where(is_due, optax.safe_increment(slots.gradient_step), slots.gradient_step),
+            skip_state=report,
+        )
+
+
+def check_steps(what: str, every: Any) -> None:
+    """Raises TypeError or ValueError for what is no number of micro-steps and no function."""
+    if callable(every):
+        return
+    if isinstance(every, bool) or not isinstance(every, int):
+        raise TypeError(f"{what} must be an integer or a function of the step; got {every!r}")
+    if every < 1:
+        raise ValueError(f"{what} must be at least 1; got {every}")
+
+
+def steps_of(every: Any, real_step: jax.Array) -> jax.Array:
+    """How many micro-steps the real step has, int32 of shape (), at least 1."""
+    value = jnp.asarray(every(real_step) if callable(every) else every)
+    # A schedule computes in floating point, where 3 may be 2.9999998.
+    return jnp.maximum(jnp.round(value).astype(jnp.int32), 1)
+
+
 accumulate = transform(Accumulate)
+register_class(MultiSteps, MultiSteps.__name__)

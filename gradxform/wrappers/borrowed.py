@@ -16,7 +16,6 @@ from typing import Any, ParamSpec
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import optax.contrib
 
@@ -164,50 +163,12 @@ def borrow(function: Callable[P, Any]) -> Callable[P, Transform]:
     return make
 
 
-class MultiSteps(optax.MultiSteps):
-    """optax's MultiSteps, which prints with what it wraps."""
-
-    def __init__(
-        self,
-        opt: optax.GradientTransformation,
-        every_k_schedule: Any,
-        use_grad_mean: bool = True,
-        should_skip_update_fn: Any = None,
-        accumulator_dtype: Any = jnp.float32,
-    ) -> None:
-        super().__init__(opt, every_k_schedule, use_grad_mean, should_skip_update_fn, accumulator_dtype)
-        self._arguments = {"every_k_schedule": every_k_schedule, "use_grad_mean": use_grad_mean}
-        if should_skip_update_fn is not None:
-            self._arguments["should_skip_update_fn"] = should_skip_update_fn
-        self._arguments["accumulator_dtype"] = np.dtype(accumulator_dtype)
-        self._wrapped = opt
-
-    def __repr__(self) -> str:
-        arguments = [f"{name}={show(value)}" for name, value in self._arguments.items()]
-        return written_call("MultiSteps", [show(self._wrapped), *arguments])
-
-
-# Which leaves a transform sees.
-flatten = borrow(optax.flatten)
-
-# When a transform runs.
-apply_if_finite = borrow(optax.apply_if_finite)
-conditionally_mask = borrow(optax.conditionally_mask)
-conditionally_transform = borrow(optax.conditionally_transform)
-
 # Two sets of parameters.
 lookahead = borrow(optax.lookahead)
 sam = borrow(optax.contrib.sam)
 schedule_free = borrow(optax.contrib.schedule_free)
 schedule_free_adamw = borrow(optax.contrib.schedule_free_adamw)
 schedule_free_sgd = borrow(optax.contrib.schedule_free_sgd)
-
-# Complex parameters as pairs.
-split_real_and_imaginary = borrow(optax.contrib.split_real_and_imaginary)
-
-# Functions as transforms.
-stateless = borrow(optax.stateless)
-stateless_with_tree_map = borrow(optax.stateless_with_tree_map)
 
 # Line searches and second order.
 lbfgs = borrow(optax.lbfgs)

@@ -165,6 +165,16 @@ def total(tree: Any) -> Any:
     return sum((jnp.sum(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree)), 0.0)
 
 
+def often(step: Any, **extra: Any) -> Any:
+    """A condition that is a plain function: two steps of three."""
+    return step % 3 > 0
+
+
+def halved(updates: Any, params: Any) -> Any:
+    """A function of trees or of leaves, of whatever kind."""
+    return jax.tree.map(lambda update: update / 2, updates)
+
+
 def params(dtype: Any = np.float32) -> dict[str, Any]:
     """A small tree: a matrix, a vector and a scalar, none at 0."""
     rng = np.random.default_rng(0)

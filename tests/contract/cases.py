@@ -27,6 +27,8 @@ KINDS = [
         "sophia",
         "guard",
         "accumulate",
+        "MultiSteps",
+        "flatten",
         "mechanize",
         "momo_adam",
         "monitor",

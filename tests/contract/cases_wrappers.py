@@ -1,9 +1,10 @@
 """What holds a transform, and which leaves it sees."""
 
 import optax
+import optax.contrib
 
 import gradxform as gx
-from tests.contract.case import MASK, Case, warm_up
+from tests.contract.case import MASK, Case, halved, often, same, warm_up
 
 BY_AXES = gx.labels({gx.by_ndim(2): "matrix"}, "rest")
 
@@ -72,4 +73,36 @@ WRAPPERS = [
         lambda: gx.scale_by_group({"matrix": 0.5, "rest": warm_up}, BY_AXES),
         optax=lambda: optax.partition({"matrix": optax.scale(0.5), "rest": optax.scale_by_schedule(warm_up)}, BY_AXES),
     ),
+    # When it runs, in optax's words.
+    Case(
+        "apply_if_finite",
+        lambda: gx.apply_if_finite(gx.adam(warm_up), 2.0),
+        optax=lambda: optax.apply_if_finite(optax.adam(warm_up), 2),
+    ),
+    Case(
+        "conditionally_transform",
+        lambda: gx.conditionally_transform(gx.adam(warm_up), often),
+        optax=lambda: optax.conditionally_transform(optax.adam(warm_up), often),
+    ),
+    Case(
+        "conditionally_mask",
+        lambda: gx.conditionally_mask(gx.sgd(0.1, 0.9), often, forward_extra_args=True),
+        optax=lambda: optax.conditionally_mask(optax.sgd(0.1, 0.9), often, forward_extra_args=True),
+    ),
+    Case("MultiSteps", lambda: gx.MultiSteps(gx.adam(warm_up), 3), optax=lambda: multi_steps(optax.adam(warm_up), 3)),
+    Case(
+        "MultiSteps:sum",
+        lambda: gx.MultiSteps(gx.sgd(warm_up, 0.9), 3, use_grad_mean=False),
+        optax=lambda: multi_steps(optax.sgd(warm_up, 0.9), 3, mean=False),
+    ),
+    # How it sees the leaves.
+    Case("flatten", lambda: gx.flatten(gx.adam(warm_up)), optax=lambda: optax.flatten(optax.adam(warm_up))),
+    Case(
+        "split_real_and_imaginary",
+        lambda: gx.split_real_and_imaginary(gx.adam(warm_up)),
+        optax=lambda: optax.contrib.split_real_and_imaginary(optax.adam(warm_up)),
+    ),
+    # Functions.
+    same("stateless", halved),
+    same("stateless_with_tree_map", halved),
 ]

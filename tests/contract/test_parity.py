@@ -61,6 +61,8 @@ def test_every_public_transform_is_in_the_list_with_something_to_be_held_against
 
 
 def _makes_a_transform(value):
+    if isinstance(value, type):
+        return issubclass(value, gx.Transform) and value is not gx.Transform
     signature = getattr(value, "__signature__", None)
     returns = signature.return_annotation if signature else getattr(value, "__annotations__", {}).get("return")
     return returns in (gx.Transform, "Transform")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
-from tests.contract.case import at, total, warm_up
+from tests.contract.case import at, halved, often, total, warm_up
 from tests.contract.cases import CASES
 from tests.contract.runs import by_hand
 
@@ -23,9 +23,10 @@ def test_prints_as_the_call_that_makes_it(case):
     tx = case.make()
     # A plain function is printed by its name, which is no call; a schedule of the library's is.
     text = repr(tx)
-    for function in (warm_up, total):
+    functions = {function.__name__: function for function in (warm_up, total, often, halved)}
+    for function in functions.values():
         text = text.replace(f"<{function.__module__}.{function.__qualname__}>", function.__name__)
-    assert eval(text, {**NAMES, "warm_up": warm_up, "total": total}) == tx
+    assert eval(text, {**NAMES, **functions}) == tx
 
 
 @every_case

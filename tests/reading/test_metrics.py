@@ -42,7 +42,7 @@ WITHIN = {
         6**0.5,
     ),
     "optax's chain": (optax.chain(optax.scale(1.0), CLIP), "clip_by_global_norm.norm", 6**0.5),
-    "MultiSteps": (gx.MultiSteps(CLIP, 1), "clip_by_global_norm.norm", 6**0.5),
+    "MultiSteps": (gx.MultiSteps(CLIP, 1), "multi_steps.clip_by_global_norm.norm", 6**0.5),
 }
 optax_mixes_dtypes = jax.numpy_dtype_promotion("standard")
 every_holder = pytest.mark.parametrize(("tx", "name", "norm"), WITHIN.values(), ids=WITHIN)

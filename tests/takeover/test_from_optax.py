@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 import pytest
 
 import gradxform as gx
@@ -49,13 +50,25 @@ MORE = {
     "multi_transform": lambda lib: lib.multi_transform({"fast": lib.lion(0.1), "slow": lib.set_to_zero()}, LABELS),
     "apply_if_finite": lambda lib: lib.apply_if_finite(lib.adamw(0.1), 3),
     "conditionally_transform": lambda lib: lib.conditionally_transform(lib.adam(0.1), lambda step: step % 3 > 0),
+    "conditionally_mask": lambda lib: lib.conditionally_mask(lib.adam(0.1), lambda step: step % 3 > 0),
+    "flatten": lambda lib: lib.flatten(lib.adam(0.1)),
+    "split_real_and_imaginary": lambda lib: (lib if lib is gx else optax.contrib).split_real_and_imaginary(
+        lib.adam(0.1)
+    ),
+    "MultiSteps that skips": lambda lib: lib.MultiSteps(
+        lib.adam(0.1), 2, should_skip_update_fn=optax.skip_not_finite, accumulator_dtype=None
+    ),
     "a mask within, a rule beside": lambda lib: lib.chain(
         lib.apply_if_finite(lib.masked(lib.adam(0.1), MASK), 3), lib.ema(0.5)
     ),
     "clip and MultiSteps": lambda lib: lib.chain(
-        lib.clip(1.0), lib.MultiSteps(lib.adam(optax.linear_schedule(0.1, 0.0, 40)), 3).gradient_transformation()
+        lib.clip(1.0),
+        lib.MultiSteps(
+            lib.adam(optax.linear_schedule(0.1, 0.0, 40)), 3, accumulator_dtype=None
+        ).gradient_transformation(),
     ),
 }
+# By default optax's MultiSteps gathers float64 in float32.
 WRAPPED = {
     "plain": lambda lib, name, arguments: getattr(lib, name)(**arguments),
     "chain with clip": lambda lib, name, arguments: lib.chain(
@@ -65,7 +78,9 @@ WRAPPED = {
     "inject_hyperparams": lambda lib, name, arguments: lib.inject_hyperparams(
         getattr(lib, name), STATIC if name == "adafactor" else ()
     )(**arguments),
-    "MultiSteps": lambda lib, name, arguments: lib.MultiSteps(getattr(lib, name)(**arguments), 2),
+    "MultiSteps": lambda lib, name, arguments: lib.MultiSteps(
+        getattr(lib, name)(**arguments), 2, accumulator_dtype=None
+    ),
 }
 CASES = {
     **{
