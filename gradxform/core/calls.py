@@ -18,6 +18,7 @@ from jax.core import Tracer
 
 from gradxform.core import checks, engine, placement as placing
 from gradxform.core.engine import Stage, Stages
+from gradxform.core.flow import stepped
 from gradxform.core.guest import Guest
 from gradxform.core.numbers import Number
 from gradxform.core.placement import Placement
@@ -29,10 +30,11 @@ _ARRAYS = (jax.Array, np.ndarray, np.generic, float, int, complex)
 
 Names = tuple[str, ...]
 Constants = tuple[float | None, ...]
+Function = Callable[..., Any]
 
 
 class Calls:
-    """The two functions of a transform: `init` and `update`."""
+    """The functions of a transform: `init`, `update` and `step`."""
 
     def __init__(self, stages: Stages, placement: Placement | None) -> None:
         self.stages, self.placement = stages, placement
@@ -43,17 +45,32 @@ class Calls:
 
     def update(self, updates: Any, state: State, params: Any = None, **extra: Any) -> tuple[Any, State]:
         """One step: the updates that leave the last stage, and the new state."""
-        params = checks.beside(updates, params)
+        return self._called(engine.update, updates, state, checks.beside(updates, params), extra)
+
+    def step(self, grads: Any, state: State, params: Any, **extra: Any) -> tuple[Any, State]:
+        """One step: the parameters after it, and the new state. Those whose gradient is None stay as they are."""
+        old = checks.beside(grads, params)
+        # By hand two programs: in one, XLA would round otherwise than in `update` and `apply_updates`.
+        change, state = self._called(engine.change, grads, state, old, extra)
+        return checks.joined(grads, _added(old, change), params), state
+
+    def evaluated(self, params: Any, state: State) -> Any:
+        """The parameters to judge a run by."""
+        return self._called(engine.evaluated, params, state, None, {})
+
+    def _called(self, function: Function, updates: Any, state: State, params: Any, extra: dict[str, Any]) -> Any:
+        """A function of the engine, of this transform."""
         parts, leaves = self._parts, jax.tree.leaves((updates, state, params, extra))
-        as_it_is = partial(engine.update, self.stages, self.placement, updates, state, params, **extra)
+        as_it_is = partial(function, self.stages, self.placement, updates, state, params, **extra)
         if any(isinstance(leaf, Tracer) for leaf in (*leaves, *parts.numbers)):
             return as_it_is()
         if parts.is_ours and all(isinstance(leaf, _ARRAYS) for leaf in leaves):
             placement = self.placement or placing.current()
-            program = partial(_program(parts.names, parts.structure, parts.constants, placement), parts.numbers)
+            compiled = _program(function, parts.names, parts.structure, parts.constants, placement)
+            program = partial(compiled, parts.numbers)
             return _tried(partial(program, updates, state, params, extra), as_it_is)
         stages = _whole(parts.names, parts.structure, parts.constants, parts.numbers)
-        return _tried(partial(engine.update, stages, self.placement, updates, state, params, **extra), as_it_is)
+        return _tried(partial(function, stages, self.placement, updates, state, params, **extra), as_it_is)
 
     @cached_property
     def _parts(self) -> _Parts:
@@ -64,6 +81,26 @@ class Calls:
         numbers = [Number.of(leaf) if isinstance(leaf, float) else leaf for leaf in varying]
         names = tuple(stage.name for stage in self.stages)
         return _Parts(names, structure, constants, numbers, all(_is_ours(stage.node) for stage in self.stages))
+
+
+def compiled_by_hand(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of arrays alone, compiled once for the shapes that come where it is called by hand."""
+    program = jax.jit(function)
+
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        leaves = jax.tree.leaves(args)
+        if any(isinstance(leaf, Tracer) for leaf in leaves) or not all(isinstance(leaf, _ARRAYS) for leaf in leaves):
+            return function(*args)
+        return _tried(partial(program, *args), partial(function, *args))
+
+    return call
+
+
+@compiled_by_hand
+def _added(params: Any, change: Any) -> Any:
+    leaves, structure = jax.tree.flatten(params)
+    return structure.unflatten(stepped(leaves, jax.tree.leaves(change)))
 
 
 class _Parts(NamedTuple):
@@ -83,20 +120,6 @@ class _Parts(NamedTuple):
     constants: Constants
     numbers: list[Any]
     is_ours: bool
-
-
-def compiled_by_hand(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of arrays alone, compiled once for the shapes that come where it is called by hand."""
-    program = jax.jit(function)
-
-    @wraps(function)
-    def call(*args: Any) -> Any:
-        leaves = jax.tree.leaves(args)
-        if any(isinstance(leaf, Tracer) for leaf in leaves) or not all(isinstance(leaf, _ARRAYS) for leaf in leaves):
-            return function(*args)
-        return _tried(partial(program, *args), partial(function, *args))
-
-    return call
 
 
 def _tried(compiled: Callable[[], Any], as_it_is: Callable[[], Any]) -> Any:
@@ -120,9 +143,11 @@ def _tried(compiled: Callable[[], Any], as_it_is: Callable[[], Any]) -> Any:
 
 # Kept are those that were called last: their keys hold functions of users, which may be made anew for each call.
 @lru_cache(maxsize=128)
-def _program(names: Names, structure: Any, constants: Constants, placement: Placement | None) -> Callable[..., Any]:
+def _program(
+    function: Function, names: Names, structure: Any, constants: Constants, placement: Placement | None
+) -> Callable[..., Any]:
     def step(numbers: list[Any], updates: Any, state: State, params: Any, extra: dict[str, Any]) -> tuple[Any, State]:
-        return engine.update(_whole(names, structure, constants, numbers), placement, updates, state, params, **extra)
+        return function(_whole(names, structure, constants, numbers), placement, updates, state, params, **extra)
 
     return jax.jit(step)
 

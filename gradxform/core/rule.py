@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gradxform.core import checks, trees
+from gradxform.core import checks, leaves, trees
 from gradxform.core.fields import Mask
 from gradxform.core.flow import Flow, Node, Step
+from gradxform.core.guest import as_node
 from gradxform.core.hyperparameters import chosen_by
 from gradxform.core.keep import IN_DTYPE, Keep
-from gradxform.core.leaves import advance_run
 from gradxform.core.short import in_short
 from gradxform.core.slots import first_leaf_records, first_tree_record
 from gradxform.core.text import show
@@ -46,6 +46,7 @@ class Slot:
       copy: whether it begins as a copy of the parameter, in place of `init`.
       measure: the name of a method or field of a TreeRule, a function of the parameters that returns what is there
         before the first step, in place of all else: any pytree of arrays.
+      called: its name in the state, where a hyperparameter has that name too. None: that of its declaration.
     """
 
     init: float | str = 0.0
@@ -55,6 +56,7 @@ class Slot:
     copy: bool = False
     length: str | None = dataclasses.field(default=None, kw_only=True)
     measure: str | None = dataclasses.field(default=None, kw_only=True)
+    called: str | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.length is not None and self.axes != ():
@@ -107,7 +109,13 @@ class Key:
 
 @dataclasses.dataclass(frozen=True)
 class Extra:
-    """An argument of `update(..., name=value)` that a rule reads as `leaf.extra["name"]`, such as the loss's value."""
+    """An argument of `update(..., name=value)` that a rule reads as `leaf.extra["name"]`, such as the loss's value.
+
+    Args:
+      where: the name of the field that says whether the rule asks for it. None: it always does.
+    """
+
+    where: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +142,7 @@ class Rule(Node):
     slots: ClassVar[dict[str, Slot]]
     metrics: ClassVar[dict[str, Metric]]
     keys: ClassVar[dict[str, Key]]
-    extras: ClassVar[tuple[str, ...]]
+    extras: ClassVar[dict[str, Extra]]
     inners: ClassVar[dict[str, Inner]]
     State: ClassVar[Any]
     keep: ClassVar[Keep] = IN_DTYPE
@@ -146,10 +154,10 @@ class Rule(Node):
         if taken := [name for name in cls.roles if hasattr(Rule, name) or name in Rule.__annotations__]:
             raise TypeError(f"{cls.__name__}: {', '.join(taken)} has a meaning of its own in every rule")
         declared = {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()}
-        cls.slots = {name: value for name, value in declared.items() if isinstance(value, Slot)}
+        cls.slots = {value.called or name: value for name, value in declared.items() if isinstance(value, Slot)}
         cls.metrics = {name: value for name, value in declared.items() if isinstance(value, Metric)}
         cls.keys = {name: value for name, value in declared.items() if isinstance(value, Key)}
-        cls.extras = tuple(name for name, value in declared.items() if isinstance(value, Extra))
+        cls.extras = {name: value for name, value in declared.items() if isinstance(value, Extra)}
         cls.inners = {name: value for name, value in declared.items() if isinstance(value, Inner)}
         if cls.inners and not issubclass(cls, TreeRule):
             raise TypeError(f"{cls.__name__}: only a TreeRule has a transform within")
@@ -194,11 +202,15 @@ class Rule(Node):
 class LeafRule(Rule):
     """A rule that treats each leaf alone."""
 
-    advance_all = staticmethod(advance_run)
+    advance_all = staticmethod(leaves.advance_run)
 
     def begin(self, params: Flow, step: Step) -> Any:
         """Slots and metrics before the first step."""
         return first_leaf_records(self, params, chosen_by(self, Mask, params.structure, params.updates))
+
+    def judge(self, params: Flow, record: Any, step: Step) -> Flow:
+        """The parameters to judge a run by: what `evaluated` makes of each leaf."""
+        return params if type(self).evaluated is LeafRule.evaluated else leaves.judge(self, params, record, step)
 
     if TYPE_CHECKING:
         # What a decorator sees of a subclass, before the type checker has made the dataclass's own __init__.
@@ -217,6 +229,18 @@ class LeafRule(Rule):
         """
         raise TypeError(f"{type(self).__name__} has no update(self, grad, slots, leaf)")
 
+    def evaluated(self, param: jax.Array, slots: Any, leaf: Leaf) -> jax.Array:
+        """The parameter to judge a run by, where it is not the one that it trains; see `eval_params`.
+
+        Args:
+          param: the leaf of the parameters that are trained, in the dtype of computation.
+          slots, leaf: as in `update`, after a step; there are no extra arguments.
+
+        Returns:
+          An array of the same shape.
+        """
+        return param
+
 
 class TreeRule(Rule):
     """A rule that sees all leaves together, in lists: in the order of the tree, which `tree.whole` makes of them."""
@@ -229,6 +253,16 @@ class TreeRule(Rule):
         """One step, by `update`."""
         flow, result, new = trees.call(self, "update", "updates", flow, record, step)
         return trees.onwards(self, flow, result), new
+
+    def judge(self, params: Flow, record: Any, step: Step) -> Flow:
+        """The parameters to judge a run by: what `evaluated` makes of them, and then the transforms within."""
+        if type(self).evaluated is not TreeRule.evaluated:
+            params = trees.judge(self, params, record, step)
+        for name, inner in self.inners.items():
+            held, states = getattr(self, inner.field), getattr(record, name)
+            for transform, state in trees.within(held, states):
+                params = as_node(transform).judge(params, state, step)
+        return params
 
     if TYPE_CHECKING:
         # What a decorator sees of a subclass, before the type checker has made the dataclass's own __init__.
@@ -247,6 +281,18 @@ class TreeRule(Rule):
           The list of outgoing updates and the new slots.
         """
         raise TypeError(f"{type(self).__name__} has no update(self, updates, slots, tree)")
+
+    def evaluated(self, params: list[jax.Array], slots: Any, tree: Tree) -> list[jax.Array]:
+        """The parameters to judge a run by, where they are not those that it trains; see `eval_params`.
+
+        Args:
+          params: the leaves of the parameters that are trained, in the dtypes of computation.
+          slots, tree: as in `update`, after a step; there are no extra arguments.
+
+        Returns:
+          The list of leaves, in the shapes of those that came.
+        """
+        return params
 
 
 class TreeScaleRule(TreeRule):

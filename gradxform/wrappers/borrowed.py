@@ -200,13 +200,6 @@ apply_if_finite = borrow(optax.apply_if_finite)
 conditionally_mask = borrow(optax.conditionally_mask)
 conditionally_transform = borrow(optax.conditionally_transform)
 
-# Two sets of parameters.
-lookahead = borrow(optax.lookahead)
-sam = borrow(optax.contrib.sam)
-schedule_free = borrow(optax.contrib.schedule_free)
-schedule_free_adamw = borrow(optax.contrib.schedule_free_adamw)
-schedule_free_sgd = borrow(optax.contrib.schedule_free_sgd)
-
 # Complex parameters as pairs.
 split_real_and_imaginary = borrow(optax.contrib.split_real_and_imaginary)
 

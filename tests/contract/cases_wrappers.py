@@ -4,6 +4,7 @@ import optax
 
 import gradxform as gx
 from tests.contract.case import Case, warm_up
+from tests.contract.cases_judged import JUDGED
 
 
 def multi_steps(inner, every, mean=True):
@@ -28,4 +29,5 @@ WRAPPERS = [
         lambda: gx.accumulate(gx.sgd(warm_up, 0.9), 3, mean=False),
         optax=lambda: multi_steps(optax.sgd(warm_up, 0.9), 3, mean=False),
     ),
+    *JUDGED,
 ]
