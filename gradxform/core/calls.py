@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
-from gradxform.core import checks, engine, placement as placing
+from gradxform.core import absent, engine, placement as placing
 from gradxform.core.engine import Stage, Stages
 from gradxform.core.flow import stepped
 from gradxform.core.guest import Guest
@@ -45,14 +45,14 @@ class Calls:
 
     def update(self, updates: Any, state: State, params: Any = None, **extra: Any) -> tuple[Any, State]:
         """One step: the updates that leave the last stage, and the new state."""
-        return self._called(engine.update, updates, state, checks.beside(updates, params), extra)
+        return self._called(engine.update, updates, state, absent.beside(updates, params), extra)
 
     def step(self, grads: Any, state: State, params: Any, **extra: Any) -> tuple[Any, State]:
         """One step: the parameters after it, and the new state. Those whose gradient is None stay as they are."""
-        old = checks.beside(grads, params)
+        old = absent.beside(grads, params)
         # By hand two programs: in one, XLA would round otherwise than in `update` and `apply_updates`.
         change, state = self._called(engine.change, grads, state, old, extra)
-        return checks.joined(grads, _added(old, change), params), state
+        return absent.joined(grads, _added(old, change), params), state
 
     def evaluated(self, params: Any, state: State) -> Any:
         """The parameters to judge a run by."""

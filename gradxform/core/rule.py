@@ -47,6 +47,8 @@ class Slot:
       measure: the name of a method or field of a TreeRule, a function of the parameters that returns what is there
         before the first step, in place of all else: any pytree of arrays.
       called: its name in the state, where a hyperparameter has that name too. None: that of its declaration.
+      where: the name of the field or property that says whether the rule has it, and in whose absence optax.MaskedNode
+        is in the place of each leaf. None: it always does.
     """
 
     init: float | str = 0.0
@@ -57,6 +59,7 @@ class Slot:
     length: str | None = dataclasses.field(default=None, kw_only=True)
     measure: str | None = dataclasses.field(default=None, kw_only=True)
     called: str | None = dataclasses.field(default=None, kw_only=True)
+    where: str | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.length is not None and self.axes != ():

@@ -178,6 +178,8 @@ def _first(rule: Rule, slot: Slot, leaf: Any, cut: Cut | None, where: Callable[[
 
 def kept_axes(rule: Rule, slot: Slot, shape: tuple[int, ...]) -> Any:
     """Which axes of a leaf of a shape a slot keeps: a tuple of them, a list of tuples, or None for no slot."""
+    if slot.where is not None and not getattr(rule, slot.where):
+        return None
     if slot.is_like_param:
         return tuple(range(len(shape)))
     return slot.axes(rule, shape) if callable(slot.axes) else slot.axes

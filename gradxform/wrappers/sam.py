@@ -55,7 +55,7 @@ class Sam(TreeRule):
     steps_since_sync = Slot(axes=(), dtype=jnp.int32)
     opt_state = Inner("optimizer")
     adv_state = Inner("adv_optimizer")
-    cache = Slot(copy=True, axes=lambda rule, shape: None if rule.opaque_mode else tuple(range(len(shape))))
+    cache = Slot(copy=True, where="is_transparent")
 
     def check(self):
         """Raises TypeError or ValueError for what is no transform or no number of steps."""
@@ -65,6 +65,11 @@ class Sam(TreeRule):
             raise TypeError(f"sam: sync_period must be an integer; got {self.sync_period!r}")
         if self.sync_period < 1:
             raise ValueError(f"sam: sync_period must be at least 1; got {self.sync_period}")
+
+    @property
+    def is_transparent(self):
+        """Whether a call is one move or the step."""
+        return not self.opaque_mode
 
     def update(self, updates, slots, tree):
         """One call."""

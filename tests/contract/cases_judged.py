@@ -14,15 +14,15 @@ def gradient(params, number):
 
 
 JUDGED = [
-    # It changes nothing.
-    Case("average_params", lambda: gx.average_params(0.9), optax=optax.identity, needs_params=True),
-    Case(
-        "average_params:mean of the end",
-        lambda: gx.average_params(decay=None, start=2, every=2),
-        optax=optax.identity,
-        needs_params=True,
+    # They change nothing, and nothing may stand after them, as it does where derivatives are taken.
+    *(
+        Case(f"average_params{variant}", make, optax=optax.identity, needs_params=True, smooth=False)
+        for variant, make in {
+            "": lambda: gx.average_params(0.9),
+            ":mean of the end": lambda: gx.average_params(decay=None, start=2, every=2),
+            ":biased": lambda: gx.average_params(debias=False),
+        }.items()
     ),
-    Case("average_params:biased", lambda: gx.average_params(debias=False), optax=optax.identity, needs_params=True),
     Case(
         "schedule_free",
         lambda: gx.schedule_free(gx.sgd(0.1), 0.1, 0.8, 1.5),
