@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         with_extra_args_support as with_extra_args_support,
     )
     from gradxform.core.apply import apply_updates as apply_updates
+    from gradxform.core.evaluate import eval_params as eval_params
     from gradxform.core.state import State as State
     from gradxform.core.transform import Transform as Transform
 
@@ -91,14 +92,17 @@ if TYPE_CHECKING:
     )
 
     # Two sets of parameters.
-    from gradxform.wrappers.borrowed import (
-        lookahead as lookahead,
-        sam as sam,
+    from gradxform.rules.average import average_params as average_params
+    from gradxform.wrappers.lookahead import lookahead as lookahead
+    from gradxform.wrappers.sam import sam as sam
+    from gradxform.rules.schedule_free import (
         schedule_free as schedule_free,
+        schedule_free_eval_params as schedule_free_eval_params,
+    )
+    from gradxform.optimizers.schedule_free import (
         schedule_free_adamw as schedule_free_adamw,
         schedule_free_sgd as schedule_free_sgd,
     )
-    from gradxform.wrappers.averages import schedule_free_eval_params as schedule_free_eval_params
 
     # Differential privacy, from gradients of single examples.
     from gradxform.optimizers.private import dpsgd as dpsgd

@@ -7,6 +7,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from gradxform.core.apply import apply_updates as apply_updates
 from gradxform.core.declarations import Extra as Extra, Inner as Inner, Key as Key, Metric as Metric, Slot as Slot
+from gradxform.core.evaluate import eval_params as eval_params
 from gradxform.core.fields import (
     Decay as Decay,
     DecayMask as DecayMask,
@@ -53,13 +54,13 @@ from gradxform.rules.private import (
     per_example_global_norm_clip as per_example_global_norm_clip,
     per_example_layer_norm_clip as per_example_layer_norm_clip,
 )
+from gradxform.rules.schedule_free import schedule_free_eval_params as schedule_free_eval_params
 from gradxform.schedules.pieces import JoinSchedules
 from gradxform.schedules.schedule import Schedule
 from gradxform.takeover.from_optax import from_optax as from_optax
 from gradxform.takeover.from_torch import from_torch as from_torch
 from gradxform.takeover.migration import migrate as migrate
 from gradxform.takeover.takeover import MigrationReport as MigrationReport
-from gradxform.wrappers.averages import schedule_free_eval_params as schedule_free_eval_params
 from gradxform.wrappers.inject import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
 from gradxform.wrappers.multi_steps import MultiSteps as MultiSteps
 
@@ -702,10 +703,18 @@ def scale_by_zoom_linesearch(
 ) -> Transform:
     """Linesearch ensuring sufficient decrease and small curvature."""
 
-def lookahead(
-    fast_optimizer: GradientTransformation, sync_period: ArrayLike, slow_step_size: ArrayLike, reset_state: bool = False
+def average_params(
+    decay: ScalarOrSchedule | None = 0.999, start: int = 0, every: int = 1, debias: bool = True
 ) -> Transform:
-    """Lookahead optimizer."""
+    """Keeps an average of the parameters, to evaluate with: exponential, uniform, or of the end of a run."""
+
+def lookahead(
+    fast_optimizer: GradientTransformation,
+    sync_period: int,
+    slow_step_size: ScalarOrSchedule,
+    reset_state: bool = False,
+) -> Transform:
+    """Steps fast parameters by an optimizer, and every sync_period steps moves slow ones to them and them back."""
 
 def sam(
     optimizer: GradientTransformation,
@@ -715,39 +724,35 @@ def sam(
     opaque_mode: bool = False,
     batch_axis_name: str | None = None,
 ) -> Transform:
-    """Implementation of SAM (Sharpness Aware Minimization)."""
+    """Moves the parameters against the loss before each step of an optimizer, which then steps from where they were."""
 
 def schedule_free(
     base_optimizer: GradientTransformation,
     learning_rate: ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    weight_lr_power: ArrayLike = 2.0,
+    b1: ScalarOrSchedule = 0.9,
+    weight_lr_power: ScalarOrSchedule = 2.0,
     state_dtype: DTypeLike | None = None,
 ) -> Transform:
-    """Turn base_optimizer schedule_free."""
+    """Trains at a point between the steps of an optimizer and their average, in place of a decaying learning rate."""
 
 def schedule_free_adamw(
-    learning_rate: ArrayLike = 0.0025,
+    learning_rate: ScalarOrSchedule = 0.0025,
     warmup_steps: int | None = None,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-08,
-    weight_decay: ArrayLike = 0.0,
-    weight_lr_power: ArrayLike = 2.0,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-08,
+    weight_decay: ScalarOrSchedule = 0.0,
+    weight_lr_power: ScalarOrSchedule = 2.0,
     state_dtype: DTypeLike | None = None,
-) -> Transform:
-    """Schedule-Free wrapper for AdamW."""
-
+) -> Transform: ...
 def schedule_free_sgd(
-    learning_rate: ArrayLike = 1.0,
+    learning_rate: ScalarOrSchedule = 1.0,
     warmup_steps: int | None = None,
-    b1: ArrayLike = 0.9,
-    weight_decay: ArrayLike | None = None,
-    weight_lr_power: ArrayLike = 2.0,
+    b1: ScalarOrSchedule = 0.9,
+    weight_decay: ScalarOrSchedule | None = None,
+    weight_lr_power: ScalarOrSchedule = 2.0,
     state_dtype: DTypeLike | None = None,
-) -> Transform:
-    """Schedule-Free wrapper for SGD."""
-
+) -> Transform: ...
 def dpsgd(
     learning_rate: ScalarOrSchedule,
     l2_norm_clip: ScalarOrSchedule,

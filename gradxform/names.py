@@ -17,6 +17,7 @@ MODULES = (
     # Transforms, in a row and alone.
     ("core.chain", "chain named_chain with_extra_args_support"),
     ("core.apply", "apply_updates"),
+    ("core.evaluate", "eval_params"),
     ("core.state", "State"),
     ("core.transform", "Transform"),
     # Optimizers.
@@ -44,8 +45,11 @@ MODULES = (
     ("rules.curvature", "hutchinson_estimator_diag_hessian scale_by_sophia"),
     ("wrappers.borrowed", "lbfgs scale_by_backtracking_linesearch scale_by_lbfgs scale_by_zoom_linesearch"),
     # Two sets of parameters.
-    ("wrappers.borrowed", "lookahead sam schedule_free schedule_free_adamw schedule_free_sgd"),
-    ("wrappers.averages", "schedule_free_eval_params"),
+    ("rules.average", "average_params"),
+    ("wrappers.lookahead", "lookahead"),
+    ("wrappers.sam", "sam"),
+    ("rules.schedule_free", "schedule_free schedule_free_eval_params"),
+    ("optimizers.schedule_free", "schedule_free_adamw schedule_free_sgd"),
     # Differential privacy, from gradients of single examples.
     ("optimizers.private", "dpsgd"),
     ("rules.private", "differentially_private_aggregate per_example_global_norm_clip per_example_layer_norm_clip"),

@@ -18,7 +18,7 @@ FLOORS = {
     "schedules": ("maths", "core", "schedules"),
     "masks": ("core",),
     "rules": ("maths", "core"),
-    "optimizers": ("core", "rules", "optimizers"),
+    "optimizers": ("core", "schedules", "rules", "optimizers"),
     "wrappers": ("maths", "core", "wrappers"),
     "devices": ("maths", "core", "devices"),
     "reading": ("core", "reading"),

@@ -16,9 +16,9 @@ import numpy as np
 import optax
 from jax.core import Tracer
 
-from gradxform.core import engine, placement as placing
+from gradxform.core import absent, engine, placement as placing
 from gradxform.core.engine import Stage, Stages
-from gradxform.core.flow import Flow
+from gradxform.core.flow import Flow, stepped
 from gradxform.core.guest import Guest
 from gradxform.core.numbers import Number
 from gradxform.core.placement import Placement
@@ -30,10 +30,11 @@ _ARRAYS = (jax.Array, np.ndarray, np.generic, float, int, complex)
 
 Names = tuple[str, ...]
 Constants = tuple[float | None, ...]
+Function = Callable[..., Any]
 
 
 class Calls:
-    """The two functions of a transform: `init` and `update`."""
+    """The functions of a transform: `init`, `update` and `step`."""
 
     def __init__(self, stages: Stages, placement: Placement | None) -> None:
         self.stages, self.placement = stages, placement
@@ -44,19 +45,37 @@ class Calls:
 
     def update(self, updates: Any, state: State, params: Any = None, **extra: Any) -> tuple[Any, State]:
         """One step: the updates that leave the last stage, and the new state."""
-        parts, flow = self._parts, Flow.of(updates, params)
-        as_it_is = partial(engine.update, self.stages, self.placement, flow, state, extra)
-        leaves = [*flow.updates, *(flow.params or ()), *parts.numbers, getattr(state, "count", None)]
+        return self._called(engine.update, Flow.of(updates, params), state, extra)
+
+    def step(self, grads: Any, state: State, params: Any, **extra: Any) -> tuple[Any, State]:
+        """One step: the parameters after it, and the new state. Those whose gradient is None stay as they are."""
+        flow = Flow.of(grads, params)
+        old = flow.params_tree()
+        # By hand two programs: in one, XLA would round otherwise than in `update` and `apply_updates`.
+        change, state = self._called(engine.change, flow, state, extra)
+        return absent.joined(grads, _added(old, change), params), state
+
+    def evaluated(self, params: Any, state: State) -> Any:
+        """The parameters to judge a run by."""
+        return self._called(engine.evaluated, Flow.of(params), state, {})
+
+    def _called(self, function: Function, flow: Flow, state: State, extra: dict[str, Any]) -> Any:
+        """A function of the engine, of this transform."""
+        parts, held = self._parts, [*flow.updates, *(flow.params or ())]
+        as_it_is = partial(function, self.stages, self.placement, flow, state, extra)
         # The state is asked last, so that it is not flattened for this where the rest tells.
-        if _is_traced(leaves) or _is_traced(rest := jax.tree.leaves((state, extra))):
+        if _is_traced([*held, *parts.numbers, getattr(state, "count", None)]):
             return as_it_is()
-        params = flow.params_tree()
-        if parts.is_ours and all(isinstance(leaf, _ARRAYS) for leaf in (*flow.updates, *(flow.params or ()), *rest)):
+        rest = jax.tree.leaves((state, extra))
+        if _is_traced(rest):
+            return as_it_is()
+        if parts.is_ours and all(isinstance(leaf, _ARRAYS) for leaf in (*held, *rest)):
             placement = self.placement or placing.current()
-            program = partial(_program(parts.names, parts.structure, parts.constants, placement), parts.numbers)
-            return _tried(partial(program, updates, state, params, extra), as_it_is)
+            compiled = _program(function, parts.names, parts.structure, parts.constants, placement)
+            program = partial(compiled, parts.numbers, flow.structure.unflatten(flow.updates), flow.params_tree())
+            return _tried(partial(program, state, extra), as_it_is)
         stages = _whole(parts.names, parts.structure, parts.constants, parts.numbers)
-        return _tried(partial(engine.update, stages, self.placement, flow, state, extra), as_it_is)
+        return _tried(partial(function, stages, self.placement, flow, state, extra), as_it_is)
 
     @cached_property
     def _parts(self) -> _Parts:
@@ -67,6 +86,26 @@ class Calls:
         numbers = [Number.of(leaf) if isinstance(leaf, float) else leaf for leaf in varying]
         names = tuple(stage.name for stage in self.stages)
         return _Parts(names, structure, constants, numbers, all(_is_ours(stage.node) for stage in self.stages))
+
+
+def compiled_by_hand(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of arrays alone, compiled once for the shapes that come where it is called by hand."""
+    program = jax.jit(function)
+
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        leaves = jax.tree.leaves(args)
+        if _is_traced(leaves) or not all(isinstance(leaf, _ARRAYS) for leaf in leaves):
+            return function(*args)
+        return _tried(partial(program, *args), partial(function, *args))
+
+    return call
+
+
+@compiled_by_hand
+def _added(params: Any, change: Any) -> Any:
+    leaves, structure = jax.tree.flatten(params)
+    return structure.unflatten(stepped(leaves, jax.tree.leaves(change)))
 
 
 class _Parts(NamedTuple):
@@ -86,20 +125,6 @@ class _Parts(NamedTuple):
     constants: Constants
     numbers: list[Any]
     is_ours: bool
-
-
-def compiled_by_hand(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of arrays alone, compiled once for the shapes that come where it is called by hand."""
-    program = jax.jit(function)
-
-    @wraps(function)
-    def call(*args: Any) -> Any:
-        leaves = jax.tree.leaves(args)
-        if _is_traced(leaves) or not all(isinstance(leaf, _ARRAYS) for leaf in leaves):
-            return function(*args)
-        return _tried(partial(program, *args), partial(function, *args))
-
-    return call
 
 
 def _tried(compiled: Callable[[], Any], as_it_is: Callable[[], Any]) -> Any:
@@ -123,10 +148,12 @@ def _tried(compiled: Callable[[], Any], as_it_is: Callable[[], Any]) -> Any:
 
 # Kept are those that were called last: their keys hold functions of users, which may be made anew for each call.
 @lru_cache(maxsize=128)
-def _program(names: Names, structure: Any, constants: Constants, placement: Placement | None) -> Callable[..., Any]:
-    def step(numbers: list[Any], updates: Any, state: State, params: Any, extra: dict[str, Any]) -> tuple[Any, State]:
+def _program(
+    function: Function, names: Names, structure: Any, constants: Constants, placement: Placement | None
+) -> Callable[..., Any]:
+    def step(numbers: list[Any], updates: Any, params: Any, state: State, extra: dict[str, Any]) -> Any:
         stages = _whole(names, structure, constants, numbers)
-        return engine.update(stages, placement, Flow.of(updates, params), state, extra)
+        return function(stages, placement, Flow.of(updates, params), state, extra)
 
     return jax.jit(step)
 

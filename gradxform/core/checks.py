@@ -84,19 +84,6 @@ def _as_array(leaf: Any) -> Any:
     return jnp.asarray(leaf) if is_numpy or isinstance(leaf, float | complex) else leaf
 
 
-def beside(updates: Any, params: Any) -> Any:
-    """The parameters without those whose update is None: whatever these are, a step has nothing to do with them."""
-    try:
-        return jax.tree.map(lambda update, param: None if update is None else param, updates, params, is_leaf=_is_none)
-    except ValueError:
-        # Where they part in another way is for `same_structure` to say.
-        return params
-
-
-def _is_none(value: Any) -> bool:
-    return value is None
-
-
 def same_structure(what: str, tree: Any, reference: Any, reference_name: str) -> None:
     """Raises ValueError, with the first path that parts, unless two trees have the same structure."""
     try:
@@ -184,6 +171,16 @@ def same_kinds(what: str, tree: Any, leaves: Sequence[Any], references: Sequence
             )
 
 
+def whole_numbers(what: str, tree: Any, leaves: Sequence[Any], params: Sequence[Any]) -> None:
+    """Raises TypeError for the first update of an integer parameter that is no integer itself."""
+    for index, (leaf, param) in enumerate(zip(leaves, params, strict=True)):
+        if is_inexact(leaf) and not is_inexact(param):
+            raise TypeError(
+                f"{what}: got {leaf.dtype} at {path_of(tree, index)}, where the parameter is {described(param)}, to "
+                f"which no fraction can be added; make it floating-point, or {FREEZE}"
+            )
+
+
 def number(what: str, value: Any) -> jax.Array:
     """What a schedule returned, or a hyperparameter, as an array. TypeError for what is no number."""
     try:
@@ -267,6 +264,14 @@ def last_of_chain(rule: str, after: Sequence[str]) -> None:
         raise ValueError(
             f"{rule} returns a measurement in the place of updates, and must be the last of its chain, for monitor; "
             f"got {after[0]} after it"
+        )
+
+
+def nothing_after(rule: str, after: Sequence[str]) -> None:
+    """Raises ValueError if a rule that sees the parameters after the step has others after it in its chain."""
+    if after:
+        raise ValueError(
+            f"{rule} sees the parameters after the step, and must be the last of its chain; got {after[0]} after it"
         )
 
 

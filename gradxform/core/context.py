@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from gradxform.core import alike, branches, checks, reductions
-from gradxform.core.flow import Flow, Step
+from gradxform.core.flow import Flow, Step, stepped
 from gradxform.core.guest import as_node, check_alone
 from gradxform.core.placement import Axes, Cut, spread_axes, union, whole_shape
-from gradxform.core.precision import fitting, is_complex, is_inexact, real_dtype
+from gradxform.core.precision import fitting, is_complex, is_inexact, real_dtype, rounded
 from gradxform.core.text import show
 from gradxform.maths import Axis
 
@@ -149,9 +149,11 @@ class Tree(Context):
     @property
     def params(self) -> list[jax.Array]:
         """The parameters, in the dtype of computation. ValueError if `update` was called without them."""
-        if self._flow.params is None:
-            self._no_params()
-        return list(map(fitting(*self._dtypes), self._flow.params))
+        return list(map(fitting(*self._dtypes), self._own_params()))
+
+    def _own_params(self) -> list[jax.Array]:
+        """The parameters in their own dtypes. ValueError if there are none."""
+        return self._no_params() if self._flow.params is None else self._flow.params
 
     @property
     def whole_params(self) -> Any:
@@ -262,12 +264,16 @@ class Tree(Context):
         keys = [reductions.own_key(key, index, axes) for index, axes in enumerate(self._axes(like))]
         return structure.unflatten([draw(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)])
 
-    def inner(self, transform: Any, updates: list[jax.Array], state: Any) -> tuple[list[jax.Array], Any]:
+    def inner(
+        self, transform: Any, updates: list[jax.Array], state: Any, params: list[jax.Array] | None = None
+    ) -> tuple[list[jax.Array], Any]:
         """One step of a transform that the rule holds, with the parameters if there are any and all extra arguments.
+
+        `params` are others in the place of the rule's own.
 
         The new state has the dtypes of the old one, so that a branch in which the transform rests may stand beside it.
         """
-        flow, new = self._advanced(transform, updates, state)
+        flow, new = self._advanced(transform, updates, state, params)
         return list(map(_like, flow.whole().updates, updates)), new
 
     def measured(self, transform: Any, updates: list[jax.Array], state: Any) -> tuple[Any, Any]:
@@ -275,10 +281,26 @@ class Tree(Context):
         flow, new = self._advanced(transform, updates, state)
         return flow.structure.unflatten(flow.whole().updates), new
 
-    def _advanced(self, transform: Any, updates: list[jax.Array], state: Any) -> tuple[Flow, Any]:
+    def first(self, transform: Any, state: Any) -> Any:
+        """The state of a transform that the rule holds as before the first step, in the dtypes of its state now."""
+        return jax.tree.map(_like, transform.init(self.whole(self._own_params())), state)
+
+    def stepped(self, updates: list[jax.Array]) -> list[jax.Array]:
+        """The parameters after the step, rounded to their dtypes, if nothing changes the updates any more."""
+        params, fit = self._own_params(), fitting(*self._dtypes)
+        new = stepped(params, self._flow.replace(updates=updates).leaving())
+        return [rounded(fit(leaf), param.dtype) for leaf, param in zip(new, params, strict=True)]
+
+    def as_params(self, params: list[jax.Array]) -> list[jax.Array]:
+        """Other parameters in the dtypes of the rule's own."""
+        return [leaf.astype(param.dtype) for leaf, param in zip(params, self._own_params(), strict=True)]
+
+    def _advanced(
+        self, transform: Any, updates: list[jax.Array], state: Any, params: list[jax.Array] | None = None
+    ) -> tuple[Flow, Any]:
         flow = self._flow.replace(updates=updates, came=updates)
         if flow.params is not None:
-            flow = flow.replace(params=self.params)
+            flow = flow.replace(params=self.params if params is None else params)
         flow, new = as_node(transform).advance(flow, state, self._step)
         return flow, jax.tree.map(_like, new, state)
 

@@ -32,6 +32,9 @@ class Slot:
       copy: whether it begins as a copy of the parameter, in place of `init`.
       measure: the name of a method or field of a TreeRule, a function of the parameters that returns what is there
         before the first step, in place of all else: any pytree of arrays.
+      called: its name in the state, where a hyperparameter has that name too. None: that of its declaration.
+      where: the name of the field or property that says whether the rule has it, and in whose absence optax.MaskedNode
+        is in the place of each leaf. None: it always does.
     """
 
     init: float | str = 0.0
@@ -41,6 +44,8 @@ class Slot:
     copy: bool = False
     length: str | None = dataclasses.field(default=None, kw_only=True)
     measure: str | None = dataclasses.field(default=None, kw_only=True)
+    called: str | None = dataclasses.field(default=None, kw_only=True)
+    where: str | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.length is not None and self.axes != ():
@@ -93,7 +98,13 @@ class Key:
 
 @dataclasses.dataclass(frozen=True)
 class Extra:
-    """An argument of `update(..., name=value)` that a rule reads as `leaf.extra["name"]`, such as the loss's value."""
+    """An argument of `update(..., name=value)` that a rule reads as `leaf.extra["name"]`, such as the loss's value.
+
+    Args:
+      where: the name of the field that says whether the rule asks for it. None: it always does.
+    """
+
+    where: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +131,7 @@ class Rule(Node):
     slots: ClassVar[dict[str, Slot]]
     metrics: ClassVar[dict[str, Metric]]
     keys: ClassVar[dict[str, Key]]
-    extras: ClassVar[tuple[str, ...]]
+    extras: ClassVar[dict[str, Extra]]
     inners: ClassVar[dict[str, Inner]]
     State: ClassVar[Any]
     keep: ClassVar[Keep] = IN_DTYPE
@@ -130,10 +141,10 @@ class Rule(Node):
         if taken := [name for name in cls.roles if hasattr(Rule, name) or name in Rule.__annotations__]:
             raise TypeError(f"{cls.__name__}: {', '.join(taken)} has a meaning of its own in every rule")
         declared = {name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()}
-        cls.slots = {name: value for name, value in declared.items() if isinstance(value, Slot)}
+        cls.slots = {value.called or name: value for name, value in declared.items() if isinstance(value, Slot)}
         cls.metrics = {name: value for name, value in declared.items() if isinstance(value, Metric)}
         cls.keys = {name: value for name, value in declared.items() if isinstance(value, Key)}
-        cls.extras = tuple(name for name, value in declared.items() if isinstance(value, Extra))
+        cls.extras = {name: value for name, value in declared.items() if isinstance(value, Extra)}
         cls.inners = {name: value for name, value in declared.items() if isinstance(value, Inner)}
         names = (*cls.slots, *cls.keys, *cls.inners, *cls.metrics)
         cls.State = cast(Any, namedtuple(f"{cls.__name__}State", names))

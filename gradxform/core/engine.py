@@ -1,4 +1,4 @@
-"""The engine: a transform's init and update, a flow through its row of nodes, and the state that stays."""
+"""The engine: a transform's init, update and step, a flow through its row of nodes, and the state that stays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from gradxform.core import checks, placement as placing
-from gradxform.core.flow import Flow, Step, admitted, through
+from gradxform.core.flow import Flow, Step, addable, admitted, through
 from gradxform.core.hyperparameters import as_live, bound, first_live
 from gradxform.core.placement import Placement
 from gradxform.core.state import State
@@ -49,6 +49,38 @@ def update(
     """One step: the updates that leave the last stage, in the dtypes in which they came, and the new state."""
     flow, state = advance(stages, placement, flow, state, extra)
     return flow.tree(), state
+
+
+def change(
+    stages: Stages, placement: Placement | None, flow: Flow, state: State, extra: dict[str, Any]
+) -> tuple[Any, State]:
+    """One step: what is to be added to the parameters, in the dtypes of computation, and the new state."""
+    if flow.params is None:
+        raise ValueError("step needs the parameters: call step(grads, state, params)")
+    if stages and stages[-1].node.is_measure:
+        raise TypeError(f"step: {stages[-1].name} returns a measurement, which is no update of parameters; call update")
+    flow, state = advance(stages, placement, flow.replace(is_rounded=False), state, extra)
+    return flow.structure.unflatten(addable(flow.whole()).leaving()), state
+
+
+def evaluated(stages: Stages, placement: Placement | None, flow: Flow, state: State, _: dict[str, Any]) -> Any:
+    """The parameters to judge a run by, in the dtypes of those that it trains, which are the updates of the flow."""
+    placement = placement or placing.current()
+    checked = [stage.node for stage in stages if not stage.node.is_foreign]
+    if checked:
+        flow = admitted(checked, flow, placement, "parameters")
+    return judge(stages, placement, flow, state).tree()
+
+
+def judge(stages: Stages, placement: Placement | None, params: Flow, state: State) -> Flow:
+    """The parameters to judge a run by, which are the updates of the flow: the row is asked from its end."""
+    checks.state_of([stage.name for stage in stages], state, State)
+    placement = placement or placing.current()
+    step = Step(state.count, state.count, {}, placement)
+    with placing.told(placement):
+        for name, node in reversed(bound(stages, state.live)):
+            params = node.judge(params, state.stages[name], step)
+    return params
 
 
 def advance(

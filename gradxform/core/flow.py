@@ -16,9 +16,9 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform.core import checks
+from gradxform.core import absent, alike, checks
 from gradxform.core.placement import Cut, Placement
-from gradxform.core.precision import fitting, mixing, real_dtype
+from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype, wider
 from gradxform.core.record import Record
 
 
@@ -50,6 +50,8 @@ class Flow:
       params_structure: of the tree of parameters.
       cuts: how each leaf of the updates is cut over devices, None where nobody told.
       factor: the number, of shape (), by which all updates are still to be multiplied. None: 1.
+      is_rounded: whether the updates leave in the dtypes in which they came; else they are added to the parameters in
+        those of computation.
     """
 
     updates: list[Any]
@@ -59,6 +61,7 @@ class Flow:
     params_structure: Any
     cuts: Sequence[Cut | None]
     factor: jax.Array | None = None
+    is_rounded: bool = True
 
     @classmethod
     def of(cls, updates: Any, params: Any = None) -> Flow:
@@ -66,7 +69,7 @@ class Flow:
         leaves, structure = jax.tree.flatten(updates)
         param_leaves, params_structure = (None, None) if params is None else jax.tree.flatten(params)
         if params is not None and params_structure != structure:
-            param_leaves, params_structure = jax.tree.flatten(checks.beside(updates, params))
+            param_leaves, params_structure = jax.tree.flatten(absent.beside(updates, params))
         return cls(leaves, structure, leaves, param_leaves, params_structure, [None] * len(leaves))
 
     def replace(self, **fields: Any) -> Flow:
@@ -82,6 +85,11 @@ class Flow:
     def tree(self) -> Any:
         """The tree of updates, in the dtypes in which they came."""
         return self.structure.unflatten(map(_cast_like, self.whole().updates, self.came))
+
+    def leaving(self) -> list[Any]:
+        """The updates as they are added to the parameters, if no node changes them any more."""
+        updates = self.whole().updates
+        return list(map(_cast_like, updates, self.came)) if self.is_rounded else updates
 
     def params_tree(self) -> Any:
         """The tree of parameters, None if there are none."""
@@ -130,7 +138,8 @@ class Node(Record):
 
     `any_dtype` lets integers and the like through, `real_only` refuses complex leaves. `per_example` is for what stands
     first in a chain, and whose updates come with one more axis in front, that of the examples of a batch. `is_measure`
-    is for what returns no updates but a measurement, any pytree of arrays, and stands last. What `is_foreign` takes and
+    is for what returns no updates but a measurement, any pytree of arrays, and stands last. What `stands_last` sees the
+    updates that are added to the parameters, so that only its like may stand after it. What `is_foreign` takes and
     returns updates that nobody has checked.
     """
 
@@ -138,6 +147,7 @@ class Node(Record):
     real_only: ClassVar[bool] = False
     per_example: ClassVar[bool] = False
     is_measure: ClassVar[bool] = False
+    stands_last: ClassVar[bool] = False
     is_foreign: ClassVar[bool] = False
     advance_all: ClassVar[Advance] = staticmethod(one_by_one)
 
@@ -159,6 +169,10 @@ class Node(Record):
         """One step: the flow with other updates, and the new record, of the structure, shapes and dtypes of the old."""
         raise TypeError(f"{type(self).__name__} has no advance(self, flow, record, step)")
 
+    def judge(self, params: Flow, record: Any, step: Step) -> Flow:
+        """The parameters to judge a run by, of those that it trains, which are the updates of the flow: the same."""
+        return params
+
 
 def through(nodes: Sequence[Any], flow: Flow, records: Sequence[Any], step: Step) -> tuple[Flow, list[Any]]:
     """A flow through a row of nodes, checked where it comes in from outside: at the beginning, and behind a guest."""
@@ -168,8 +182,8 @@ def through(nodes: Sequence[Any], flow: Flow, records: Sequence[Any], step: Step
         pairs = list(segment)
         if not is_foreign:
             flow = admitted([node for node, _ in pairs], flow, step.placement)
-        for advance_all, alike in itertools.groupby(pairs, lambda pair: pair[0].advance_all):
-            some, old = zip(*alike, strict=True)
+        for advance_all, those in itertools.groupby(pairs, lambda pair: pair[0].advance_all):
+            some, old = zip(*those, strict=True)
             flow, kept = advance_all(some, flow, old, step)
             new += kept
     return flow, new
@@ -199,6 +213,19 @@ def admitted(nodes: Sequence[Any], flow: Flow, placement: Placement | None, what
     return flow.replace(updates=updates, params=params, cuts=cuts)
 
 
+def addable(flow: Flow) -> Flow:
+    """The flow with updates that can be added to its parameters. Raises for others, naming the leaf's path."""
+    updates = checks.arrays("updates", flow.structure, flow.updates, any_dtype=True, real_only=None)
+    params = checks.arrays("parameters", flow.params_structure, flow.params or [], any_dtype=True, real_only=None)
+    if flow.params_structure != flow.structure:
+        trees = flow.structure.unflatten(updates), flow.params_structure.unflatten(params)
+        checks.same_structure("updates", *trees, "the parameters")
+    checks.same_shapes("updates", flow.structure, updates, params, "the parameters")
+    checks.same_kinds("updates", flow.structure, updates, params, "the parameters")
+    checks.whole_numbers("updates", flow.structure, updates, params)
+    return flow.replace(updates=updates, params=params)
+
+
 def times(update: jax.Array, factor: jax.Array | None) -> jax.Array:
     """A leaf in the dtype of computation times a number, None for 1."""
     if factor is None:
@@ -211,6 +238,22 @@ def times(update: jax.Array, factor: jax.Array | None) -> jax.Array:
 def scaled(update: jax.Array, factor: jax.Array) -> jax.Array:
     """A leaf, taken to the dtype of computation, times a number."""
     return times(fitting(update.dtype)(update), factor)
+
+
+def stepped(params: list[Any], updates: list[Any]) -> list[jax.Array]:
+    """The leaves of the parameters after a step, in their own dtypes."""
+    return alike.each(added, list(zip(params, updates, strict=True)))
+
+
+@jax.jit
+def added(param: jax.Array, update: jax.Array) -> jax.Array:
+    """A parameter and its update, added in the dtype of computation and rounded once."""
+    if not is_inexact(param):
+        wide = wider(param.dtype, update.dtype)
+        return (param.astype(wide) + update.astype(wide)).astype(param.dtype)
+    fit = fitting(param.dtype, update.dtype)
+    with mixing(param, update):
+        return (fit(param) + fit(update)).astype(param.dtype)
 
 
 def _cast_like(update: Any, came: Any) -> Any:

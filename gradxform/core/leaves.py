@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -87,6 +88,28 @@ def program(rules: tuple[Rule, ...], chosen: tuple[Chosen, ...], cut: Cut | None
 def _program(rules: tuple[Rule, ...], chosen: tuple[Chosen, ...], cut: Cut | None, types: tuple[type, ...]) -> Program:
     del types
     return Program(rules, chosen, cut)
+
+
+def judge(rule: Rule, params: Flow, record: Any, step: Step) -> Flow:
+    """What a leaf rule makes of each leaf of the parameters, which are the updates of the flow, by `evaluated`."""
+    params = params.whole()
+    static, hypers = split(rule, step.done)
+    chosen = map(Chosen, *_masks(rule, params))
+    leaves = zip(params.updates, columns(rule, record, params), chosen, params.cuts, strict=True)
+
+    def evaluated(param: jax.Array, slots: Any, chosen: Chosen, cut: Cut | None) -> jax.Array:
+        if not chosen.applies:
+            return param
+        dtypes = [x.dtype for x in jax.tree.leaves((param, slots)) if is_inexact(x)]
+        fit, real = fitting(*dtypes), real_dtype(*dtypes)
+        bound = static.replace(**jax.tree.map(lambda number: number.astype(real), hypers))
+        leaf = Leaf(rule.call_name, step.number, {}, fit(param), chosen.decays, fit(param), cut)
+        with jax.named_scope(rule.call_name), mixing(param):
+            value = bound.evaluated(fit(param), loaded(rule, slots, fit), leaf)
+        checks.leaf_result(rule.call_name, value, param)
+        return value
+
+    return params.replace(updates=list(itertools.starmap(evaluated, leaves)))
 
 
 @partial(jax.jit, static_argnums=0)

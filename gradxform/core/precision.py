@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 DType = np.dtype[Any]
 
@@ -54,6 +55,16 @@ def fitting(*dtypes: Any) -> Callable[[jax.Array], jax.Array]:
         return x.astype(wider(real, jnp.complex64) if is_complex(x) else real)
 
     return fit
+
+
+def rounded(x: jax.Array, dtype: Any) -> jax.Array:
+    """An array with the numbers that it has once it was kept in another dtype, in its own."""
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    kept = x.astype(dtype).astype(x.dtype)
+    if not jnp.issubdtype(x.dtype, jnp.floating) or jnp.finfo(dtype).nexp != jnp.finfo(x.dtype).nexp:
+        return kept
+    # XLA may leave out a cast there and back, which only rounds.
+    return lax.reduce_precision(kept, exponent_bits=jnp.finfo(dtype).nexp, mantissa_bits=jnp.finfo(dtype).nmant)
 
 
 def mixing(*arrays: Any) -> AbstractContextManager[Any]:

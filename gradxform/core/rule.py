@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from gradxform.core import checks, trees
+from gradxform.core import checks, leaves, trees
 from gradxform.core.context import Leaf, Tree
 from gradxform.core.declarations import Rule
 from gradxform.core.fields import Mask
 from gradxform.core.flow import Flow, Step
+from gradxform.core.guest import as_node
 from gradxform.core.hyperparameters import chosen_by
-from gradxform.core.leaves import advance_run
 from gradxform.core.slots import first_leaf_records, first_tree_record
 
 
 class LeafRule(Rule):
     """A rule that treats each leaf alone."""
 
-    advance_all = staticmethod(advance_run)
+    advance_all = staticmethod(leaves.advance_run)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -38,6 +38,10 @@ class LeafRule(Rule):
     def begin(self, params: Flow, step: Step) -> Any:
         """Slots and metrics before the first step."""
         return first_leaf_records(self, params, chosen_by(self, Mask, params.structure, params.updates))
+
+    def judge(self, params: Flow, record: Any, step: Step) -> Flow:
+        """The parameters to judge a run by: what `evaluated` makes of each leaf."""
+        return params if type(self).evaluated is LeafRule.evaluated else leaves.judge(self, params, record, step)
 
     if TYPE_CHECKING:
         # What a decorator sees of a subclass, before the type checker has made the dataclass's own __init__.
@@ -55,6 +59,18 @@ class LeafRule(Rule):
           The outgoing update, of the same shape, and the new slots.
         """
         raise TypeError(f"{type(self).__name__} has no update(self, grad, slots, leaf)")
+
+    def evaluated(self, param: jax.Array, slots: Any, leaf: Leaf) -> jax.Array:
+        """The parameter to judge a run by, where it is not the one that it trains; see `eval_params`.
+
+        Args:
+          param: the leaf of the parameters that are trained, in the dtype of computation.
+          slots, leaf: as in `update`, after a step; there are no extra arguments.
+
+        Returns:
+          An array of the same shape.
+        """
+        return param
 
 
 class TreeRule(Rule):
@@ -74,6 +90,16 @@ class TreeRule(Rule):
         flow, result, new = trees.call(self, "update", "updates", flow, record, step)
         return trees.onwards(self, flow, result), new
 
+    def judge(self, params: Flow, record: Any, step: Step) -> Flow:
+        """The parameters to judge a run by: what `evaluated` makes of them, and then the transforms within."""
+        if type(self).evaluated is not TreeRule.evaluated:
+            params = trees.judge(self, params, record, step)
+        for name, inner in self.inners.items():
+            held, states = getattr(self, inner.field), getattr(record, name)
+            for transform, state in trees.within(held, states):
+                params = as_node(transform).judge(params, state, step)
+        return params
+
     if TYPE_CHECKING:
         # What a decorator sees of a subclass, before the type checker has made the dataclass's own __init__.
         def __init__(self, *args: Any, **kwargs: Any) -> None: ...
@@ -91,6 +117,18 @@ class TreeRule(Rule):
           The list of outgoing updates and the new slots.
         """
         raise TypeError(f"{type(self).__name__} has no update(self, updates, slots, tree)")
+
+    def evaluated(self, params: list[jax.Array], slots: Any, tree: Tree) -> list[jax.Array]:
+        """The parameters to judge a run by, where they are not those that it trains; see `eval_params`.
+
+        Args:
+          params: the leaves of the parameters that are trained, in the dtypes of computation.
+          slots, tree: as in `update`, after a step; there are no extra arguments.
+
+        Returns:
+          The list of leaves, in the shapes of those that came.
+        """
+        return params
 
 
 class TreeScaleRule(TreeRule):

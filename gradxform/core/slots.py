@@ -126,11 +126,12 @@ def stored(rule: Rule, new: Any, old: Any) -> Any:
 
 def extras(rule: Rule, extra: Mapping[str, Any]) -> dict[str, Any]:
     """The extra arguments that a rule declares. ValueError for one that is not given."""
-    for name in rule.extras:
+    names = [name for name, declared in rule.extras.items() if declared.where is None or getattr(rule, declared.where)]
+    for name in names:
         if name not in extra:
             call = f"update(updates, state, params, {name}=...)"
             raise ValueError(f"{rule.call_name} needs an extra argument: call {call}")
-    return {name: extra[name] for name in rule.extras}
+    return {name: extra[name] for name in names}
 
 
 def step_key(rule: Rule, name: str, data: jax.Array) -> jax.Array:
@@ -175,6 +176,8 @@ def _first(rule: Rule, slot: Slot, leaf: Any, cut: Cut | None, where: Callable[[
 
 def kept_axes(rule: Rule, slot: Slot, shape: tuple[int, ...]) -> Any:
     """Which axes of a leaf of a shape a slot keeps: a tuple of them, a list of tuples, or None for no slot."""
+    if slot.where is not None and not getattr(rule, slot.where):
+        return None
     if slot.is_like_param:
         return tuple(range(len(shape)))
     return slot.axes(rule, shape) if callable(slot.axes) else slot.axes

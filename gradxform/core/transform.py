@@ -43,6 +43,8 @@ class Transform(Branch, optax.GradientTransformationExtraArgs):
 
     placement: Placement | None
 
+    _calls: Calls
+
     if TYPE_CHECKING:
         # The pair's two functions, of which optax says that any state may come. `update` takes any too, since scripts
         # call theirs `optax.OptState`.
@@ -66,10 +68,37 @@ class Transform(Branch, optax.GradientTransformationExtraArgs):
                 checks.first_of_chain(stage.node.call_name, [before.name for before in stages[:index]])
             if stage.node.is_measure:
                 checks.last_of_chain(stage.node.call_name, [after.name for after in stages[index + 1 :]])
+            if stage.node.stands_last:
+                after = [after.name for after in stages[index + 1 :] if not after.node.stands_last]
+                checks.nothing_after(stage.node.call_name, after)
         calls = Calls(stages, placement)
         self = tuple.__new__(cls, (calls.init, calls.update))
-        self.stages, self.placement = stages, placement
+        self.stages, self.placement, self._calls = stages, placement, calls
         return self
+
+    def step(self, grads: Updates, state: Any, params: Params, **extra: Any) -> tuple[Params, State]:
+        """One step of the parameters: `update` and `apply_updates` in one.
+
+        The update is added in the precision of computation, float32 at least, and each parameter is rounded once, to
+        its own dtype; in float32 it is bit for bit what `update` and `apply_updates` give.
+
+        Args:
+          grads: a pytree of the structure and shapes of the parameters. A parameter whose gradient is None stays as it
+            is, whatever it is.
+          state: the state.
+          params: the parameters.
+          **extra: the extra arguments of `update`.
+
+        Returns:
+          The new parameters, in the shapes and dtypes of the old, and the new state.
+
+        Raises:
+          ValueError, TypeError: as `update` and `apply_updates`; and for a fraction that is to be added to an integer,
+            and a transform that returns a measurement.
+
+        optax: update and apply_updates. torch: torch.optim.Optimizer.step.
+        """
+        return self._calls.step(grads, state, params, **extra)
 
     def begin(self, params: Flow, step: Step) -> State:
         """The state before the first step, as of a node of a row."""
@@ -78,6 +107,10 @@ class Transform(Branch, optax.GradientTransformationExtraArgs):
     def advance(self, flow: Flow, record: State, step: Step) -> tuple[Flow, State]:
         """One step of a flow, as of a node of a row, with this transform's own count of steps."""
         return engine.advance(self.stages, self.placement or step.placement, flow, record, step.extra)
+
+    def judge(self, params: Flow, record: State, step: Step) -> Flow:
+        """The parameters to judge a run by, as of a node of a row."""
+        return engine.judge(self.stages, self.placement or step.placement, params, record)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

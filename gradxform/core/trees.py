@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,46 @@ def call(rule: Rule, method: str, returns: str, flow: Flow, record: Any, step: S
     Returns:
       The flow in the dtype of computation, what the method returns beside the slots, and the new record.
     """
+    opened = _opened(rule, flow, record, step, extras(rule, step.extra))
+    flow, old = opened.flow, opened.old
+    with jax.named_scope(rule.call_name), mixing(*flow.updates):
+        returned = getattr(opened.rule, method)(flow.updates, opened.slots, opened.tree)
+    result, new = checks.pair(rule.call_name, returns, returned, rule.State)
+    new = stored(rule, new, old)._replace(**{name: next_key(rule, name, getattr(old, name)) for name in rule.keys})
+    return flow, result, in_trees(rule, new, flow.structure)
+
+
+def judge(rule: Rule, params: Flow, record: Any, step: Step) -> Flow:
+    """What a tree rule makes of the parameters, which are the updates of the flow, by `evaluated`."""
+    opened = _opened(rule, params, record, step, {})
+    flow = opened.flow
+    with jax.named_scope(rule.call_name), mixing(*flow.updates):
+        evaluated = opened.rule.evaluated(flow.updates, opened.slots, opened.tree)
+    checks.tree_result(rule.call_name, flow.structure, evaluated, flow.updates)
+    return flow.replace(updates=list(evaluated))
+
+
+def within(held: Any, states: Any) -> Iterator[tuple[Any, Any]]:
+    """The transform that a rule holds in a field, or those among the values of a dict, each with its state."""
+    if not isinstance(held, dict):
+        yield held, states
+        return
+    for name, transform in held.items():
+        if f"{name}_state" in states:
+            yield transform, states[f"{name}_state"]
+
+
+class _Opened(NamedTuple):
+    """What a method of a tree rule is called with: the rule with its numbers, and all in the dtype of computation."""
+
+    rule: Any
+    flow: Flow
+    slots: Any
+    tree: Tree
+    old: Any
+
+
+def _opened(rule: Rule, flow: Flow, record: Any, step: Step, extra: Mapping[str, Any]) -> _Opened:
     flow = flow.whole()
     old = in_lists(rule, record, flow)
     # One dtype for the whole tree, so that leaves, scalars and hyperparameters meet in the rule's maths.
@@ -31,16 +72,12 @@ def call(rule: Rule, method: str, returns: str, flow: Flow, record: Any, step: S
     fit, real = fitting(*dtypes), real_dtype(*dtypes)
     static, hypers = split(rule, step.done)
     bound = static.replace(**{name: jax.tree.map(lambda x: _as_real(x, real), value) for name, value in hypers.items()})
-    given = {name: _as_real(value, real) for name, value in extras(rule, step.extra).items()}
+    given = {name: _as_real(value, real) for name, value in extra.items()}
     flow = flow.replace(updates=list(map(fit, flow.updates)))
     slots = loaded(rule, old, fit)._replace(**{name: step_key(rule, name, getattr(old, name)) for name in rule.keys})
-    with jax.named_scope(rule.call_name), mixing(*flow.updates):
+    with mixing(*flow.updates):
         decays = chosen_by(rule, DecayMask, flow.structure, flow.updates)
-        tree = Tree(rule.call_name, flow, step, given, dtypes, decays)
-        returned = getattr(bound, method)(flow.updates, slots, tree)
-    result, new = checks.pair(rule.call_name, returns, returned, rule.State)
-    new = stored(rule, new, old)._replace(**{name: next_key(rule, name, getattr(old, name)) for name in rule.keys})
-    return flow, result, in_trees(rule, new, flow.structure)
+    return _Opened(bound, flow, slots, Tree(rule.call_name, flow, step, given, dtypes, decays), old)
 
 
 def onwards(rule: Rule, flow: Flow, result: Any) -> Flow:

@@ -163,13 +163,6 @@ def borrow(function: Callable[P, Any]) -> Callable[P, Transform]:
     return make
 
 
-# Two sets of parameters.
-lookahead = borrow(optax.lookahead)
-sam = borrow(optax.contrib.sam)
-schedule_free = borrow(optax.contrib.schedule_free)
-schedule_free_adamw = borrow(optax.contrib.schedule_free_adamw)
-schedule_free_sgd = borrow(optax.contrib.schedule_free_sgd)
-
 # Line searches and second order.
 lbfgs = borrow(optax.lbfgs)
 scale_by_backtracking_linesearch = borrow(optax.scale_by_backtracking_linesearch)

@@ -5,6 +5,7 @@ import optax.contrib
 
 import gradxform as gx
 from tests.contract.case import MASK, Case, halved, often, same, warm_up
+from tests.contract.cases_judged import JUDGED
 
 BY_AXES = gx.labels({gx.by_ndim(2): "matrix"}, "rest")
 
@@ -105,4 +106,5 @@ WRAPPERS = [
     # Functions.
     same("stateless", halved),
     same("stateless_with_tree_map", halved),
+    *JUDGED,
 ]

@@ -11,8 +11,12 @@ from tests.contract.cases import CASES
 from tests.contract.runs import STEPS, compiled, exactly
 
 WITH_OPTAX = [case for case in CASES if case.optax]
-# What makes a transform of another or of a file, and what only works where devices are mapped: with tests of their own.
-WITHOUT_A_CASE = {"from_dict", "from_json", "live", "on_axes", "pmean_updates", "psum_updates", "replace", "zero"}
+# What makes a transform of another or of a file, what only works where devices are mapped, and what takes parameters in
+# pairs: with tests of their own.
+WITHOUT_A_CASE = {
+    *("from_dict", "from_json", "live", "on_axes", "pmean_updates", "psum_updates", "replace", "zero"),
+    "lookahead",
+}
 WITH_FORMULA = [case for case in CASES if case.reference]
 
 

@@ -116,7 +116,7 @@ def test_map_params_reaches_the_slots_that_are_like_the_parameters(case):
 
 
 def _is_tree(rule, name):
-    return isinstance(rule, gx.LeafRule) or (name in rule.slots and rule.slots[name].is_like_param)
+    return isinstance(rule, gx.LeafRule) or (name in rule.slots and rule.slots[name].is_tree)
 
 
 def stepped(case, tree):

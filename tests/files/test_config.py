@@ -126,20 +126,12 @@ def test_a_call_is_a_transform_also_without_a_chain():
 
 
 def test_every_argument_of_a_wrapper_is_told():
-    (call,) = gx.to_dict(gx.schedule_free_sgd(0.1))["chain"]
-    assert call == {
-        "call": "schedule_free_sgd",
-        "learning_rate": 0.1,
-        "warmup_steps": None,
-        "b1": 0.9,
-        "weight_decay": None,
-        "weight_lr_power": 2.0,
-        "state_dtype": None,
-    }
+    (call,) = gx.to_dict(gx.scale_by_lbfgs())["chain"]
+    assert call == {"call": "scale_by_lbfgs", "memory_size": 10, "scale_init_precond": True}
     # Arguments at their defaults make no difference, but 1 is not True.
-    assert gx.schedule_free_sgd(0.1, b1=0.9) == gx.schedule_free_sgd(0.1)
+    assert gx.scale_by_lbfgs(memory_size=10) == gx.scale_by_lbfgs()
     assert repr(gx.masked(gx.scale(2.0), True, mask_compatible_extra_args=False)).count("mask") == 2
-    assert gx.sam(gx.sgd(0.1), gx.sgd(0.1), reset_state=1).stages[0].node.arguments["reset_state"] == 1
+    assert gx.scale_by_lbfgs(scale_init_precond=1).stages[0].node.arguments["scale_init_precond"] == 1
 
 
 def test_injected_hyperparameters_come_back():

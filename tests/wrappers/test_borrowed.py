@@ -21,10 +21,6 @@ CASES = {
     "apply_if_finite": lambda lib: lib.apply_if_finite(lib.adam(0.1), 3),
     "conditionally_transform": lambda lib: lib.conditionally_transform(lib.sgd(0.1), lambda step: step > 1),
     "conditionally_mask": lambda lib: lib.conditionally_mask(lib.sgd(0.1), lambda step: step > 1),
-    "schedule_free": lambda lib: (lib if lib is gx else optax.contrib).schedule_free(lib.sgd(0.1), 0.1),
-    "schedule_free_sgd": lambda lib: (lib if lib is gx else optax.contrib).schedule_free_sgd(0.1),
-    "schedule_free_adamw": lambda lib: (lib if lib is gx else optax.contrib).schedule_free_adamw(0.1),
-    "sam": lambda lib: (lib if lib is gx else optax.contrib).sam(lib.sgd(0.1), lib.sgd(0.05)),
     "split_real_and_imaginary": lambda lib: (lib if lib is gx else optax.contrib).split_real_and_imaginary(
         lib.sgd(0.1)
     ),
@@ -89,9 +85,9 @@ def test_is_a_value(name):
 
 
 def test_an_argument_that_is_the_default_is_as_if_it_was_not_given():
-    tx = gx.schedule_free(gx.sgd(0.1), 0.1)
-    assert gx.schedule_free(gx.sgd(0.1), 0.1, b1=float("0.9"), weight_lr_power=float("2")) == tx
-    assert gx.schedule_free(gx.sgd(0.1), 0.1, b1=0.8) != tx
+    tx = gx.scale_by_backtracking_linesearch(20)
+    assert gx.scale_by_backtracking_linesearch(20, slope_rtol=float("1e-4"), increase_factor=float("1.5")) == tx
+    assert gx.scale_by_backtracking_linesearch(20, slope_rtol=1e-3) != tx
 
 
 def test_a_wrong_argument_is_an_error_at_construction():
@@ -135,37 +131,6 @@ def test_numbers_within_a_wrapper_within_a_wrapper():
     assert jax.tree.unflatten(structure, leaves) == tx
     assert repr(jax.tree.unflatten(structure, leaves)) == repr(tx)
     assert jax.tree.map(lambda number: 2 * number, tx) != tx
-
-
-@pytest.mark.parametrize("wrapped", [False, True], ids=["alone", "in a chain"])
-def test_schedule_free_eval_params_are_optax_s(wrapped):
-    ours = gx.schedule_free_adamw(0.1, warmup_steps=2, b1=0.8)
-    theirs = optax.contrib.schedule_free_adamw(0.1, warmup_steps=2, b1=0.8)
-    tx = gx.chain(gx.clip_by_global_norm(1e3), ours) if wrapped else ours
-    params, other, state, their_state = PARAMS, PARAMS, tx.init(PARAMS), theirs.init(PARAMS)
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        for _ in range(3):
-            updates, state = tx.update(PARAMS, state, params)
-            params = optax.apply_updates(params, updates)
-            updates, their_state = theirs.update(PARAMS, their_state, other)
-            other = optax.apply_updates(other, updates)
-        expected = optax.contrib.schedule_free_eval_params(their_state, other)
-    for held in (state, their_state):
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
-            gx.schedule_free_eval_params(held, params),
-            expected,
-        )
-    assert not np.allclose(jax.tree.leaves(expected)[0], jax.tree.leaves(params)[0])
-
-
-def test_schedule_free_eval_params_of_low_precision_and_of_no_such_state():
-    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), PARAMS)
-    evaluated = gx.schedule_free_eval_params(gx.schedule_free_sgd(0.1).init(params), params)
-    assert jax.tree.map(jnp.shape, evaluated) == jax.tree.map(jnp.shape, params)
-    assert {leaf.dtype for leaf in jax.tree.leaves(evaluated)} == {jnp.dtype("bfloat16")}
-    with pytest.raises(ValueError, match="expected a state with one ScheduleFreeState in it, got 0"):
-        gx.schedule_free_eval_params(gx.adam(0.1).init(params), params)
 
 
 def test_matrices_of_which_each_device_has_a_part_are_an_error():
