@@ -49,8 +49,8 @@ WRAPPERS = [
     ),
     Case(
         "multi_transform",
-        lambda: gx.multi_transform(groups(gx), BY_AXES),
-        optax=lambda: optax.multi_transform(groups(optax), BY_AXES),
+        lambda: gx.multi_transform({"matrix": gx.adam(0.1), "rest": gx.set_to_zero()}, BY_AXES),
+        optax=lambda: optax.multi_transform({"matrix": optax.adam(0.1), "rest": optax.set_to_zero()}, BY_AXES),
     ),
     Case("masked", lambda: gx.masked(gx.adam(warm_up), MASK), optax=lambda: optax.masked(optax.adam(warm_up), MASK)),
     Case(
