@@ -110,7 +110,6 @@ ARGUMENTS = {
 PER_EXAMPLE = {"dpsgd", "differentially_private_aggregate"}
 WITH_OBJECTIVE = {"sophia", "hutchinson_estimator_diag_hessian"}
 WITH_SEARCH = {"lbfgs", "scale_by_backtracking_linesearch", "scale_by_zoom_linesearch"}
-WITHOUT_EXTRA = {"sam"}
 # They make a factory or a measurement; or take parameters in pairs, or only if they are told which are matrices.
 OTHERWISE = {"inject_hyperparams", "inject_stateful_hyperparams", "measure_with_ema", "lookahead", "scale_by_muon"}
 
@@ -137,7 +136,7 @@ def test_every_function_that_makes_a_transform_is_called_as_in_optax(make):
     tx = make(**{name: ARGUMENTS[name] for name in needed})
     assert isinstance(tx, gx.Transform) or make is gx.with_extra_args_support
     name = make.__name__
-    extra = {"obj_fn": loss} if name in WITH_OBJECTIVE else {} if name in WITHOUT_EXTRA else {"value": 1.0}
+    extra = {"obj_fn": loss} if name in WITH_OBJECTIVE else {"value": 1.0}
 
     def step(grads, params):
         state = tx.init(params)

@@ -46,6 +46,9 @@ HELD = {
     "FactoredState": Held(("scale_by_factored_rms",), ("v_row", "v_col", "v")),
     "TraceState": Held(("trace",), ("trace",)),
     "EmaState": Held(("ema",), ("ema",)),
+    "ScheduleFreeState": Held(("schedule_free",), ("b1", "weight_sum", "max_lr", "z")),
+    "LookaheadState": Held(("lookahead",), ("steps_since_sync",)),
+    "SAMState": Held(("sam",), ("steps_since_sync", "cache")),
 }
 KNOWN = {rule for held in HELD.values() for rule in held.rules}
 
@@ -240,6 +243,8 @@ class _Taker:
         for slot in HELD[_kind(theirs)].slots:
             is_factored = _kind(theirs) == "FactoredState"
             self.take_arrays(getattr(ours, slot), getattr(theirs, slot), (*path, slot), placeholders=is_factored)
+        for inner in getattr(type(ours), "inners", ()):
+            self.take(getattr(ours, inner), getattr(theirs, inner), (*path, inner), _own_count(theirs))
 
     def take_live(self, key: str, path: Path) -> None:
         """Fills a live hyperparameter with the value that inject_hyperparams has for it."""
@@ -385,11 +390,18 @@ def _counts(theirs: Any, wrappers: set[str], where: str = "") -> dict[str, int]:
             counts[where] = int(theirs.count)
         if kind == "MultiStepsState":
             counts[where] = int(theirs.gradient_step)
+        if (own := _own_count(theirs)) is not None:
+            counts[where] = own
     if not is_pair(theirs) or kind in (*REMOVABLE, *IN_STEP):
         for key, part in _children(theirs).items():
             if key != "hyperparams_states":
                 counts |= _counts(part, wrappers, f"{where}/{key}/" if where else f"{key}/")
     return counts
+
+
+def _own_count(theirs: Any) -> int | None:
+    """How many updates a wrapper of optax's has counted that begins with 1."""
+    return int(theirs.step_count) - 1 if _kind(theirs) == "ScheduleFreeState" else None
 
 
 def _dotted(path: Path) -> str:

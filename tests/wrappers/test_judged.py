@@ -431,3 +431,26 @@ def test_numbers_may_be_traced(name):
     assert_close(judged(tx, params), gx.eval_params(tx, state, seen[-1]), 1e-4, 1e-5)
     judged(jax.tree.map(lambda number: type(number)(0.9 * number), tx), params)
     assert judged._cache_size() == 1
+
+
+TAKEN_OVER = {
+    "schedule_free": (
+        lambda lib, contrib: contrib.schedule_free(lib.adam(lambda step: 0.1 / (step + 1), b1=0.0), 0.1),
+        same,
+    ),
+    "lookahead": (lambda lib, contrib: lib.lookahead(lib.adam(0.1), 3, 0.5), synced),
+    "sam": (lambda lib, contrib: contrib.sam(lib.adam(0.1), lib.sgd(0.1, 0.9), 3), same),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN_OVER)
+def test_a_run_of_optax_s_goes_on(name):
+    make, paired = TAKEN_OVER[name]
+    ours, theirs = make(gx, gx), make(optax, optax.contrib)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        seen, their_state = run(theirs, paired(PARAMS), 4, partial(in_two, theirs))
+        state, _ = gx.from_optax(their_state, ours, seen[-1])
+        expected = in_two(theirs, fast(seen[-1]), their_state, seen[-1])[0]
+    assert_close(ours.step(fast(seen[-1]), state, seen[-1])[0], expected)
+    if name == "schedule_free":
+        assert int(state.count) == 4
