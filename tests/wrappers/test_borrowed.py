@@ -91,8 +91,8 @@ def test_an_argument_that_is_the_default_is_as_if_it_was_not_given():
 
 
 def test_a_wrong_argument_is_an_error_at_construction():
-    with pytest.raises(TypeError, match="missing a required argument: 'max_consecutive_errors'"):
-        gx.apply_if_finite(gx.adam(0.1))
+    with pytest.raises(TypeError, match="missing a required argument: 'max_backtracking_steps'"):
+        gx.scale_by_backtracking_linesearch()
 
 
 @pytest.mark.parametrize(
