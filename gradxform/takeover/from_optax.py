@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.state import State
+from gradxform.takeover.kinds import (
+    HELD,
+    IN_STEP,
+    KNOWN,
+    NOT_NEEDED,
+    REMOVABLE,
+    RENAMED,
+    accepted,
+    children,
+    counted,
+    dotted,
+    has_state,
+    is_missing,
+    is_rule,
+    kind_of,
+    own_count,
+    unmasked,
+)
 from gradxform.takeover.takeover import (
     MigrationReport,
     Path,
     fitted,
     is_pair,
-    is_record,
     is_state,
     named,
     places,
@@ -23,57 +40,6 @@ from gradxform.takeover.takeover import (
     rule_of,
     told_apart,
 )
-
-
-class Held(NamedTuple):
-    """The rules of ours that remember what a state of optax's holds, and under which names, the same in both."""
-
-    rules: tuple[str, ...]
-    slots: tuple[str, ...]
-
-
-HELD = {
-    "ScaleByAdamState": Held(("scale_by_adam", "scale_by_adamax", "scale_by_radam", "scale_by_yogi"), ("mu", "nu")),
-    "ScaleByAmsgradState": Held(("scale_by_amsgrad",), ("mu", "nu", "nu_max")),
-    "ScaleByBeliefState": Held(("scale_by_belief",), ("mu", "nu")),
-    "ScaleByLionState": Held(("scale_by_lion",), ("mu",)),
-    "ScaleByRmsState": Held(("scale_by_rms",), ("nu",)),
-    "ScaleByRmsWithCountState": Held(("scale_by_rms",), ("nu",)),
-    "ScaleByRStdDevState": Held(("scale_by_stddev",), ("mu", "nu")),
-    "ScaleByRStdDevWithCountState": Held(("scale_by_stddev",), ("mu", "nu")),
-    "ScaleByRssState": Held(("scale_by_rss",), ("sum_of_squares",)),
-    "ScaleByAdaDeltaState": Held(("scale_by_adadelta",), ("e_g", "e_x")),
-    "FactoredState": Held(("scale_by_factored_rms",), ("v_row", "v_col", "v")),
-    "TraceState": Held(("trace",), ("trace",)),
-    "EmaState": Held(("ema",), ("ema",)),
-    "ScheduleFreeState": Held(("schedule_free",), ("b1", "weight_sum", "max_lr", "z")),
-    "LookaheadState": Held(("lookahead",), ("steps_since_sync",)),
-    "SAMState": Held(("sam",), ("steps_since_sync", "cache")),
-}
-KNOWN = {rule for held in HELD.values() for rule in held.rules}
-
-# optax's wrappers that a chain of ours may do without, and where they keep the state of what they wrap.
-REMOVABLE = {
-    "InjectHyperparamsState": "inner_state",
-    "InjectStatefulHyperparamsState": "inner_state",
-    "MultiStepsState": "inner_opt_state",
-    "ApplyIfFiniteState": "inner_state",
-}
-# Those that step whenever they are called, so that what they wrap has the count of what is around them.
-IN_STEP = ("MaskedState", "PartitionState", "InjectHyperparamsState", "InjectStatefulHyperparamsState")
-# What optax keeps and ours need not: a metric, and a random key, of which ours makes other numbers.
-NOT_NEEDED = ("ZeroNansState", "AddNoiseState")
-# optax's names of wrappers' states with the same fields.
-SAME_AS = {"InjectStatefulHyperparamsState": "InjectHyperparamsState"}
-# Our rules that wrap a transform, and remember what optax's do, under the same names.
-WRAPPERS = {
-    "apply_if_finite": "ApplyIfFiniteState",
-    "conditionally_mask": "ConditionallyMaskState",
-    "conditionally_transform": "ConditionallyTransformState",
-    "multi_steps": "MultiStepsState",
-}
-# optax's arguments whose names are others in our rules.
-RENAMED = {"momentum": "trace.decay"}
 
 
 def from_optax(state: Any, tx: Any, params: Any, *, count: int | None = None) -> tuple[Any, MigrationReport]:
@@ -132,17 +98,19 @@ class _Taker:
             raise TypeError("from_optax takes optax's states, got one of gradxform's own; migrate takes that")
         if isinstance(ours, State):
             self.take_chain(ours, theirs, path, count)
-        elif not _has_state(ours):
+        elif not has_state(ours):
             self.take_arrays(ours, theirs, path)
         elif is_pair(ours):
-            if _kind(ours) == _kind(theirs):
+            if kind_of(ours) == kind_of(theirs):
                 self.take_wrapper(ours, theirs, path, count)
-            elif _kind(ours) in REMOVABLE:
+            elif kind_of(ours) in REMOVABLE:
                 self.begin_wrapper(ours, theirs, path, count)
             else:
-                raise ValueError(f"from_optax: the transform keeps {_kind(ours)}, optax's state has {_kind(theirs)}")
+                raise ValueError(
+                    f"from_optax: the transform keeps {kind_of(ours)}, optax's state has {kind_of(theirs)}"
+                )
         else:
-            mine, other = _children(ours), _children(theirs)
+            mine, other = children(ours), children(theirs)
             if list(mine) != list(other):
                 raise ValueError(f"from_optax: the transform has parts {list(mine)}, optax's state {list(other)}")
             for key, part in mine.items():
@@ -150,7 +118,7 @@ class _Taker:
 
     def take_wrapper(self, ours: Any, theirs: Any, path: Path, count: int | None) -> None:
         """Fills the state of a wrapper, or of a guest, from optax's of the same class."""
-        if _kind(theirs) == "MultiStepsState":
+        if kind_of(theirs) == "MultiStepsState":
             count = int(theirs.gradient_step)
         elif type(theirs).__name__ not in IN_STEP:
             count = None
@@ -158,7 +126,7 @@ class _Taker:
             if name == "hyperparams":
                 self.take_hyperparams(ours.hyperparams, theirs.hyperparams, (*path, name))
             elif name == "inner_states":
-                self.take(ours.inner_states, _unmasked(ours.inner_states, theirs.inner_states), (*path, name), count)
+                self.take(ours.inner_states, unmasked(ours.inner_states, theirs.inner_states), (*path, name), count)
             elif name != "hyperparams_states":
                 self.take(getattr(ours, name), getattr(theirs, name), (*path, name), count)
 
@@ -169,7 +137,7 @@ class _Taker:
         for name in {"count", "gradient_step"} & set(ours._fields):
             if count is not None:
                 self.put((*path, name), jnp.array(count, jnp.int32))
-        inner = REMOVABLE[_kind(ours)]
+        inner = REMOVABLE[kind_of(ours)]
         self.take(getattr(ours, inner), theirs, (*path, inner), count)
 
     def take_hyperparams(self, ours: Any, theirs: Any, path: Path) -> None:
@@ -192,31 +160,31 @@ class _Taker:
             if key not in mine and not (placeholders and np.shape(other[key]) == (1,)):
                 where = "/".join(key) or "the root"
                 raise ValueError(
-                    f"from_optax: optax's state has an array at {where!r}, where the transform's {_dotted(path)} "
+                    f"from_optax: optax's state has an array at {where!r}, where the transform's {dotted(path)} "
                     "has none; is it masked or partitioned otherwise?"
                 )
 
     def take_chain(self, ours: State, theirs: Any, path: Path, count: int | None) -> None:
         """Fills the state of a chain of ours: pairs what its stages keep with what theirs do, in the order of both."""
         needs = list(_needs(ours.stages, (*path, "stages")))
-        wrappers = {_kind(part) for _, part in needs if not _is_rule(part)}
+        wrappers = {kind_of(part) for _, part in needs if not is_rule(part)}
         outside = len(self.around)
         items = list(self.items(theirs, wrappers))
         self.check_order(needs, items)
         count = self.put_count(ours, theirs, wrappers, path, count)
-        begun = [(where, part) for where, part in needs if _is_missing(part, items)]
-        needs = [(where, part) for where, part in needs if not _is_missing(part, items)]
-        for kinds in dict.fromkeys(_accepted(part) for _, part in needs):
-            mine = [(where, part) for where, part in needs if _accepted(part) == kinds]
-            found = [item for item in items if _kind(item) in kinds]
+        begun = [(where, part) for where, part in needs if is_missing(part, items)]
+        needs = [(where, part) for where, part in needs if not is_missing(part, items)]
+        for kinds in dict.fromkeys(accepted(part) for _, part in needs):
+            mine = [(where, part) for where, part in needs if accepted(part) == kinds]
+            found = [item for item in items if kind_of(item) in kinds]
             if len(mine) != len(found):
-                names = ", ".join(_dotted(where) for where, _ in mine)
+                names = ", ".join(dotted(where) for where, _ in mine)
                 raise ValueError(
                     f"from_optax: the transform has {len(mine)} for {' or '.join(kinds)} ({names}), optax's state has "
-                    f"{len(found)}; in it there are {', '.join(map(_kind, items)) or 'no arrays'}"
+                    f"{len(found)}; in it there are {', '.join(map(kind_of, items)) or 'no arrays'}"
                 )
             for (where, part), item in zip(mine, found, strict=True):
-                if _is_rule(part):
+                if is_rule(part):
                     self.take_record(part, item, where)
                 else:
                     self.take(part, item, where, count)
@@ -232,19 +200,19 @@ class _Taker:
 
     def check_order(self, needs: Sequence[tuple[Path, Any]], items: Sequence[Any]) -> None:
         """Notes that stages which go together come in another order."""
-        mine = [_accepted(part) for _, part in needs]
-        theirs = [kinds for item in items for kinds in dict.fromkeys(mine) if _kind(item) in kinds]
+        mine = [accepted(part) for _, part in needs]
+        theirs = [kinds for item in items for kinds in dict.fromkeys(mine) if kind_of(item) in kinds]
         if sorted(mine) == sorted(theirs) and mine != theirs:
-            order = ", ".join(_dotted(where) for where, _ in needs)
+            order = ", ".join(dotted(where) for where, _ in needs)
             self.notes.append(f"optax's state has its parts in another order than the transform ({order})")
 
     def take_record(self, ours: Any, theirs: Any, path: Path) -> None:
         """Fills what a rule remembers."""
-        for slot in HELD[_kind(theirs)].slots:
-            is_factored = _kind(theirs) == "FactoredState"
+        for slot in HELD[kind_of(theirs)].slots:
+            is_factored = kind_of(theirs) == "FactoredState"
             self.take_arrays(getattr(ours, slot), getattr(theirs, slot), (*path, slot), placeholders=is_factored)
         for inner in getattr(type(ours), "inners", ()):
-            self.take(getattr(ours, inner), getattr(theirs, inner), (*path, inner), _own_count(theirs))
+            self.take(getattr(ours, inner), getattr(theirs, inner), (*path, inner), own_count(theirs))
 
     def take_live(self, key: str, path: Path) -> None:
         """Fills a live hyperparameter with the value that inject_hyperparams has for it."""
@@ -274,16 +242,16 @@ class _Taker:
         else:
             count = around if self.count is None else self.count
         if count is not None:
-            for where in _counted(ours, path):
+            for where in counted(ours, path):
                 self.put(where, jnp.array(count, jnp.int32))
-        elif any(map(_is_rule, ours.stages.values())):
+        elif any(map(is_rule, ours.stages.values())):
             name = self.places[(*path, "count")].name
             self.notes.append(f"{name} is 0, as optax's state has none there; say count=... if schedules go by it")
         return count
 
     def items(self, theirs: Any, wanted: set[str]) -> Iterator[Any]:
         """The states in the containers of optax's chains, in order, and within wrappers that ours does without."""
-        kind = _kind(theirs)
+        kind = kind_of(theirs)
         if is_pair(theirs) and kind in wanted | {"MaskedState", "PartitionState"}:
             yield theirs
         elif is_pair(theirs) and type(theirs).__name__ in REMOVABLE:
@@ -306,7 +274,7 @@ class _Taker:
         elif is_pair(theirs):
             yield theirs
         elif isinstance(theirs, Mapping | tuple | list):
-            for part in _children(theirs).values():
+            for part in children(theirs).values():
                 yield from self.items(part, wanted)
         elif theirs is not None:
             raise TypeError(
@@ -317,18 +285,18 @@ class _Taker:
     def drop(self, item: Any) -> None:
         """Leaves a state of optax's that no stage takes. ValueError if something is lost with it."""
         kept = [path for path, _ in named(item).items() if path[-1:] != ("count",)]
-        if kept and _kind(item) not in NOT_NEEDED:
+        if kept and kind_of(item) not in NOT_NEEDED:
             raise ValueError(
-                f"from_optax: the transform has no rule for optax's {_kind(item)}, which keeps {'/'.join(kept[0])}"
+                f"from_optax: the transform has no rule for optax's {kind_of(item)}, which keeps {'/'.join(kept[0])}"
             )
-        self.dropped |= {f"{_kind(item)}.{'/'.join(path)}": "ours begins its own" for path in kept}
+        self.dropped |= {f"{kind_of(item)}.{'/'.join(path)}": "ours begins its own" for path in kept}
 
 
 def _needs(ours: Any, path: Path) -> Iterator[tuple[Path, Any]]:
     """What is to be filled in the stages of a chain: records with slots, and states of optax's with arrays."""
-    for key, part in _children(ours).items():
+    for key, part in children(ours).items():
         where = (*path, key)
-        if _is_rule(part):
+        if is_rule(part):
             remembers = {name: getattr(part, name) for name in part._fields if name not in part.metrics}
             if rule_of(part) in KNOWN:
                 yield where, part
@@ -343,82 +311,22 @@ def _needs(ours: Any, path: Path) -> Iterator[tuple[Path, Any]]:
             yield from _needs(part, where)
 
 
-def _unmasked(ours: Mapping[Any, Any], theirs: Mapping[Any, Any]) -> dict[Any, Any]:
-    """The states of optax's partition by their labels, without `masked`, of which optax makes it.
-
-    They are in our order, and those of labels that ours has not are left out where they keep nothing.
-    """
-    bare = {label: state.inner_state if _kind(state) == "MaskedState" else state for label, state in theirs.items()}
-    others = {label: state for label, state in bare.items() if label not in ours and jax.tree.leaves(state)}
-    return {label: bare[label] for label in ours if label in bare} | others
-
-
-def _counted(ours: State, path: Path) -> Iterator[Path]:
-    """Where a chain of ours counts, and each in it whose state stands for that of a stage."""
-    yield (*path, "count")
-    for key, part in ours.stages.items():
-        if isinstance(part, State):
-            yield from _counted(part, (*path, "stages", key))
-
-
-def _accepted(part: Any) -> tuple[str, ...]:
-    """The classes of optax's states that a record or a guest's state can be filled from."""
-    return (
-        tuple(kind for kind, held in HELD.items() if rule_of(part) in held.rules) if _is_rule(part) else (_kind(part),)
-    )
-
-
-def _is_missing(part: Any, items: Sequence[Any]) -> bool:
-    """Whether this is a wrapper's state that optax did without."""
-    return _kind(part) in REMOVABLE and _kind(part) not in map(_kind, items)
-
-
-def _is_rule(part: Any) -> bool:
-    """Whether this is what a rule of ours remembers that wraps nothing as optax does."""
-    return is_record(part) and rule_of(part) not in WRAPPERS
-
-
 def _counts(theirs: Any, wrappers: set[str], where: str = "") -> dict[str, int]:
     """How many updates optax's states have seen, by where they are; not those in wrappers that ours has as well."""
     counts: dict[str, int] = {}
     kind = type(theirs).__name__
     if is_pair(theirs):
         where = f"{where}{kind}"
-        if _kind(theirs) in wrappers and kind not in IN_STEP:
+        if kind_of(theirs) in wrappers and kind not in IN_STEP:
             return counts
         if "count" in theirs._fields:
             counts[where] = int(theirs.count)
         if kind == "MultiStepsState":
             counts[where] = int(theirs.gradient_step)
-        if (own := _own_count(theirs)) is not None:
+        if (own := own_count(theirs)) is not None:
             counts[where] = own
     if not is_pair(theirs) or kind in (*REMOVABLE, *IN_STEP):
-        for key, part in _children(theirs).items():
+        for key, part in children(theirs).items():
             if key != "hyperparams_states":
                 counts |= _counts(part, wrappers, f"{where}/{key}/" if where else f"{key}/")
     return counts
-
-
-def _own_count(theirs: Any) -> int | None:
-    """How many updates a wrapper of optax's has counted that begins with 1."""
-    return int(theirs.step_count) - 1 if _kind(theirs) == "ScheduleFreeState" else None
-
-
-def _dotted(path: Path) -> str:
-    return ".".join(key for key in path if key != "stages")
-
-
-def _kind(part: Any) -> str:
-    name = type(part).__name__
-    return WRAPPERS.get(rule_of(part), name) if is_record(part) else SAME_AS.get(name, name)
-
-
-def _children(tree: Any) -> dict[str, Any]:
-    if is_pair(tree):
-        return tree._asdict()
-    pairs = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, tuple | list) else ()
-    return {str(key): part for key, part in pairs}
-
-
-def _has_state(tree: Any) -> bool:
-    return any(map(is_state, jax.tree.leaves(tree, is_leaf=is_state)))
