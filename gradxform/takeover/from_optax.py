@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core.state import State
+from gradxform.takeover.kinds import children as _children, is_rule as _is_rule, kind as _kind
 from gradxform.takeover.takeover import (
     MigrationReport,
     Path,
     fitted,
     is_pair,
-    is_record,
     is_state,
     named,
     places,
@@ -60,15 +60,6 @@ REMOVABLE = {
 IN_STEP = ("MaskedState", "PartitionState", "InjectHyperparamsState", "InjectStatefulHyperparamsState")
 # What optax keeps and ours need not: a metric, and a random key, of which ours makes other numbers.
 NOT_NEEDED = ("ZeroNansState", "AddNoiseState")
-# optax's names of wrappers' states with the same fields.
-SAME_AS = {"InjectStatefulHyperparamsState": "InjectHyperparamsState"}
-# Our rules that wrap a transform, and remember what optax's do, under the same names.
-WRAPPERS = {
-    "apply_if_finite": "ApplyIfFiniteState",
-    "conditionally_mask": "ConditionallyMaskState",
-    "conditionally_transform": "ConditionallyTransformState",
-    "multi_steps": "MultiStepsState",
-}
 # optax's arguments whose names are others in our rules.
 RENAMED = {"momentum": "trace.decay"}
 
@@ -356,11 +347,6 @@ def _is_missing(part: Any, items: Sequence[Any]) -> bool:
     return _kind(part) in REMOVABLE and _kind(part) not in map(_kind, items)
 
 
-def _is_rule(part: Any) -> bool:
-    """Whether this is what a rule of ours remembers that wraps nothing as optax does."""
-    return is_record(part) and rule_of(part) not in WRAPPERS
-
-
 def _counts(theirs: Any, wrappers: set[str], where: str = "") -> dict[str, int]:
     """How many updates optax's states have seen, by where they are; not those in wrappers that ours has as well."""
     counts: dict[str, int] = {}
@@ -382,18 +368,6 @@ def _counts(theirs: Any, wrappers: set[str], where: str = "") -> dict[str, int]:
 
 def _dotted(path: Path) -> str:
     return ".".join(key for key in path if key != "stages")
-
-
-def _kind(part: Any) -> str:
-    name = type(part).__name__
-    return WRAPPERS.get(rule_of(part), name) if is_record(part) else SAME_AS.get(name, name)
-
-
-def _children(tree: Any) -> dict[str, Any]:
-    if is_pair(tree):
-        return tree._asdict()
-    pairs = tree.items() if isinstance(tree, Mapping) else enumerate(tree) if isinstance(tree, tuple | list) else ()
-    return {str(key): part for key, part in pairs}
 
 
 def _has_state(tree: Any) -> bool:
