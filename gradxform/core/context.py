@@ -211,6 +211,13 @@ class Tree(Context):
         """The sum of all elements of all leaves, real numbers or bools, of shape ()."""
         return reductions.total(jax.tree.leaves(tree), self._axes(tree), real_dtype(*self._dtypes))
 
+    def any(self, tree: Any) -> jax.Array:
+        """Whether any element of any leaf of bools is true, on any device, of shape ()."""
+        leaves = jax.tree.leaves(tree)
+        # Each device counts its own; what is true on one is true for all in one reduction over devices.
+        count = reductions.total(leaves, [()] * len(leaves), real_dtype(*self._dtypes))
+        return self.on_any_device(count > 0)
+
     def size(self, tree: Any) -> int:
         """How many elements all leaves have."""
         return sum(map(reductions.total_size, jax.tree.leaves(tree), self._axes(tree)))
@@ -334,5 +341,8 @@ class Tree(Context):
 
 def _like(new: Any, old: Any) -> Any:
     """In the precision of the old array; what is another kind of number stays, for the engine to find."""
+    if not hasattr(new, "dtype"):
+        # A number of Python's own, which the engine makes an array.
+        return new
     are_alike = is_inexact(new) and is_inexact(old) and is_complex(new) == is_complex(old)
     return new.astype(old.dtype) if are_alike and new.dtype != old.dtype else new

@@ -251,9 +251,14 @@ def _measured(measure: Callable[[Any], Any], params: Any) -> Any:
 def _first_within(held: Any, params: Any) -> Any:
     """The first state of a transform, or of those among the values of a dict, by their names."""
     if not isinstance(held, dict):
-        return held.init(params)
+        return jax.tree.map(_as_array, held.init(params))
     transforms = {name: tx for name, tx in held.items() if isinstance(tx, optax.GradientTransformation)}
-    return {f"{name}_state": tx.init(params) for name, tx in transforms.items()}
+    return {f"{name}_state": jax.tree.map(_as_array, tx.init(params)) for name, tx in transforms.items()}
+
+
+def _as_array(value: Any) -> Any:
+    """What a state of optax's begins with: of numbers of Python's own arrays, which are what a step returns."""
+    return jnp.array(value, jnp.result_type(value)) if isinstance(value, bool | int | float | complex) else value
 
 
 def _seed(rule: Rule, name: str) -> jax.Array:

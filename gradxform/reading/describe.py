@@ -98,7 +98,7 @@ def _described(tx: Transform, seen: _Seen, path: parts.Path) -> Iterator[tuple[P
         elif isinstance(node, Route):
             yield _route(where, node, seen.params), None
         else:
-            held = node.hyperparams(record) if seen.has_numbers else {}
+            held = node.hyperparams(record) if seen.has_numbers and isinstance(node, Guest) else {}
             yield _guest(where, node, record, seen.params, held), None
         yield from _within(node, record, seen, where)
 

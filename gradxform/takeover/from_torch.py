@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.takeover.kinds import is_rule
 from gradxform.takeover.takeover import (
     MigrationReport,
     Path,
     fields,
     fitted,
-    is_record,
     named,
     places,
     rebuilt,
@@ -23,8 +23,6 @@ from gradxform.takeover.takeover import (
     told_apart,
 )
 
-# Torch has no such wrappers: ours begin their own counts around a state that goes on.
-WRAPPERS = ("apply_if_finite", "conditionally_mask", "conditionally_transform", "multi_steps")
 # What torch calls what our rules remember: torch.optim.SGD, Adam and AdamW, the last two with amsgrad too.
 SLOTS = {
     "trace": {"trace": "momentum_buffer"},
@@ -152,7 +150,8 @@ def _needed(template: Any) -> Iterator[tuple[Path, str, str]]:
     """Each array that is to be filled: its path, torch's name of the slot, and the path of the parameter."""
     for above, _, state in states(template):
         for stage, record in fields(state)["stages"].items():
-            if not is_record(record) or rule_of(record) in WRAPPERS:
+            # Torch has no such wrappers: ours begin their own counts around a state that goes on.
+            if not is_rule(record):
                 continue
             slots = SLOTS.get(rule_of(record), {})
             for name in record._fields:

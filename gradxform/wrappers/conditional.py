@@ -53,8 +53,7 @@ class ApplyIfFinite(TreeRule):
 
     def update(self, updates, slots, tree):
         """One step, taken or skipped."""
-        count = tree.sum(tree.map(lambda update: ~jnp.isfinite(update), updates))
-        bad = tree.on_any_device(count > 0)
+        bad = tree.any(tree.map(lambda update: ~jnp.isfinite(update), updates))
         in_a_row = jnp.where(bad, optax.safe_increment(slots.notfinite_count), 0)
         most = jnp.asarray(self.max_consecutive_errors)
 

@@ -454,3 +454,14 @@ def test_partial_functions_print_and_compare():
     assert tx == gx.MultiSteps(gx.sgd(0.1), 2, should_skip_update_fn=judge)
     assert "0x" not in repr(tx)
     assert not follow(tx, [times(100.0)])[0][1].mini_step
+
+
+def test_numbers_of_python_s_own_in_a_state_within_become_arrays():
+    inner = optax.GradientTransformation(
+        lambda params: {"n": 1, "x": 0.5}, lambda updates, state, params=None: (updates, {"n": 2, "x": 1.5})
+    )
+    state = follow(gx.apply_if_finite(inner, 1), [GOOD, GOOD])[-1][1]
+    assert {name: (float(leaf), leaf.dtype.name) for name, leaf in state.inner_state.items()} == {
+        "n": (2.0, "int32"),
+        "x": (1.5, "float32"),
+    }
