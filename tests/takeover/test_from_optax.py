@@ -284,7 +284,11 @@ ADAMS = optax.chain(optax.adam(0.1), optax.adam(0.1))
         ),
         (optax.sgd(0.1), gx.rmsprop(0.1), "1 for ScaleByRmsState or ScaleByRmsWithCountState"),
         (optax.sgd(0.1, 0.9), gx.sgd(0.1), "no rule for optax's TraceState, which keeps trace/bias"),
-        (optax.adam(0.1), gx.prodigy(0.1), "knows of no state of optax's for prodigy; it knows ema, scale_by_adadelta"),
+        (
+            optax.adam(0.1),
+            gx.prodigy(0.1),
+            "knows of no state of optax's for prodigy; it knows ema, lookahead, sam",
+        ),
         (optax.adam(0.1), gx.masked(gx.adam(0.1), MASK), r"has 1 for MaskedState \(masked\), optax's state has 0"),
         (
             optax.masked(optax.adam(0.1), MASK),
