@@ -239,6 +239,7 @@ PER_EXAMPLE = {"dpsgd"}
 PARTS = ("adaptive_grad_clip", "add_", "apply_every", "centralize", "chain", "clip", "ema", "hutchinson", "identity")
 # What holds an optimizer is none.
 PARTS += ("accumulate", "apply_if_finite", "conditionally", "flatten", "guard", "MultiSteps", "split_real", "stateless")
+PARTS += ("freeze", "masked", "multi_transform", "partition", "selective_transform")
 PARTS += (
     "differentially_private",
     "keep_params",

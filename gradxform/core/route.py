@@ -90,6 +90,19 @@ class Route(Node):
                 updates[index] = update
         return flow.replace(updates=updates, factor=None), self.kept(new)
 
+    def judge(self, params: Flow, record: Any, step: Step) -> Flow:
+        """The parameters to judge a run by: of each transform those of its own leaves."""
+        nodes, states, parted = self._nodes(), self.states(record), self._parted(params)
+        self._check_states(states, nodes)
+        judged = list(params.updates)
+        for label, node in nodes.items():
+            indices, structure = parted[label]
+            part = node.judge(params.only(indices, structure), states[label], step)
+            self._check_returned(label, part.structure, structure)
+            for index, leaf in zip(indices, part.updates, strict=True):
+                judged[index] = leaf
+        return params.replace(updates=judged)
+
     def _nodes(self) -> dict[Any, Any]:
         return {label: as_node(_pair(transform)) for label, transform in self.transforms_by_label().items()}
 

@@ -152,6 +152,20 @@ def test_within_another_transform_it_is_found_too():
     assert_close(gx.eval_params(tx, state, seen[-1]), expected)
 
 
+def test_in_a_partition_each_group_is_judged_by_its_own():
+    groups = {"averaged": gx.chain(gx.sgd(0.1), gx.average_params(decay=None)), "plain": gx.sgd(0.1)}
+    tx = gx.partition(groups, {"w": "averaged", "b": "plain"})
+    seen, state = run(tx, PARAMS)
+    found = gx.eval_params(tx, state, seen[-1])
+    assert_close(found["w"], sum(params["w"] for params in seen) / len(seen))
+    assert_close(found["b"], seen[-1]["b"], 0, 0)
+    rest = gx.masked(groups["averaged"], {"w": False, "b": True})
+    seen, state = run(rest, PARAMS)
+    found = gx.eval_params(rest, state, seen[-1])
+    assert_close(found["b"], sum(params["b"] for params in seen) / len(seen))
+    assert_close(found["w"], seen[-1]["w"], 0, 0)
+
+
 def test_of_other_transforms_they_are_the_parameters():
     for tx in (gx.adamw(0.1), gx.chain(), gx.chain(optax.adam(0.1)), gx.accumulate(gx.adam(0.1), 2)):
         assert_close(gx.eval_params(tx, tx.init(PARAMS), PARAMS), PARAMS, 0, 0)
