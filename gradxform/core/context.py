@@ -268,7 +268,7 @@ class Tree(Context):
 
     def _drawn(self, draw: Callable[..., jax.Array], key: jax.Array, like: Any) -> Any:
         leaves, structure = jax.tree.flatten(like)
-        keys = [reductions.own_key(key, index, axes) for index, axes in enumerate(self._axes(like))]
+        keys = reductions.own_keys(key, self._axes(like))
         return structure.unflatten([draw(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)])
 
     def inner(

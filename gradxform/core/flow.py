@@ -80,7 +80,8 @@ class Flow:
         """The flow with nothing left to multiply by."""
         if self.factor is None:
             return self
-        return self.replace(updates=[scaled(update, self.factor) for update in self.updates], factor=None)
+        updates = alike.each(scaled, [(update, self.factor) for update in self.updates])
+        return self.replace(updates=updates, factor=None)
 
     def tree(self) -> Any:
         """The tree of updates, in the dtypes in which they came."""

@@ -106,9 +106,14 @@ def total_size(x: jax.Array, axes: Axes) -> int:
     return x.size * math.prod(map(lax.axis_size, axes))
 
 
-def own_key(key: jax.Array, index: int, axes: Axes) -> jax.Array:
-    """The random key of the index-th leaf; of a leaf that is spread over devices, each draws for its own part."""
-    key = jax.random.fold_in(key, index)
+def own_keys(key: jax.Array, axes: Sequence[Axes]) -> list[jax.Array]:
+    """A random key for each leaf; of a leaf that is spread over devices, each draws for its own part."""
+    # All at once, which is traced as one operation.
+    keys = list(jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(axes)))) if axes else []
+    return list(map(_folded, keys, axes))
+
+
+def _folded(key: jax.Array, axes: Axes) -> jax.Array:
     for axis in axes:
         key = jax.random.fold_in(key, lax.axis_index(axis))
     return key

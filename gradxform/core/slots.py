@@ -18,7 +18,7 @@ from gradxform.core.flow import Flow
 from gradxform.core.keep import Fit
 from gradxform.core.placement import Cut, spread_axes, union, varying_axes, whole_shape
 from gradxform.core.precision import compute_dtype, fitting, is_complex, is_inexact, mixing, real_dtype
-from gradxform.core.reductions import own_key
+from gradxform.core.reductions import own_keys
 
 
 def first_leaf_records(rule: Rule, params: Flow, applies: Sequence[bool]) -> Any:
@@ -62,7 +62,7 @@ def columns(rule: Rule, record: Any, flow: Flow) -> list[Any]:
     for name, tree in zip(record._fields, record, strict=True):
         if name in rule.keys:
             axes = [spread_axes(rule.call_name, leaf, cut) for leaf, cut in zip(flow.updates, flow.cuts, strict=True)]
-            found.append([own_key(step_key(rule, name, tree), index, names) for index, names in enumerate(axes)])
+            found.append(own_keys(step_key(rule, name, tree), axes))
         else:
             found.append(_column(rule, name, tree, flow))
     return list(map(rule.State, *found)) if found else [rule.State()] * len(flow.updates)
