@@ -1,4 +1,4 @@
-"""optax's own transforms within our wrappers, and its own wrappers within our chains."""
+"""What wrappers hold: transforms of optax's and states that go through a checkpoint; and optax's wrappers in our chains."""
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,7 @@ import optax.contrib
 import pytest
 
 import gradxform as gx
+from tests.ecosystem.common import assert_equal, saved_and_restored
 
 PARAMS = {"a": jnp.linspace(1.0, 2.0, 6).reshape(2, 3), "b": jnp.asarray([0.5, -0.5])}
 LABELS = {"a": "matrix", "b": "rest"}
@@ -61,3 +62,12 @@ def test_a_partition_of_muon_and_adamw_by_optax_s_own_functions_stands_in_a_chai
     theirs = optax.partition({"matrix": optax.contrib.muon(0.1), "rest": optax.adamw(0.1)}, LABELS)
     chain = gx.chain(gx.clip_by_global_norm(1.0), theirs)
     assert_alike(run(chain), run(optax.chain(optax.clip_by_global_norm(1.0), theirs)))
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_a_checkpoint_goes_on_as_the_run_that_it_is_of(name, tmp_path):
+    tx = WRAPPERS[name](gx.adam(0.1))
+    step = jax.jit(tx.update)
+    _, state = step(PARAMS, tx.init(PARAMS), PARAMS)
+    restored = saved_and_restored(tmp_path / "state", state, tx.init(PARAMS))
+    assert_equal(step(PARAMS, restored, PARAMS), step(PARAMS, state, PARAMS))
