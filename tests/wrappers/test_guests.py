@@ -1,4 +1,4 @@
-"""What wrappers hold: transforms of optax's and states that go through a checkpoint; and optax's wrappers in our chains."""
+"""What wrappers hold: optax's transforms and states from a checkpoint; and optax's wrappers in our chains."""
 
 import jax
 import jax.numpy as jnp
