@@ -25,6 +25,15 @@ def groups(kinds: Sequence[Hashable]) -> list[list[int]]:
     return [alike[first : first + LARGEST] for alike in places.values() for first in range(0, len(alike), LARGEST)]
 
 
+def in_groups(kinds: Sequence[Hashable], function: Callable[[list[int]], Sequence[Any]]) -> list[Any]:
+    """What a function returns of the indices of each group, a value for each, in the order of the kinds."""
+    results: list[Any] = [None] * len(kinds)
+    for group in groups(kinds):
+        for index, result in zip(group, function(group), strict=True):
+            results[index] = result
+    return results
+
+
 def each(function: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> list[Any]:
     """`function(*item)` of every item; while tracing, one call for each group of items that are alike.
 
@@ -49,12 +58,7 @@ def each(function: Callable[..., Any], items: Sequence[tuple[Any, ...]]) -> list
     def of_group(static: tuple[Any, ...], group: list[list[jax.Array]]) -> list[Any]:
         return [of_one(static, arrays) for arrays in group]
 
-    results: list[Any] = [None] * len(items)
-    for group in groups(kinds):
-        found = of_group(parts[group[0]][0], [parts[index][1] for index in group])
-        for index, result in zip(group, found, strict=True):
-            results[index] = result
-    return results
+    return in_groups(kinds, lambda group: of_group(parts[group[0]][0], [parts[index][1] for index in group]))
 
 
 def _parted(item: tuple[Any, ...]) -> tuple[tuple[Any, tuple[Any, ...]], list[jax.Array]]:

@@ -224,8 +224,7 @@ class Tree(Context):
 
     def on_any_device(self, flag: jax.Array) -> jax.Array:
         """Whether a bool of shape () is true on any of the devices over which `shard_map` or `pmap` maps."""
-        axes = jax.sharding.get_abstract_mesh().manual_axes
-        return lax.pmax(flag.astype(jnp.int32), axes).astype(bool) if axes else flag
+        return self.largest_of_devices(flag)
 
     def largest_of_devices(self, tree: Any) -> Any:
         """Of each array, bools among them, the largest value on any of the devices over which a map maps."""

@@ -7,8 +7,6 @@ from collections import namedtuple
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
-import optax
-
 from gradxform.core.flow import Node
 from gradxform.core.keep import IN_DTYPE, Keep
 from gradxform.core.short import in_short
@@ -170,10 +168,3 @@ class Rule(Node):
     def live_names(self) -> tuple[str, ...]:
         """Its numeric hyperparameters."""
         return self.numeric
-
-    def check_transform(self, name: str) -> None:
-        """Raises TypeError unless a field holds a transform, ours or optax's."""
-        value = getattr(self, name)
-        if not isinstance(value, optax.GradientTransformation):
-            hint = "; call it to make the transform" if callable(value) else ""
-            raise TypeError(f"{self.call_name}: {name} must be a transform; got {show(value)}{hint}")

@@ -15,11 +15,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from gradxform.core import absent, alike, checks
 from gradxform.core.placement import Cut, Placement
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype, wider
 from gradxform.core.record import Record
+from gradxform.core.text import show
 
 
 class Step(NamedTuple):
@@ -161,6 +163,13 @@ class Node(Record):
     def stage_name(self) -> str:
         """What its record in the state is called, if nobody gives it another name."""
         return self.call_name
+
+    def check_transform(self, name: str) -> None:
+        """Raises TypeError unless a field holds a transform, ours or optax's."""
+        value = getattr(self, name)
+        if not isinstance(value, optax.GradientTransformation):
+            hint = "; call it to make the transform" if callable(value) else ""
+            raise TypeError(f"{self.call_name}: {name} must be a transform; got {show(value)}{hint}")
 
     def begin(self, params: Flow, step: Step) -> Any:
         """What it remembers before the first step: any pytree of arrays. The updates of the flow are the parameters."""

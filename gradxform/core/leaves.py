@@ -63,13 +63,10 @@ def advance_run(rules: Sequence[Rule], flow: Flow, records: Sequence[Any], step:
     leaves = list(zip(flow.updates, old, params, strict=True))
     kinds = list(zip(chosen, flow.cuts, strict=True))
     programs = {kind: program(static, *kind) for kind in set(kinds)}
-    advanced: list[Any] = [None] * len(leaves)
-    for group in alike.groups(
-        [(kind, *map(jax.typeof, jax.tree.leaves(leaf))) for kind, leaf in zip(kinds, leaves, strict=True)]
-    ):
-        stepped = advance_group(programs[kinds[group[0]]], [leaves[index] for index in group], shared)
-        for index, result in zip(group, stepped, strict=True):
-            advanced[index] = result
+    types = [(kind, *map(jax.typeof, jax.tree.leaves(leaf))) for kind, leaf in zip(kinds, leaves, strict=True)]
+    advanced = alike.in_groups(
+        types, lambda group: advance_group(programs[kinds[group[0]]], [leaves[index] for index in group], shared)
+    )
     updates, kept = map(list, zip(*advanced, strict=True)) if advanced else ([], [])
     new = [
         in_columns(rule, [leaf[i] for leaf in kept], flow.structure, record)

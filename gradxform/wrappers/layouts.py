@@ -18,9 +18,7 @@ from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.guest import as_node
 from gradxform.core.placement import Placement, spread_axes
 from gradxform.core.precision import is_complex, wider
-from gradxform.core.record import factory
-from gradxform.core.text import show
-from gradxform.core.transform import Transform, name_stages
+from gradxform.core.transform import transform
 
 _VECTOR = jax.tree.structure(0)
 
@@ -46,7 +44,7 @@ class Flatten(Node):
 
     def check(self) -> None:
         """Raises TypeError for what is no transform."""
-        check_inner(self.call_name, self.inner)
+        self.check_transform("inner")
 
     def begin(self, params: Flow, step: Step) -> Any:
         """The state of the transform, of the vector."""
@@ -113,7 +111,7 @@ class SplitRealAndImaginary(Node):
 
     def check(self) -> None:
         """Raises TypeError for what is no transform."""
-        check_inner(self.call_name, self.inner)
+        self.check_transform("inner")
 
     def begin(self, params: Flow, step: Step) -> Any:
         """The state of the transform, of pairs."""
@@ -128,13 +126,6 @@ class SplitRealAndImaginary(Node):
             lax.complex(next(parts), next(parts)) if jnp.iscomplexobj(leaf) else next(parts) for leaf in flow.updates
         ]
         return flow.replace(updates=joined), SplitRealAndImaginaryState(new)
-
-
-def check_inner(name: str, inner: Any) -> None:
-    """Raises TypeError for what is no transform."""
-    if not isinstance(inner, GradientTransformation):
-        hint = "; call it to make the transform" if callable(inner) else ""
-        raise TypeError(f"{name}: inner must be a transform; got {show(inner)}{hint}")
 
 
 def _in_pairs(flow: Flow) -> Flow:
@@ -164,7 +155,5 @@ def _like(part: jax.Array, leaf: jax.Array) -> jax.Array:
     return (part if is_complex(leaf) else part.real).reshape(leaf.shape)
 
 
-flatten = factory(Flatten, lambda record: Transform(name_stages([(None, record)])), Transform)
-split_real_and_imaginary = factory(
-    SplitRealAndImaginary, lambda record: Transform(name_stages([(None, record)])), Transform
-)
+flatten = transform(Flatten)
+split_real_and_imaginary = transform(SplitRealAndImaginary)
