@@ -11,7 +11,6 @@ import optax
 
 from gradxform.core import checks, engine
 from gradxform.core.calls import Calls
-from gradxform.core.declarations import Rule
 from gradxform.core.engine import Stage, Stages
 from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.html import html_table, scrolling, text_lines
@@ -175,7 +174,7 @@ def name_stages(nodes: list[tuple[str | None, Any]]) -> Stages:
     return tuple(stages)
 
 
-def transform(rule: Callable[P, Rule]) -> Factory[P, Transform]:
+def transform(rule: Callable[P, Node]) -> Factory[P, Transform]:
     """The public function of a rule: takes the rule's hyperparameters and returns a Transform.
 
     Use it on a rule's class, by call or as a decorator. The function has the class's docstring and signature, and its
