@@ -61,6 +61,34 @@ class Slot:
 
 
 @dataclasses.dataclass(frozen=True)
+class MatrixSlot(Slot):
+    """An array that a MatrixRule keeps for each matrix, and that its `update` sees beside the whole matrix.
+
+    It lies in the state with the leaf's axes that count matrices in front; where a leaf is cut into parts of several
+    shapes, a tuple of arrays, one for each.
+
+    Args:
+      shape: a function (rule, rows, columns) -> its shape for a matrix of so many rows and columns; None where such a
+        matrix has none, and optax.MaskedNode is in its place.
+      diagonal: whether `init` is on the diagonal of the last two axes alone, with 0 elsewhere.
+      init, dtype, signed: as in `Slot`.
+    """
+
+    shape: Callable[[Any, int, int], tuple[int, ...] | None] = dataclasses.field(kw_only=True)
+    diagonal: bool = dataclasses.field(default=False, kw_only=True)
+
+    @property
+    def is_tree(self) -> bool:
+        """False: only a tree rule has a slot for each leaf in this sense."""
+        return False
+
+    @property
+    def is_like_param(self) -> bool:
+        """False: it has a shape of its own."""
+        return False
+
+
+@dataclasses.dataclass(frozen=True)
 class Metric:
     """What a rule reports: a scalar, one a leaf in a LeafRule, one for the whole tree in a TreeRule.
 

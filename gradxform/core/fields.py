@@ -40,10 +40,11 @@ SumDecay = Annotated[Any, Range("at least 0 and at most 1", lambda value: (value
 Dtype = Annotated[Any, "a dtype or its name"]
 Mask = Annotated[Any, "a pytree of bools, a prefix of the parameters, or a function of them that returns one"]
 DecayMask = Annotated[Any, "a mask that says which leaves decay, in a rule that treats all of them"]
+WeightAxes = Annotated[Any, "which axes of each leaf are the rows and columns of its matrices"]
 Seed = Annotated[Any, "an integer, or a key of jax.random"]
 
 _NUMERIC = {"Hyper": Hyper, "NonNegative": NonNegative, "Positive": Positive, "Decay": Decay, "SumDecay": SumDecay}
-_ROLES = {**_NUMERIC, "Dtype": Dtype, "Mask": Mask, "DecayMask": DecayMask, "Seed": Seed}
+_ROLES = {**_NUMERIC, "Dtype": Dtype, "Mask": Mask, "DecayMask": DecayMask, "WeightAxes": WeightAxes, "Seed": Seed}
 
 
 def role_of(annotation: Any, names: Names) -> Any:

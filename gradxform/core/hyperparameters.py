@@ -12,7 +12,7 @@ import numpy as np
 
 from gradxform.core import checks
 from gradxform.core.declarations import Rule
-from gradxform.core.fields import DecayMask, Mask
+from gradxform.core.fields import DecayMask, Mask, WeightAxes
 from gradxform.core.precision import is_inexact, real_dtype
 from gradxform.core.record import Live, is_record
 from gradxform.core.text import show
@@ -61,8 +61,8 @@ def split(rule: Rule, count: jax.Array) -> tuple[Any, dict[str, Any]]:
         at_step = jax.tree.map(partial(_at, count, what), value, is_leaf=callable)
         if any(isinstance(number, jax.Array) for number in jax.tree.leaves(at_step)):
             values[name] = jax.tree.map(jnp.asarray, at_step)
-    # The mask is no part of what is traced: two that choose the same leaves share a trace.
-    masks = [name for name, role in rule.roles.items() if role in (Mask, DecayMask)]
+    # The mask is no part of what is traced: two that choose the same leaves share a trace. Nor are axes.
+    masks = [name for name, role in rule.roles.items() if role in (Mask, DecayMask, WeightAxes)]
     return rule.replace(**dict.fromkeys([*values, *masks])), values
 
 

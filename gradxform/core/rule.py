@@ -6,18 +6,19 @@ and has one `update`. Everything else that it may ask for comes through the cont
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
-from gradxform.core import checks, leaves, trees
+from gradxform.core import checks, leaves, matrices, trees
 from gradxform.core.context import Leaf, Tree
 from gradxform.core.declarations import Rule
-from gradxform.core.fields import Mask
+from gradxform.core.fields import DecayMask, Mask
 from gradxform.core.flow import Flow, Step
 from gradxform.core.guest import as_node
 from gradxform.core.hyperparameters import chosen_by
+from gradxform.core.matrix_context import Matrices, MatrixLeaf
 from gradxform.core.slots import first_leaf_records, first_tree_record
 
 
@@ -71,6 +72,81 @@ class LeafRule(Rule):
           An array of the same shape.
         """
         return param
+
+
+class MatrixRule(Rule):
+    """A rule that takes a leaf as matrices, stacked, joined or cut as `MatrixAxes` say.
+
+    It has `prepare`, `update`, or both. `prepare` does to each element what asks for no others, where the leaf lies;
+    `update` then sees the matrices whole, on many devices those that are dealt out to the device, and what comes of
+    them is given back. A Slot is like the leaf, and `prepare` has it; a MatrixSlot is of each matrix, and `update` has
+    it.
+
+    `transposable` says that `update` of the transposed matrix is the transposed update, so that a matrix and another's
+    transpose may be stacked. `batched` is whether matrices of one shape go through `update` in one stack also on one
+    device.
+    """
+
+    transposable: ClassVar[bool] = False
+    batched: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.inners or cls.is_measure or cls.per_example:
+            raise TypeError(f"{cls.__name__}: only a TreeRule has a transform within, measures, or takes examples")
+        if {Mask, DecayMask} & {*cls.roles.values()}:
+            raise TypeError(f"{cls.__name__}: only a LeafRule takes a mask")
+        if cls.metrics:
+            raise TypeError(f"{cls.__name__}: a MatrixRule has no metrics")
+
+    @property
+    def prepares(self) -> bool:
+        """Whether it does anything to each element where the leaf lies."""
+        return type(self).prepare is not MatrixRule.prepare
+
+    @property
+    def takes_matrices(self) -> bool:
+        """Whether it needs whole matrices."""
+        return type(self).update is not MatrixRule.update
+
+    def begin(self, params: Flow, step: Step) -> Any:
+        """Slots before the first step."""
+        return matrices.begin(self, params)
+
+    def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
+        """One step, by `prepare` and `update`."""
+        return matrices.advance(self, flow, record, step)
+
+    if TYPE_CHECKING:
+        # What a decorator sees of a subclass, before the type checker has made the dataclass's own __init__.
+        def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def prepare(self, grad: jax.Array, slots: Any, leaf: MatrixLeaf) -> tuple[jax.Array, Any]:
+        """What becomes of each element of a leaf before its matrices are taken whole.
+
+        Args:
+          grad: the incoming update of the leaf, or of the part of it on this device, in the dtype of computation.
+          slots: what was declared with `Slot`, as a NamedTuple; None in the place of the others.
+          leaf: the context: step, parameter, extra arguments, reductions.
+
+        Returns:
+          The leaf that goes on and the new slots.
+        """
+        return grad, slots
+
+    def update(self, grad: jax.Array, slots: Any, matrix: Matrices) -> tuple[jax.Array, Any]:
+        """One step of whole matrices.
+
+        Args:
+          grad: what `prepare` returned, (..., rows, columns), in the dtype of computation.
+          slots: what was declared with `MatrixSlot`, with the axes in front that `grad` has, and random keys, as a
+            NamedTuple; None in the place of the others.
+          matrix: the context: step, extra arguments, random numbers, refreshes.
+
+        Returns:
+          The outgoing update and the new slots.
+        """
+        return grad, slots
 
 
 class TreeRule(Rule):

@@ -13,7 +13,7 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gradxform.core import checks
-from gradxform.core.declarations import Metric, Rule, Slot
+from gradxform.core.declarations import MatrixSlot, Metric, Rule, Slot
 from gradxform.core.flow import Flow
 from gradxform.core.keep import Fit
 from gradxform.core.placement import Cut, spread_axes, union, varying_axes, whole_shape
@@ -30,11 +30,13 @@ def first_leaf_records(rule: Rule, params: Flow, applies: Sequence[bool]) -> Any
     for index, (leaf, applied, cut) in enumerate(zip(params.updates, applies, params.cuts, strict=True)):
         where = partial(checks.path_of, params.structure, index)
         for name, slot in rule.slots.items():
-            found[name].append(_first(rule, slot, leaf, cut, where) if applied else optax.MaskedNode())
+            # Those of matrices begin where it is known what the leaf's matrices are.
+            has_it = applied and not isinstance(slot, MatrixSlot)
+            found[name].append(_first(rule, slot, leaf, cut, where) if has_it else optax.MaskedNode())
         for name, metric in rule.metrics.items():
             found[name].append(_scalar(metric, leaf) if applied else optax.MaskedNode())
     trees = {name: params.structure.unflatten(column) for name, column in found.items()}
-    return rule.State(**trees, **_first_keys(rule))
+    return rule.State(**trees, **first_keys(rule))
 
 
 def first_tree_record(rule: Rule, params: Flow) -> Any:
@@ -53,7 +55,7 @@ def first_tree_record(rule: Rule, params: Flow) -> Any:
             )
     metrics = {name: _first_metric(rule, metric, params) for name, metric in rule.metrics.items()}
     within = {name: _first_within(getattr(rule, inner.field), params.tree()) for name, inner in rule.inners.items()}
-    return rule.State(**values, **_first_keys(rule), **within, **metrics)
+    return rule.State(**values, **first_keys(rule), **within, **metrics)
 
 
 def columns(rule: Rule, record: Any, flow: Flow) -> list[Any]:
@@ -64,7 +66,7 @@ def columns(rule: Rule, record: Any, flow: Flow) -> list[Any]:
             axes = [spread_axes(rule.call_name, leaf, cut) for leaf, cut in zip(flow.updates, flow.cuts, strict=True)]
             found.append(own_keys(step_key(rule, name, tree), axes))
         else:
-            found.append(_column(rule, name, tree, flow))
+            found.append(column(rule, name, tree, flow))
     return list(map(rule.State, *found)) if found else [rule.State()] * len(flow.updates)
 
 
@@ -83,7 +85,7 @@ def in_columns(rule: Rule, records: Sequence[Any], structure: Any, old: Any) -> 
 def in_lists(rule: Rule, record: Any, flow: Flow) -> Any:
     """A tree rule's record with a list of leaves in the place of each tree that is like the parameters."""
     return record._replace(
-        **{name: _column(rule, name, getattr(record, name), flow) for name, slot in rule.slots.items() if slot.is_tree}
+        **{name: column(rule, name, getattr(record, name), flow) for name, slot in rule.slots.items() if slot.is_tree}
     )
 
 
@@ -144,7 +146,7 @@ def next_key(rule: Rule, name: str, data: jax.Array) -> jax.Array:
     return jax.random.key_data(jax.random.fold_in(_key_of(rule, name, data), 1))
 
 
-def _column(rule: Rule, name: str, tree: Any, flow: Flow) -> list[Any]:
+def column(rule: Rule, name: str, tree: Any, flow: Flow) -> list[Any]:
     """What each leaf has of a slot or a metric. ValueError if it does not fit the updates."""
     kept_by = f"the slots {name} of {rule.call_name}"
     try:
@@ -186,18 +188,7 @@ def kept_axes(rule: Rule, slot: Slot, shape: tuple[int, ...]) -> Any:
 def _filled(
     rule: Rule, slot: Slot, leaf: Any, axes: Sequence[int], cut: Cut | None, where: Callable[[], str]
 ) -> jax.Array:
-    value: Any = getattr(rule, slot.init) if isinstance(slot.init, str) else slot.init
-    value = value(0) if callable(value) else value
-    dtype = getattr(rule, slot.dtype) if slot.dtype in rule.roles else slot.dtype
-    signed_complex = slot.signed and is_complex(leaf)
-    if dtype is None:
-        dtype = compute_dtype(leaf.dtype) if slot.signed else real_dtype(leaf.dtype)
-    elif signed_complex and not jnp.issubdtype(dtype, jnp.complexfloating):
-        raise TypeError(
-            f"{rule.call_name}: expected a complex dtype for the slots at {where()}, as of the parameter, got {dtype}"
-        )
-    # float64 that was asked for is float32 where JAX has no 64 bits, as everywhere in JAX.
-    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    value, dtype = first_value(rule, slot), kept_dtype(rule, slot, leaf, where)
     if slot.copy:
         # A copy indeed: the first step may donate both the parameter and the slot.
         return jnp.array(leaf, dtype, copy=True)
@@ -215,6 +206,25 @@ def _filled(
         return _full_along(leaf, axes, shape, value, dtype) if not varying_axes(leaf) else jnp.full(shape, value, dtype)
     filled = jnp.full(shape, value, dtype)
     return lax.pcast(filled, names, to="varying")
+
+
+def first_value(rule: Rule, slot: Slot) -> Any:
+    """The number that fills a slot at first."""
+    value: Any = getattr(rule, slot.init) if isinstance(slot.init, str) else slot.init
+    return value(0) if callable(value) else value
+
+
+def kept_dtype(rule: Rule, slot: Slot, leaf: Any, where: Callable[[], str] = lambda: "the root") -> Any:
+    """The dtype in which a slot of a leaf is kept. TypeError for a real one where the leaf is complex."""
+    dtype = getattr(rule, slot.dtype) if slot.dtype in rule.roles else slot.dtype
+    if dtype is None:
+        dtype = compute_dtype(leaf.dtype) if slot.signed else real_dtype(leaf.dtype)
+    elif slot.signed and is_complex(leaf) and not jnp.issubdtype(dtype, jnp.complexfloating):
+        raise TypeError(
+            f"{rule.call_name}: expected a complex dtype for the slots at {where()}, as of the parameter, got {dtype}"
+        )
+    # float64 that was asked for is float32 where JAX has no 64 bits, as everywhere in JAX.
+    return jax.dtypes.canonicalize_dtype(dtype)
 
 
 def _full_along(leaf: Any, axes: Sequence[int], shape: tuple[int, ...], value: Any, dtype: Any) -> jax.Array:
@@ -267,7 +277,8 @@ def _seed(rule: Rule, name: str) -> jax.Array:
     return seed if isinstance(seed, jax.Array) else jax.random.key(seed)
 
 
-def _first_keys(rule: Rule) -> dict[str, jax.Array]:
+def first_keys(rule: Rule) -> dict[str, jax.Array]:
+    """The data of the keys before the first step."""
     return {name: jnp.array(jax.random.key_data(_seed(rule, name)), copy=True) for name in rule.keys}
 
 

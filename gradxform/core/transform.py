@@ -16,7 +16,7 @@ from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.html import html_table, scrolling, text_lines
 from gradxform.core.placement import Placement
 from gradxform.core.record import Branch, Factory, P, factory
-from gradxform.core.rule import LeafRule, TreeRule, TreeScaleRule
+from gradxform.core.rule import LeafRule, MatrixRule, TreeRule, TreeScaleRule
 from gradxform.core.state import State
 from gradxform.core.text import show, written_call
 from gradxform.core.types import Params, Updates
@@ -188,13 +188,21 @@ def transform(rule: Callable[P, Node]) -> Factory[P, Transform]:
     mypy leaves out what a decorator of a class returns; with it, write `scale_by_half = gx.transform(ScaleByHalf)`.
 
     Raises:
-      TypeError: not a subclass of LeafRule, TreeRule or Node, or one without an `update`, or `advance`, of its own.
+      TypeError: not a subclass of LeafRule, TreeRule, MatrixRule or Node, or one without an `update`, or `advance`, of its
+        own.
     """
-    kinds: dict[type[Node], str] = {TreeScaleRule: "factor", TreeRule: "update", LeafRule: "update", Node: "advance"}
+    kinds: dict[type[Node], tuple[str, ...]] = {
+        TreeScaleRule: ("factor",),
+        TreeRule: ("update",),
+        LeafRule: ("update",),
+        MatrixRule: ("prepare", "update"),
+        Node: ("advance",),
+    }
     given: Any = rule
     kind = next((kind for kind in kinds if isinstance(given, type) and issubclass(given, kind)), None)
-    if kind is None or getattr(given, kinds[kind]) is getattr(kind, kinds[kind]):
-        wanted = f"with a method {kinds[kind]}" if kind else "of LeafRule, TreeRule, TreeScaleRule or Node"
+    if kind is None or all(getattr(given, method) is getattr(kind, method) for method in kinds[kind]):
+        wanted = "of LeafRule, TreeRule, TreeScaleRule, MatrixRule or Node"
+        wanted = f"with a method {' or '.join(kinds[kind])}" if kind else wanted
         raise TypeError(f"transform takes a subclass {wanted}; got {rule!r}")
     return factory(rule, lambda record: Transform(name_stages([(None, record)])), Transform)
 

@@ -1,0 +1,81 @@
+"""What a MatrixRule may ask for beside its matrices and its slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gradxform.core import branches
+from gradxform.core.context import Context, Leaf
+from gradxform.core.matrix_axes import View
+from gradxform.core.precision import real_dtype
+
+
+class MatrixLeaf(Leaf):
+    """The context of a MatrixRule before its matrices are put together: that of a leaf, and how it is matrices."""
+
+    def __init__(self, *args: Any, view: View) -> None:
+        super().__init__(*args)
+        self._view = view
+
+    def of_each(self, function: Callable[[int, int], Any]) -> jax.Array:
+        """What a function of rows and columns returns for each matrix, a number, in a shape that fits the leaf.
+
+        ValueError for a leaf that is cut over devices along an axis that is split into parts of several shapes.
+        """
+        dtype = real_dtype(self._update.dtype)
+        if self._view.is_even:
+            return jnp.asarray(function(*self._view.pieces[0][-2:]), dtype)
+        if self.cut_over:
+            raise ValueError(
+                f"{self._rule}: a leaf of shape {self.shape} is cut over {self.cut_over[0]!r}, and its matrices are of "
+                "several shapes; give each its own leaf, or equal parts"
+            )
+        whole = self._view.joined([jnp.full(piece, function(*piece), dtype) for piece in self._view.pieces])
+        return jnp.expand_dims(whole, self._view.batch)
+
+
+class Matrices(Context):
+    """The context of a MatrixRule: what it may ask for beside its matrices, which are whole."""
+
+    def __init__(self, rule: str, step: jax.Array, extra: Mapping[str, Any], numbers: jax.Array) -> None:
+        super().__init__(rule, step, extra)
+        self._numbers = numbers
+
+    def random_normal(self, key: jax.Array, like: jax.Array) -> jax.Array:
+        """Draws from N(0, 1) in the shape and dtype of an array (..., rows, columns): of each matrix its own."""
+
+        def draw(number: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+            return jax.random.normal(jax.random.fold_in(key, number), shape, like.dtype)
+
+        if not self._numbers.ndim:
+            return draw(self._numbers, like.shape)
+        return jax.vmap(lambda number: draw(number, like.shape[1:]))(self._numbers)
+
+    def refreshed(self, every: Any, function: Callable[..., Any], *arrays: Any, kept: Any, spread: bool = False) -> Any:
+        """function(*arrays) at the first step and at each `every`-th, else what is kept, of the same shapes.
+
+        Args:
+          every: how many steps lie between, a number or an array of shape ().
+          function: of arrays that count matrices in front; what it is not due for is not computed.
+          arrays: pytrees of such arrays.
+          kept: what it returned last.
+          spread: whether each matrix has its own turn, so that the work of one refresh is spread over the steps.
+        """
+        every = jnp.maximum(jnp.asarray(every).astype(jnp.int32), 1)
+        turn = self.step - 1 + (self._numbers if spread else 0)
+        is_due = (turn % every == 0) | (self.step == 1)
+
+        def of_each(is_due: jax.Array, kept: Any, *arrays: Any) -> Any:
+            def new() -> Any:
+                return jax.tree.map(lambda value, old: value.astype(old.dtype), function(*arrays), kept)
+
+            return branches.either(is_due, new, lambda: kept)
+
+        if not is_due.ndim:
+            return of_each(is_due, kept, *arrays)
+        return lax.map(lambda each: of_each(*each), (is_due, kept, *arrays))

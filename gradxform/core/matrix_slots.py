@@ -1,0 +1,118 @@
+"""What a matrix rule keeps of each matrix: how it begins, and along what it is cut over devices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from gradxform.core.declarations import MatrixSlot
+from gradxform.core.matrix_axes import View
+from gradxform.core.placement import Axes, Cut, types_tell, union, varying_axes
+from gradxform.core.slots import first_value, kept_dtype
+
+
+class Held(NamedTuple):
+    """What the work on the matrices of a leaf begins with.
+
+    Attributes:
+      update: the leaf.
+      slots: what the rule keeps of each matrix, by name: an array, a tuple of arrays, or MaskedNode.
+    """
+
+    update: jax.Array
+    slots: Mapping[str, Any]
+
+
+def of_matrices(rule: Any) -> dict[str, MatrixSlot]:
+    """The slots of a rule that are of whole matrices."""
+    return {name: slot for name, slot in rule.slots.items() if isinstance(slot, MatrixSlot)}
+
+
+def first_slot(rule: Any, slot: MatrixSlot, leaf: jax.Array, view: View, cut: Cut | None) -> Any:
+    """What a slot begins with for a leaf: an array, or a tuple of them; MaskedNode where there is none."""
+    shapes = whole_shapes(rule, slot, view)
+    found = [optax.MaskedNode() if shape is None else _first(rule, slot, leaf, view, cut, shape) for shape in shapes]
+    return tuple(found) if len(found) > 1 else found[0]
+
+
+def whole_shapes(rule: Any, slot: MatrixSlot, view: View) -> list[tuple[int, ...] | None]:
+    """The shape of what a slot keeps of an element of the batch, for each of its pieces; None where it has none."""
+    shapes = [(front, slot.shape(rule, *piece)) for *front, rows, columns in view.pieces for piece in [(rows, columns)]]
+    return [None if shape is None else (*front, *shape) for front, shape in shapes]
+
+
+def slot_cut(view: View, cut: Cut, shape: Sequence[int], size_of: Callable[[str], int]) -> Cut:
+    """How what is kept of matrices is cut, if their leaf is cut so: over all mesh axes that cut the matrices.
+
+    Args:
+      view: how the leaf is its matrices.
+      cut: how the leaf is cut.
+      shape: of what is kept of an element of the batch, on all devices together.
+      size_of: how many devices there are along a mesh axis.
+    """
+    names = union(cut[axis] for axis in view.rest)
+    devices = math.prod(map(size_of, names))
+    # The first of the axes that the devices divide; if they divide none, each device has the whole.
+    place = next((axis for axis, size in enumerate(shape) if names and size % devices == 0), None)
+    return tuple(names if axis == place else () for axis in range(len(shape)))
+
+
+def specs_of(kind: Any, leaf: Held, sizes: Mapping[str, int]) -> Held:
+    """The specs of a leaf and of its slots, on a mesh whose axes have these sizes."""
+    view, cut, slots = kind.view, kind.cut, of_matrices(kind.rule)
+    batch = [cut[axis] for axis in view.batch]
+
+    def of_slot(shape: Sequence[int] | None) -> Any:
+        if shape is None:
+            return optax.MaskedNode()
+        return _spec([*batch, *slot_cut(view, cut, shape, sizes.__getitem__)])
+
+    found = {name: [of_slot(shape) for shape in whole_shapes(kind.rule, slots[name], view)] for name in leaf.slots}
+    return Held(_spec(cut), {name: tuple(specs) if len(specs) > 1 else specs[0] for name, specs in found.items()})
+
+
+def cut_of(leaf: jax.Array) -> Cut:
+    """How a leaf is cut by its type, on a mesh with explicit axes."""
+    spec = jax.typeof(leaf).sharding.spec
+    return tuple((names,) if isinstance(names, str) else tuple(names or ()) for names in spec)
+
+
+def place_among(names: Axes) -> jax.Array:
+    """The number of this device along mesh axes, the last of which counts fastest; int32 of shape ()."""
+    place = jnp.zeros((), jnp.int32)
+    for name in names:
+        place = place * lax.axis_size(name) + lax.axis_index(name)
+    return place
+
+
+def _first(rule: Any, slot: MatrixSlot, leaf: jax.Array, view: View, cut: Cut | None, whole: tuple[int, ...]) -> Any:
+    dtype, value = kept_dtype(rule, slot, leaf), first_value(rule, slot)
+    own = value * jnp.eye(*whole[-2:], dtype=dtype) if slot.diagonal else jnp.asarray(value, dtype)
+    first = jnp.broadcast_to(own, (*(leaf.shape[axis] for axis in view.batch), *whole))
+    sharding = jax.typeof(leaf).sharding
+    if any(sharding.spec):
+        # The mesh is one with explicit axes.
+        mesh, cut = sharding.mesh, cut_of(leaf)
+        spec = _spec([*(cut[axis] for axis in view.batch), *slot_cut(view, cut, whole, mesh.shape.__getitem__)])
+        return jax.sharding.reshard(first, NamedSharding(mesh, spec))
+    if cut is None:
+        return first
+    own_cut = slot_cut(view, cut, whole, lax.axis_size)
+    for axis, names in enumerate(own_cut, len(view.batch)):
+        if names:
+            size = first.shape[axis] // math.prod(map(lax.axis_size, names))
+            first = lax.dynamic_slice_in_dim(first, place_among(names) * size, size, axis)
+    spread = union([*(cut[axis] for axis in view.batch), *own_cut])
+    missing = tuple(name for name in spread if name not in varying_axes(first))
+    return lax.pcast(first, missing, to="varying") if missing and types_tell() else first
+
+
+def _spec(cut: Sequence[Axes]) -> PartitionSpec:
+    return PartitionSpec(*(names or None for names in cut))
