@@ -66,12 +66,13 @@ def shampoo(grads, eps=1e-12, b1=0.0, b2=1.0, every=1, exponents=(-0.25, -0.25),
 
     L <- L + g g^T, R <- R + g^T g, u = (eps I + L)^(-1/4) g (eps I + R)^(-1/4): the box with `eps`, b1 = 0, b2 = 1.
 
-    Practical, by facebookresearch/optimizers (Shi et al. 2023, arXiv:2309.06497, algorithm 2): for b2 < 1 means,
+    Practical, by facebookresearch/optimizers (Shi et al. 2023, arXiv:2309.06497): for b2 < 1 means,
     debiased before eps is added; the debiased mean of the gradients with b1 (0.9) in the place of g; an exponent of 0
     leaves a side out, so that (-1/2, 0) is the one-sided form (An et al. 2025, arXiv:2503.20762); u takes the norm of
     another method's step, u |step| / (|u| + 1e-16): "sgd" g, "adagrad", "rmsprop", "adam" (the latter debiased; all
     with eps 1e-8 here). Roots are renewed at steps 1, every + 1, ..., as google-research/scalable_shampoo does; Meta's
-    code renews them at multiples of `every` and before the first takes the grafted method.
+    code renews them at multiples of `every`, takes the other method before the first, and merges small axes into one.
+    Its defaults: lr 0.01, b1 0.9, b2 1, eps 1e-12, every 1, blocks of 1024, no grafting.
     """
     left, right = (np.zeros((n, n)) for n in grads[0].shape)
     m = square = 0.0
@@ -99,7 +100,7 @@ def shampoo(grads, eps=1e-12, b1=0.0, b2=1.0, every=1, exponents=(-0.25, -0.25),
 
 
 def in_blocks(rule, size):
-    """A rule of blocks of at most `size` x `size`, cut from the first corner, each for itself: Shi et al. 2023, 4.1."""
+    """A rule of blocks of at most `size` x `size`, cut from the first corner, each for itself: Shi et al. 2023."""
 
     def blocked(grads):
         rows, cols = grads[0].shape
