@@ -17,8 +17,8 @@ each method's authors have it.
 
 Methods for matrices get the hidden matrices, and adamw the rest (embedding, head and norms) with the same schedule. For
 one learning rate to suit both, the updates have adamw's size, an RMS of 0.2 (Liu et al. 2025, arXiv:2502.16982,
-section 2.2). The middle of the nine is the power of 2 next to 3.16e-3, which Vyas et al. (2024, arXiv:2409.11321,
-section 5) found best for adamw and soap alike.
+section 2.2). The middle of the nine is 2^-8, next to the 3e-3 that the authors of SOAP (Vyas et al. 2024,
+arXiv:2409.11321) give in their code, whose updates have that size too.
 
 With --json, runs are kept as they are done, and what was killed goes on from there. A method whose arguments have
 changed is run again; where its code has changed, delete the file.
@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -218,7 +219,10 @@ def main() -> None:
     names = [name for name in AVAILABLE if name == BASELINE or not arguments.only or name in arguments.only]
     plan = Plan(arguments.steps, *((range(3), range(1, 3)) if arguments.quick else (range(-4, 5), range(1, 6))))
     text = model.load()
-    kept = Kept(arguments.json, text, plan.steps)
+    try:
+        kept = Kept(arguments.json, text, plan.steps)
+    except ValueError as error:
+        sys.exit(f"{error}; give another --json")
     runs = len(plan.powers) + len(plan.seeds)
     with tqdm(total=len(names) * runs, leave=False) as bar:
         outcomes = {name: outcome(name, plan, text, kept, bar) for name in names}
