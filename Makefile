@@ -8,8 +8,8 @@ READY := $(VENV)/.ready
 # In a container one is root, which Jupyter wants to be told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo processes notebooks notebooks-afresh test lint types format bench bench-every bench-by-hand bench-tracing bench-accumulate programs \
-	programs-tpu programs-gpu check clean
+.PHONY: help demo processes notebooks notebooks-afresh test lint types format bench bench-every bench-by-hand bench-tracing bench-accumulate bench-characters \
+	programs programs-tpu programs-gpu check clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/'
@@ -74,6 +74,9 @@ bench-tracing: $(READY)  ## measure how long steps take to trace and lower; some
 
 bench-accumulate: $(READY)  ## measure micro-steps against optax.MultiSteps
 	@$(BIN)/python benchmarks/accumulation.py $(ARGS)
+
+bench-characters: $(READY)  ## train a small language model with each of some optimizers; less with ARGS="--quick"
+	@$(BIN)/python benchmarks/characters.py $(ARGS)
 
 # The compilers are in JAX's wheels for either device, which do not bear each other's settings.
 COMPILER_tpu := jax[tpu]
