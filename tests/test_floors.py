@@ -14,10 +14,11 @@ ROOT = pathlib.Path(gradxform.__file__).parent
 # What each floor may import of the library, from the ground up. Rules do not import each other.
 FLOORS = {
     "maths": (),
+    "linalg": ("maths", "linalg"),
     "core": ("maths", "core"),
     "schedules": ("maths", "core", "schedules"),
     "masks": ("core",),
-    "rules": ("maths", "core"),
+    "rules": ("maths", "linalg", "core"),
     "optimizers": ("core", "schedules", "rules", "optimizers"),
     "wrappers": ("maths", "core", "wrappers"),
     "devices": ("maths", "core", "devices"),
@@ -31,6 +32,7 @@ FLOORS = {
     "names": ("missing",),
     "": (
         "maths",
+        "linalg",
         "core",
         "schedules",
         "masks",
