@@ -70,12 +70,19 @@ if TYPE_CHECKING:
         scale_by_dowg as scale_by_dowg,
     )
 
-    # Matrices, optax's own.
-    from gradxform.wrappers.borrowed import (
-        galore as galore,
-        muon as muon,
-        scale_by_galore as scale_by_galore,
-        scale_by_muon as scale_by_muon,
+    # Matrices: optimizers and rules of weights as matrices, which matrices a weight is, and functions of them.
+    from gradxform.optimizers.muon import muon as muon
+    from gradxform.rules.muon import scale_by_muon as scale_by_muon, scale_by_shape as scale_by_shape
+    from gradxform.wrappers.borrowed import galore as galore, scale_by_galore as scale_by_galore
+    from gradxform.core.matrix_axes import MatrixAxes as MatrixAxes
+    from gradxform.matrix_labels import labels_by_axes as labels_by_axes
+    from gradxform.linalg import (
+        eigenbasis as eigenbasis,
+        inverse_root as inverse_root,
+        newton_schulz_coefficients as newton_schulz_coefficients,
+        orthogonal_iteration as orthogonal_iteration,
+        orthogonalize as orthogonalize,
+        spectral_norm as spectral_norm,
     )
 
     # Second derivatives and line searches.
@@ -323,22 +330,21 @@ if TYPE_CHECKING:
         Positive as Positive,
         Seed as Seed,
         SumDecay as SumDecay,
+        WeightAxes as WeightAxes,
     )
-    from gradxform.core.flow import (
-        Flow as Flow,
-        Node as Node,
-        Step as Step,
-    )
+    from gradxform.core.flow import Flow as Flow, Node as Node, Step as Step
     from gradxform.core.record import Live as Live
     from gradxform.core.declarations import (
         Extra as Extra,
         Inner as Inner,
         Key as Key,
+        MatrixSlot as MatrixSlot,
         Metric as Metric,
         Slot as Slot,
     )
     from gradxform.core.rule import (
         LeafRule as LeafRule,
+        MatrixRule as MatrixRule,
         TreeRule as TreeRule,
         TreeScaleRule as TreeScaleRule,
     )

@@ -1,12 +1,19 @@
 # Made by `python docs/stubs.py`.
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
 from gradxform.core.apply import apply_updates as apply_updates
-from gradxform.core.declarations import Extra as Extra, Inner as Inner, Key as Key, Metric as Metric, Slot as Slot
+from gradxform.core.declarations import (
+    Extra as Extra,
+    Inner as Inner,
+    Key as Key,
+    MatrixSlot as MatrixSlot,
+    Metric as Metric,
+    Slot as Slot,
+)
 from gradxform.core.evaluate import eval_params as eval_params
 from gradxform.core.fields import (
     Decay as Decay,
@@ -18,10 +25,17 @@ from gradxform.core.fields import (
     Positive as Positive,
     Seed as Seed,
     SumDecay as SumDecay,
+    WeightAxes as WeightAxes,
 )
 from gradxform.core.flow import Flow as Flow, Node as Node, Step as Step
+from gradxform.core.matrix_axes import MatrixAxes as MatrixAxes
 from gradxform.core.record import Live as Live
-from gradxform.core.rule import LeafRule as LeafRule, TreeRule as TreeRule, TreeScaleRule as TreeScaleRule
+from gradxform.core.rule import (
+    LeafRule as LeafRule,
+    MatrixRule as MatrixRule,
+    TreeRule as TreeRule,
+    TreeScaleRule as TreeScaleRule,
+)
 from gradxform.core.state import State as State
 from gradxform.core.transform import Transform as Transform, transform as transform
 from gradxform.core.types import GradientTransformation, Scalar, ScalarOrSchedule
@@ -37,7 +51,16 @@ from gradxform.files.config import (
     to_dict as to_dict,
     to_json as to_json,
 )
+from gradxform.linalg import (
+    eigenbasis as eigenbasis,
+    inverse_root as inverse_root,
+    newton_schulz_coefficients as newton_schulz_coefficients,
+    orthogonal_iteration as orthogonal_iteration,
+    orthogonalize as orthogonalize,
+    spectral_norm as spectral_norm,
+)
 from gradxform.masks import ByNdim, ByPath, Labels, LeafMask, NotBiasesOrNorms
+from gradxform.matrix_labels import LabelsByAxes
 from gradxform.reading.describe import describe as describe
 from gradxform.reading.description import Description as Description
 from gradxform.reading.hyperparameters import (
@@ -572,6 +595,58 @@ def scale_by_dowg(init_estim_sq_dist: ScalarOrSchedule | None = None, eps: Scala
     """Scales by the squared distance over the root of the sum of squared gradient norms, weighted by those
     distances."""
 
+def muon(
+    learning_rate: ScalarOrSchedule,
+    ns_coeffs: Any = ...,
+    ns_steps: int = 5,
+    beta: ScalarOrSchedule = 0.95,
+    eps: ScalarOrSchedule = 1e-08,
+    weight_decay: ScalarOrSchedule = 0.0,
+    weight_decay_mask: Any | None = None,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = True,
+    adaptive: bool = False,
+    preconditioning: str = "frobenius",
+    adam_b1: ScalarOrSchedule = 0.9,
+    adam_b2: ScalarOrSchedule = 0.999,
+    adam_eps_root: ScalarOrSchedule = 0.0,
+    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+    muon_weight_dimension_numbers: Any | None = None,
+    consistent_rms: ScalarOrSchedule | None = None,
+    scale: str = "keller",
+    debias: bool = True,
+    gram: bool | None = None,
+    batched: bool = False,
+    mask: Any | None = None,
+    independent: bool = False,
+) -> Transform: ...
+def scale_by_muon(
+    ns_coeffs: Any = ...,
+    ns_steps: int = 5,
+    beta: ScalarOrSchedule = 0.95,
+    eps: ScalarOrSchedule = 1e-08,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    batched: bool = False,
+    nesterov: bool = True,
+    adaptive: bool = False,
+    preconditioning: str = "frobenius",
+    weight_dimension_numbers: Any | None = None,
+    debias: bool = True,
+    gram: bool | None = None,
+) -> Transform:
+    """Makes the running mean of the gradient orthogonal, matrix by matrix."""
+
+def scale_by_shape(
+    weight_dimension_numbers: Any | None = None,
+    consistent_rms: ScalarOrSchedule | None = None,
+    *,
+    scale: str = "keller",
+) -> Transform:
+    """Multiplies by a factor of each matrix's shape, so that one learning rate fits all."""
+
 def galore(
     learning_rate: ScalarOrSchedule,
     rank: int = 128,
@@ -584,29 +659,6 @@ def galore(
 ) -> Transform:
     """GaLore: Memory-efficient training via gradient lowrank projection."""
 
-def muon(
-    learning_rate: ScalarOrSchedule,
-    ns_coeffs: tuple[ArrayLike, ArrayLike, ArrayLike] | tuple[tuple[ArrayLike, ArrayLike, ArrayLike], ...] | str = ...,
-    ns_steps: ArrayLike = 5,
-    beta: ArrayLike = 0.95,
-    eps: ArrayLike = 1e-08,
-    weight_decay: ArrayLike = 0.0,
-    weight_decay_mask: Any | None = None,
-    mu_dtype: DTypeLike | None = None,
-    *,
-    nesterov: bool = True,
-    adaptive: bool = False,
-    preconditioning: Literal["frobenius", "spectral", "aol", "schatten"] = "frobenius",
-    adam_b1: ArrayLike = 0.9,
-    adam_b2: ArrayLike = 0.999,
-    adam_eps_root: ArrayLike = 0.0,
-    adam_weight_decay: ArrayLike = 0.0,
-    adam_learning_rate: ScalarOrSchedule | None = None,
-    muon_weight_dimension_numbers: Any | None = None,
-    consistent_rms: ArrayLike | None = None,
-) -> Transform:
-    """Muon: Momentum Orthogonalized by Newton-schulz."""
-
 def scale_by_galore(
     rank: int = 128,
     update_proj_gap: int = 200,
@@ -616,19 +668,10 @@ def scale_by_galore(
 ) -> Transform:
     """Scale updates using GaLore (Gradient Low-Rank Projection)."""
 
-def scale_by_muon(
-    ns_coeffs: tuple[ArrayLike, ArrayLike, ArrayLike] | tuple[tuple[ArrayLike, ArrayLike, ArrayLike], ...] = ...,
-    ns_steps: ArrayLike = 5,
-    beta: ArrayLike = 0.95,
-    eps: ArrayLike = 1e-08,
-    mu_dtype: DTypeLike | None = None,
-    *,
-    nesterov: bool = True,
-    adaptive: bool = False,
-    preconditioning: Literal["frobenius", "spectral", "aol", "schatten"] = "frobenius",
-    weight_dimension_numbers: Any | None = None,
-) -> Transform:
-    """Rescale updates according to the Muon algorithm."""
+def labels_by_axes(
+    weight_dimension_numbers: Any | None = None, matrices: str = "matrices", rest: str = "rest"
+) -> LabelsByAxes:
+    """Labels for `partition`: one for the parameters whose matrix axes are told, another for all others."""
 
 def sophia(
     learning_rate: ScalarOrSchedule,

@@ -38,8 +38,16 @@ MODULES = (
     ("rules.mechanic", "mechanize"),
     ("rules.betting", "scale_by_cocob"),
     ("rules.distance", "scale_by_distance_over_gradients scale_by_dog scale_by_dowg"),
-    # Matrices, optax's own.
-    ("wrappers.borrowed", "galore muon scale_by_galore scale_by_muon"),
+    # Matrices: optimizers and rules of weights as matrices, which matrices a weight is, and functions of them.
+    ("optimizers.muon", "muon"),
+    ("rules.muon", "scale_by_muon scale_by_shape"),
+    ("wrappers.borrowed", "galore scale_by_galore"),
+    ("core.matrix_axes", "MatrixAxes"),
+    ("matrix_labels", "labels_by_axes"),
+    (
+        "linalg",
+        "eigenbasis inverse_root newton_schulz_coefficients orthogonal_iteration orthogonalize spectral_norm",
+    ),
     # Second derivatives and line searches.
     ("optimizers.curvature", "sophia"),
     ("rules.curvature", "hutchinson_estimator_diag_hessian scale_by_sophia"),
@@ -141,11 +149,11 @@ MODULES = (
     ("explore.sweep", "Sweep sweep"),
     # What a rule of your own is made of.
     ("core.transform", "transform"),
-    ("core.fields", "Decay DecayMask Dtype Hyper Mask NonNegative Positive Seed SumDecay"),
+    ("core.fields", "Decay DecayMask Dtype Hyper Mask NonNegative Positive Seed SumDecay WeightAxes"),
     ("core.flow", "Flow Node Step"),
     ("core.record", "Live"),
-    ("core.declarations", "Extra Inner Key Metric Slot"),
-    ("core.rule", "LeafRule TreeRule TreeScaleRule"),
+    ("core.declarations", "Extra Inner Key MatrixSlot Metric Slot"),
+    ("core.rule", "LeafRule MatrixRule TreeRule TreeScaleRule"),
 )
 NAMES = tuple(name for _, names in MODULES for name in names.split())
 

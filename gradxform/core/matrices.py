@@ -128,7 +128,7 @@ def _prepare(
 
 
 def _cuts_on(flow: Flow, placement: Placement | None, mesh: Any) -> list[Cut] | None:
-    """How leaves are cut over a mesh by their types or by specs; None if nothing tells, or what is told does not fit."""
+    """How leaves are cut over a mesh by types or by specs; None if nothing tells, or what is told does not divide."""
     if AxisType.Explicit in mesh.axis_types:
         return [cut_of(leaf) for leaf in flow.updates]
     if placement is None:

@@ -204,6 +204,18 @@ def axes_of(who: str, given: Any, structure: Any, leaves: Sequence[Any]) -> list
     return [MatrixAxes(*axes) if isinstance(axes, MuonDimensionNumbers) else axes for axes in found]
 
 
+def axes_labels(who: str, given: Any, params: Any, matrices: str, rest: str) -> Any:
+    """A tree of labels: one for leaves whose axes are told, another for the others. Raises as `axes_of`.
+
+    Where nothing is given, matrices are the leaves of two axes.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    if given is None:
+        return structure.unflatten(matrices if leaf.ndim == 2 else rest for leaf in leaves)
+    axes = axes_of(who, given, structure, leaves)
+    return structure.unflatten(rest if each is None else matrices for each in axes)
+
+
 def views(who: str, given: Any, structure: Any, leaves: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> list[View]:
     """How each leaf, of a shape on all devices together, is a stack of matrices. Raises as `axes_of`, and for None."""
     found = []

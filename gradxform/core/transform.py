@@ -188,8 +188,8 @@ def transform(rule: Callable[P, Node]) -> Factory[P, Transform]:
     mypy leaves out what a decorator of a class returns; with it, write `scale_by_half = gx.transform(ScaleByHalf)`.
 
     Raises:
-      TypeError: not a subclass of LeafRule, TreeRule, MatrixRule or Node, or one without an `update`, or `advance`, of its
-        own.
+      TypeError: not a subclass of LeafRule, TreeRule, MatrixRule or Node, or one without an `update`, or `advance`, of
+        its own.
     """
     kinds: dict[type[Node], tuple[str, ...]] = {
         TreeScaleRule: ("factor",),

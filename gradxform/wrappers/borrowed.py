@@ -171,6 +171,4 @@ scale_by_zoom_linesearch = borrow(optax.scale_by_zoom_linesearch)
 
 # Matrices.
 galore = borrow(optax.contrib.galore)
-muon = borrow(optax.contrib.muon)
 scale_by_galore = borrow(optax.contrib.scale_by_galore)
-scale_by_muon = borrow(optax.contrib.scale_by_muon)
