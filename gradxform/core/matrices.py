@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
 from gradxform.core import alike, checks, dealing
@@ -153,17 +154,22 @@ def _whole(
     elif cuts := cuts_on(mesh):
         new = _in_map([kind._replace(cut=cut) for kind, cut in zip(kinds, cuts, strict=True)], held, shared, mesh)
     else:
-        new = _grouped(kinds, held, lambda groups: dealing.on_mesh(groups, shared, mesh))
+        new = _grouped(kinds, held, lambda groups: dealing.on_mesh(groups, shared, mesh), math.prod(mesh.axis_sizes))
     return [(update, {**slots, **kept}) for (_, slots), (update, kept) in zip(leaves, new, strict=True)]
 
 
 def _here(kinds: Sequence[Kind], held: Sequence[Held], shared: Shared) -> list[Any]:
     """The work on the matrices of leaves on one device, or of its parts within a map."""
     if any(is_dealt(kind, each.update) for kind, each in zip(kinds, held, strict=True)):
-        return _grouped(kinds, held, lambda groups: dealing.on_axes(groups, shared))
+        return _grouped(kinds, held, lambda groups: dealing.on_axes(groups, shared), _mapped())
     if kinds[0].rule.batched:
-        return _grouped(kinds, held, lambda groups: dealing.together(groups, shared))
+        return _grouped(kinds, held, lambda groups: dealing.together(groups, shared), None)
     return _in_groups(_alone, kinds, list(zip(held, numbers(kinds, held), strict=True)), shared)
+
+
+def _mapped() -> int:
+    """How many devices there are in this map."""
+    return math.prod(map(lax.axis_size, jax.sharding.get_abstract_mesh().manual_axes))
 
 
 def _in_map(kinds: Sequence[Kind], held: Sequence[Held], shared: Shared, mesh: Any) -> list[Any]:
@@ -195,9 +201,9 @@ def _placed_like(slots: Any, old: Any) -> Any:
     return jax.tree.map(lambda slot, old: jax.sharding.reshard(slot, jax.typeof(old).sharding), slots, old)
 
 
-def _grouped(kinds: Sequence[Kind], held: Sequence[Held], run: Callable[..., Any]) -> list[Any]:
+def _grouped(kinds: Sequence[Kind], held: Sequence[Held], run: Callable[..., Any], devices: int | None) -> list[Any]:
     """What the rule makes of the matrices of all leaves, those that one call can take together."""
-    groups, indices = groups_of(kinds, held, worked)
+    groups, indices = groups_of(kinds, held, worked, devices)
     results: list[Any] = [None] * len(held)
     for own, stacks in zip(indices, run(groups), strict=True):
         for index, stack in zip(own, stacks, strict=True):

@@ -17,9 +17,13 @@ from gradxform.core.placement import Axes, Cut, types_tell, union
 
 
 def groups_of(
-    kinds: Sequence[Any], held: Sequence[Held], work: Callable[..., Arrays]
+    kinds: Sequence[Any], held: Sequence[Held], work: Callable[..., Arrays], devices: int | None
 ) -> tuple[list[Group], list[list[int]]]:
-    """Leaves in groups, and the indices of those of each."""
+    """Leaves in groups, and the indices of those of each.
+
+    A matrix and another's transpose are in one group only if both sorts leave some over when they are dealt out to so
+    many devices; else each sort moves by itself, as it lies. None: always.
+    """
     parted: dict[Any, list[int]] = {}
     stacks = [_stacks(*each) for each in zip(kinds, held, numbers(kinds, held), strict=True)]
     for index, (kind, leaf, stack) in enumerate(zip(kinds, held, stacks, strict=True)):
@@ -27,11 +31,24 @@ def groups_of(
         seen = kind._replace(view=_seen(kind), cut=None)
         key = (seen, types, jax.tree.structure(leaf.slots), _cuts(kind, leaf), free_axes(kind, leaf.update))
         parted.setdefault(key, []).append(index)
-    groups = [
-        Group([stacks[index] for index in indices], list(cuts), free, _cost(kind.view), partial(work, kind, structure))
-        for (kind, _, structure, cuts, free), indices in parted.items()
-    ]
-    return groups, list(parted.values())
+    groups, members = [], []
+    for (kind, _, structure, cuts, free), indices in parted.items():
+        counts = {index: len(stacks[index][0]) for index in indices}
+        for own in _sorted_out(counts, kinds, devices):
+            leaves = [stacks[index] for index in own]
+            groups.append(Group(leaves, list(cuts), free, _cost(kind.view), partial(work, kind, structure)))
+            members.append(own)
+    return groups, members
+
+
+def _sorted_out(counts: dict[int, int], kinds: Sequence[Any], devices: int | None) -> list[list[int]]:
+    """The indices of leaves with so many matrices, those of matrices and of transposes in one list or in two."""
+    sorts: dict[bool, list[int]] = {}
+    for index in counts:
+        sorts.setdefault(_is_flipped(kinds[index]), []).append(index)
+    if devices is None or all(sum(counts[index] for index in own) % devices for own in sorts.values()):
+        return [list(counts)]
+    return list(sorts.values())
 
 
 def returned(kind: Any, leaf: Held, stacks: Arrays) -> tuple[jax.Array, Any]:
