@@ -12,6 +12,7 @@ from jax import lax
 from gradxform.core import branches
 from gradxform.core.context import Context, Leaf
 from gradxform.core.matrix_axes import View
+from gradxform.core.placement import place_among
 from gradxform.core.precision import real_dtype
 
 
@@ -23,20 +24,18 @@ class MatrixLeaf(Leaf):
         self._view = view
 
     def of_each(self, function: Callable[[int, int], Any]) -> jax.Array:
-        """What a function of rows and columns returns for each matrix, a number, in a shape that fits the leaf.
-
-        ValueError for a leaf that is cut over devices along an axis that is split into parts of several shapes.
-        """
+        """What a function of rows and columns returns for each matrix, a number, in a shape that fits the leaf."""
         dtype = real_dtype(self._update.dtype)
         if self._view.is_even:
             return jnp.asarray(function(*self._view.pieces[0][-2:]), dtype)
-        if self.cut_over:
-            raise ValueError(
-                f"{self._rule}: a leaf of shape {self.shape} is cut over {self.cut_over[0]!r}, and its matrices are of "
-                "several shapes; give each its own leaf, or equal parts"
-            )
-        whole = self._view.joined([jnp.full(piece, function(*piece), dtype) for piece in self._view.pieces])
-        return jnp.expand_dims(whole, self._view.batch)
+        each = [jnp.full(piece, function(*piece), dtype) for piece in self._view.pieces]
+        whole = jnp.expand_dims(self._view.joined(each), self._view.batch)
+        for axis in self._view.rest:
+            if names := self._cut[axis] if self._cut else ():
+                # This device's own part.
+                size = self._update.shape[axis]
+                whole = lax.dynamic_slice_in_dim(whole, place_among(names) * size, size, axis)
+        return whole
 
 
 class Matrices(Context):

@@ -12,8 +12,8 @@ from jax import lax
 
 from gradxform.core.dealing import Arrays, Group
 from gradxform.core.matrix_axes import MatrixAxes, View
-from gradxform.core.matrix_slots import Held, of_matrices, place_among, slot_cut, whole_shapes
-from gradxform.core.placement import Axes, Cut, types_tell, union
+from gradxform.core.matrix_slots import Held, of_matrices, slot_cut, whole_shapes
+from gradxform.core.placement import Axes, Cut, place_among, types_tell, union
 
 
 def groups_of(

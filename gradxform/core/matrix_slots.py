@@ -14,7 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from gradxform.core.declarations import MatrixSlot
 from gradxform.core.matrix_axes import View
-from gradxform.core.placement import Axes, Cut, types_tell, union, varying_axes
+from gradxform.core.placement import Axes, Cut, place_among, types_tell, union, varying_axes
 from gradxform.core.slots import first_value, kept_dtype
 
 
@@ -82,14 +82,6 @@ def cut_of(leaf: jax.Array) -> Cut:
     """How a leaf is cut by its type, on a mesh with explicit axes."""
     spec = jax.typeof(leaf).sharding.spec
     return tuple((names,) if isinstance(names, str) else tuple(names or ()) for names in spec)
-
-
-def place_among(names: Axes) -> jax.Array:
-    """The number of this device along mesh axes, the last of which counts fastest; int32 of shape ()."""
-    place = jnp.zeros((), jnp.int32)
-    for name in names:
-        place = place * lax.axis_size(name) + lax.axis_index(name)
-    return place
 
 
 def _first(rule: Any, slot: MatrixSlot, leaf: jax.Array, view: View, cut: Cut | None, whole: tuple[int, ...]) -> Any:

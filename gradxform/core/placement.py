@@ -217,3 +217,11 @@ def types_tell() -> bool:
     """Whether the types of values tell over which axes they vary, as in `shard_map` with `check_vma=True`."""
     axes = tuple(jax.sharding.get_abstract_mesh().manual_axes)
     return bool(axes) and bool(varying_axes(lax.pcast(jnp.zeros(()), axes, to="varying")))
+
+
+def place_among(names: Axes) -> jax.Array:
+    """The number of this device along mesh axes, the last of which counts fastest; int32 of shape ()."""
+    place = jnp.zeros((), jnp.int32)
+    for name in names:
+        place = place * lax.axis_size(name) + lax.axis_index(name)
+    return place

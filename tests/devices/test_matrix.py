@@ -23,6 +23,7 @@ CHAINS = {
     "lamb": lambda: gx.lamb(0.01),
     "adafactor": lambda: gx.adafactor(0.01, 4, momentum=0.9),
     "prodigy": lambda: gx.prodigy(estim_lr0=1e-2),
+    "muon": lambda: gx.muon(0.01),
     "guard": lambda: gx.guard(gx.adam(0.01), max_norm=40.0),
     "accumulate": lambda: gx.accumulate(gx.adam(0.01), 3),
     "clip, guard and adamw": lambda: gx.chain(gx.clip_by_global_norm(30.0), gx.guard(gx.adamw(0.01), max_norm=29.0)),
