@@ -20,7 +20,7 @@ FLOORS = {
     "masks": ("core",),
     "matrix_labels": ("core", "masks"),
     "rules": ("maths", "linalg", "core"),
-    "optimizers": ("core", "schedules", "matrix_labels", "rules", "wrappers", "optimizers"),
+    "optimizers": ("linalg", "core", "schedules", "matrix_labels", "rules", "wrappers", "optimizers"),
     "wrappers": ("maths", "linalg", "core", "wrappers"),
     "devices": ("maths", "core", "devices"),
     "reading": ("core", "reading"),

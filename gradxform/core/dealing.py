@@ -43,7 +43,7 @@ class Group(NamedTuple):
     work: Callable[[Arrays, Any], Arrays]
 
     @property
-    def count(self) -> int:
+    def matrices(self) -> int:
         """How many matrices there are."""
         return sum(len(arrays[0]) for arrays in self.leaves)
 
@@ -95,7 +95,7 @@ def on_mesh(groups: Sequence[Group], shared: Any, mesh: Any) -> list[list[Arrays
     The partitioner is told where matrices are to lie, and finds by itself where they come from.
     """
     devices = math.prod(mesh.axis_sizes)
-    dealt = shares([(None, devices, group.count, group.cost) for group in groups])
+    dealt = shares([(None, devices, group.matrices, group.cost) for group in groups])
 
     return [_on_mesh(group, shared, share, mesh) for group, share in zip(groups, dealt, strict=True)]
 
@@ -111,7 +111,7 @@ def _on_mesh(group: Group, shared: Any, share: Share, mesh: Any) -> list[Arrays]
         return reduce(partial(_constrained, mesh, whole=names), stages, array)
 
     def back(array: jax.Array) -> jax.Array:
-        return reduce(partial(_constrained, mesh, whole=None), stages[-2::-1], array)
+        return reduce(partial(_constrained, mesh), stages[-2::-1], array)
 
     def dealt(*leaves: jax.Array) -> tuple[jax.Array, jax.Array]:
         whole = _joined(leaves)
@@ -122,7 +122,7 @@ def _on_mesh(group: Group, shared: Any, share: Share, mesh: Any) -> list[Arrays]
     def on_device(columns: list[tuple[jax.Array, jax.Array]], shared: Any) -> list[tuple[jax.Array, jax.Array]]:
         even, rest = zip(*columns, strict=True)
         device = jnp.ravel_multi_index(tuple(map(lax.axis_index, names)), mesh.axis_sizes, mode="clip")
-        work = partial(group.work, shared=shared)
+        work = _with(group, shared)
         return list(zip(*_worked(work, list(even), list(rest), share, device), strict=True))
 
     spec = PartitionSpec(names)
@@ -145,7 +145,9 @@ def on_axes(groups: Sequence[Group], shared: Any) -> list[list[Arrays]]:
         cutting = union(names for cut in group.cuts for names in cut)
         workers.append(tuple(name for name in order if name in {*cutting, *group.free}))
     counts = [math.prod(map(lax.axis_size, names)) for names in workers]
-    costs = [(who, count, group.count, group.cost) for who, count, group in zip(workers, counts, groups, strict=True)]
+    costs = [
+        (who, count, group.matrices, group.cost) for who, count, group in zip(workers, counts, groups, strict=True)
+    ]
     return [
         _on_axes(group, shared, names, share)
         for group, names, share in zip(groups, workers, shares(costs), strict=True)
@@ -170,10 +172,14 @@ def _on_axes(group: Group, shared: Any, workers: Axes, share: Share) -> list[Arr
     whole = [_gathered(column, workers, cut) for column, cut in zip(columns, group.cuts, strict=True)]
     device = jnp.ravel_multi_index(tuple(map(lax.axis_index, workers)), tuple(map(lax.axis_size, workers)), mode="clip")
     even, rest = [each[: share.each] for each in whole], [each[share.each :] for each in whole]
-    even, rest = _worked(partial(group.work, shared=shared), even, rest, share, device)
+    even, rest = _worked(_with(group, shared), even, rest, share, device)
     done = [jnp.concatenate(pair) if share.rest else pair[0] for pair in zip(even, rest, strict=True)]
     back = [_given_back(each, workers, cut) for each, cut in zip(done, group.cuts[1:], strict=True)]
     return _parted([unslotted(each) for each in back], group)
+
+
+def _with(group: Group, shared: Any) -> Callable[[Arrays], Arrays]:
+    return lambda arrays: group.work(arrays, shared)
 
 
 def _worked(
@@ -266,7 +272,7 @@ def _parted(columns: Arrays, group: Group) -> list[Arrays]:
     return [list(leaf) for leaf in zip(*(jnp.split(column, ends) for column in columns), strict=True)]
 
 
-def _constrained(mesh: Any, array: jax.Array, names: Axes, whole: Axes) -> jax.Array:
+def _constrained(mesh: Any, array: jax.Array, names: Axes, whole: Axes | None = None) -> jax.Array:
     """An array that is cut along its first axis over some mesh axes; along the others only if these are not `whole`."""
     others = [None if names == whole else PartitionSpec.UNCONSTRAINED] * (array.ndim - 1)
     return lax.with_sharding_constraint(array, NamedSharding(mesh, PartitionSpec(names or None, *others)))

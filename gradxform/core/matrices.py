@@ -69,7 +69,7 @@ def begin(rule: Rule, params: Flow) -> Any:
     return record._replace(**{name: params.structure.unflatten(first) for name, first in firsts.items()})
 
 
-def advance(rule: Rule, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
+def advance(rule: Any, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
     """One step: each leaf is prepared where it lies, and then its matrices are taken whole."""
     static, hypers = split(rule, step.done)
     keys = {name: step_key(rule, name, getattr(record, name)) for name in rule.keys}

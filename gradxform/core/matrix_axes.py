@@ -201,7 +201,7 @@ def axes_of(who: str, given: Any, structure: Any, leaves: Sequence[Any]) -> list
                 f"{who}: expected MatrixAxes, MuonDimensionNumbers or None for the leaf at {leaf_name(path)}, got "
                 f"{show(axes)}"
             )
-    return [MatrixAxes(*axes) if isinstance(axes, MuonDimensionNumbers) else axes for axes in found]
+    return [axes if axes is None else _as_ours(axes) for axes in found]
 
 
 def axes_labels(who: str, given: Any, params: Any, matrices: str, rest: str) -> Any:
@@ -237,6 +237,13 @@ def _not_served(who: str, path: Any, leaf: Any) -> str:
         "its rows and columns with weight_dimension_numbers, as MatrixAxes() for (..., in, out), or give it to another "
         "transform: partition({'matrices': ..., 'rest': ...}, matrices_and_rest)"
     )
+
+
+def _as_ours(axes: MatrixAxes | MuonDimensionNumbers) -> MatrixAxes:
+    if isinstance(axes, MatrixAxes):
+        return axes
+    rows, columns = ((each,) if isinstance(each, int) else tuple(each) for each in axes)
+    return MatrixAxes(rows, columns)
 
 
 def _is_axes(value: Any) -> bool:

@@ -81,7 +81,7 @@ def numbers(kinds: Sequence[Any], held: Sequence[Held]) -> list[jax.Array]:
     """For each leaf the numbers of its matrices, those of this device, among the matrices of all leaves."""
     found, first = [], 0
     for kind, leaf in zip(kinds, held, strict=True):
-        view, cut = kind.view, kind.cut or ((),) * leaf.update.ndim
+        view, cut = kind.view, _cut(kind)
         number = jnp.zeros((), jnp.int32)
         for axis in view.batch:
             size = leaf.update.shape[axis]
@@ -103,13 +103,18 @@ def _stacks(kind: Any, leaf: Held, number: jax.Array) -> Arrays:
 
 def _cuts(kind: Any, leaf: Held) -> tuple[Cut, ...]:
     """How each of the stacks of a leaf is cut along all axes but the first."""
-    view, cut = kind.view, kind.cut or ((),) * leaf.update.ndim
+    view, cut = kind.view, _cut(kind)
     rest = tuple(cut[axis] for axis in view.rest)
     rest = rest[::-1] if _is_flipped(kind) else rest
     # By name, as JAX takes a dict apart.
     shapes = [whole_shapes(kind.rule, slot, view) for _, slot in sorted(of_matrices(kind.rule).items())]
     slots = [slot_cut(view, cut, shape, lax.axis_size) for each in shapes for shape in each if shape is not None]
     return ((), rest, *slots)
+
+
+def _cut(kind: Any) -> Cut:
+    """How the leaf is cut; not at all where nobody told."""
+    return kind.cut or ((),) * len(kind.view.shape)
 
 
 def _is_flipped(kind: Any) -> bool:

@@ -64,8 +64,8 @@ def slot_cut(view: View, cut: Cut, shape: Sequence[int], size_of: Callable[[str]
     return tuple(names if axis == place else () for axis in range(len(shape)))
 
 
-def specs_of(kind: Any, leaf: Held, sizes: Mapping[str, int]) -> Held:
-    """The specs of a leaf and of its slots, on a mesh whose axes have these sizes."""
+def specs_of(kind: Any, leaf: Held, sizes: Mapping[str, int]) -> Any:
+    """The specs of a leaf and of its slots, in their places, on a mesh whose axes have these sizes."""
     view, cut, slots = kind.view, kind.cut, of_matrices(kind.rule)
     batch = [cut[axis] for axis in view.batch]
 
@@ -75,7 +75,8 @@ def specs_of(kind: Any, leaf: Held, sizes: Mapping[str, int]) -> Held:
         return _spec([*batch, *slot_cut(view, cut, shape, sizes.__getitem__)])
 
     found = {name: [of_slot(shape) for shape in whole_shapes(kind.rule, slots[name], view)] for name in leaf.slots}
-    return Held(_spec(cut), {name: tuple(specs) if len(specs) > 1 else specs[0] for name, specs in found.items()})
+    specs: Any = _spec(cut)
+    return Held(specs, {name: tuple(specs) if len(specs) > 1 else specs[0] for name, specs in found.items()})
 
 
 def cut_of(leaf: jax.Array) -> Cut:

@@ -8,6 +8,7 @@ from gradxform.core.chain import chain
 from gradxform.core.fields import Dtype, Hyper, Mask, WeightAxes
 from gradxform.core.hints import hinting
 from gradxform.core.transform import Transform
+from gradxform.linalg.polar import Preconditioning
 from gradxform.matrix_labels import labels_by_axes
 from gradxform.optimizers.classic import adamw
 from gradxform.optimizers.descent import descent, one_mask
@@ -28,7 +29,7 @@ def muon(
     *,
     nesterov: bool = True,
     adaptive: bool = False,
-    preconditioning: str = "frobenius",
+    preconditioning: Preconditioning = "frobenius",
     adam_b1: Hyper = 0.9,
     adam_b2: Hyper = 0.999,
     adam_eps_root: Hyper = 0.0,

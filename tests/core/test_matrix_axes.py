@@ -113,10 +113,6 @@ def test_axes_print_compare_and_are_checked():
 
 WRONG = {
     "no matrix": ((3, 4, 5), None, r"shape \(3, 4, 5\); say which axes.*weight_dimension_numbers.*partition"),
-        (3, 4, 5),
-        None,
-        r"at 'w' has shape \(3, 4, 5\); say which axes.*weight_dimension_numbers.*partition",
-    ),
     "a vector": ((3,), None, r"at 'w' has shape \(3,\)"),
     "told to have none": ((3, 4), {"w": None}, r"at 'w' has shape \(3, 4\)"),
     "an axis too many": ((3, 4), gx.MatrixAxes(0, 2), "at 'w', of shape .3, 4., there is no axis 2"),
