@@ -1,4 +1,4 @@
-"""Machines that are not there, for which XLA compiles all the same: a TPU v5e and an H100, one and four of them.
+"""Machines that are not there, for which XLA compiles all the same: a TPU v5e and an H100, four of them, and pods.
 
 The TPU's compiler comes with `jax[tpu]`, the GPU's with `jax[cuda12]`; neither needs a device or a driver.
 """
@@ -58,13 +58,28 @@ def four(platform: str) -> Sequence[Any]:
     Raises:
       RuntimeError: the wheels with the compiler are not installed.
     """
-    # The devices of this machine are its CPU's, whatever else JAX looks for.
-    jax.config.update("jax_platforms", "cpu")
     try:
-        if platform == "tpu":
-            os.environ.update(_NO_TPU)
-            return topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices
-        return topologies.get_topology_desc(platform="cuda", topology="1x1x4", target_config=_H100).devices
+        return _described("v5e:2x2") if platform == "tpu" else _h100s()
     except Exception as error:
         extra = "tpu" if platform == "tpu" else "cuda12"
         raise RuntimeError(f"no compiler for a {platform} here: install jax[{extra}], or use make programs") from error
+
+
+def pod(chips: str) -> Sequence[Any]:
+    """The chips of a pod of TPU v5e, such as "16x16". RuntimeError: the wheels with the compiler are not installed."""
+    try:
+        return _described(f"v5e:{chips}")
+    except Exception as error:
+        raise RuntimeError("no compiler for a tpu here: install jax[tpu], or use make programs-tpu") from error
+
+
+def _described(topology: str) -> Sequence[Any]:
+    # The devices of this machine are its CPU's, whatever else JAX looks for.
+    jax.config.update("jax_platforms", "cpu")
+    os.environ.update(_NO_TPU)
+    return topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+
+
+def _h100s() -> Sequence[Any]:
+    jax.config.update("jax_platforms", "cpu")
+    return topologies.get_topology_desc(platform="cuda", topology="1x1x4", target_config=_H100).devices
