@@ -3,14 +3,15 @@
     python benchmarks/matrix_programs.py [--pods 8x8 16x16] [--without-optax] [--json FILE]
 
 A transformer of width 4096 with 32 stacked layers, 6.4B parameters in four stacks, sharded over all chips along an axis
-of the matrices. What is counted is `LIMITS`; exits with 1 where a number is above its limit. Compiling takes about a
-minute for 64 chips, and several for 256; optax's takes longer.
+of the matrices. Exits with 1 where a number of ours is above its limit, as `LIMITS` say. Compiling takes about a minute
+for 64 chips and several for 256.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -42,7 +43,7 @@ class Limit(NamedTuple):
     Attributes:
       temporaries: gigabytes a chip.
       operations: of an even share of all products, where there are more matrices than chips.
-      cycles: of optax's.
+      cycles: of a chip.
     """
 
     temporaries: float = 2.0
@@ -50,7 +51,8 @@ class Limit(NamedTuple):
     cycles: float | None = None
 
 
-LIMITS = {"8x8": Limit(operations=1.4, cycles=0.19), "16x16": Limit()}
+# optax's step on 64 chips is 856M cycles to the compiler of jaxlib 0.12; that of 0.10 refuses it, for want of memory.
+LIMITS = {"8x8": Limit(operations=1.4, cycles=0.19 * 856e6), "16x16": Limit()}
 
 
 class Counts(NamedTuple):
@@ -58,19 +60,19 @@ class Counts(NamedTuple):
 
     Attributes:
       temporaries: bytes.
-      operations: floating-point, of which products are nearly all.
+      seconds: that it took to compile.
+      operations: floating-point, of which products are nearly all. None, as the rest: it has not the memory.
       cycles: XLA's estimate.
       moved: bytes that it gives to others or gets, whichever is more.
       collectives: how many exchanges there are.
-      seconds: that it took to compile.
     """
 
     temporaries: int
-    operations: float
-    cycles: int
-    moved: int
-    collectives: int
     seconds: float
+    operations: float | None = None
+    cycles: int | None = None
+    moved: int | None = None
+    collectives: int | None = None
 
 
 def even_share(chips: int, steps: int = 5) -> float:
@@ -98,40 +100,49 @@ def counted(tx: Any, mesh: Mesh) -> Counts:
 
     kept = jax.tree.map(lambda leaf: leaf.sharding, (params, state))
     began = time.perf_counter()
-    compiled = jax.jit(step, donate_argnums=(0, 1), out_shardings=kept).lower(params, state, params).compile()
+    lowered = jax.jit(step, donate_argnums=(0, 1), out_shardings=kept).lower(params, state, params)
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        if told := re.search(r"memory required for HLO temporaries \(([\d.]+)G\)", str(error)):
+            return Counts(temporaries=int(float(told[1]) * 2**30), seconds=time.perf_counter() - began)
+        raise
     program = gx.program(compiled)
     return Counts(
         temporaries=compiled.memory_analysis().temp_size_in_bytes,
         operations=compiled.cost_analysis()["flops"],
-        cycles=program.cycles or 0,
+        cycles=program.cycles,
         moved=sum(exchange.bytes for exchange in program.collectives),
         collectives=len(program.collectives),
         seconds=time.perf_counter() - began,
     )
 
 
-def faults(name: str, chips: int, ours: Counts, theirs: Counts | None) -> list[str]:
-    """What is above its limit."""
+def faults(name: str, chips: int, counts: Counts) -> list[str]:
+    """What of ours is above its limit."""
     limit, found = LIMITS[name], []
-    if ours.temporaries > limit.temporaries * 1e9:
-        found.append(f"{ours.temporaries / 1e9:.2f} GB of temporaries, at most {limit.temporaries:g}")
-    if ours.collectives > 2 * len(SHAPES):
+    if counts.temporaries > limit.temporaries * 1e9:
+        found.append(f"{counts.temporaries / 1e9:.2f} GB of temporaries, at most {limit.temporaries:g}")
+    if counts.collectives is None or counts.operations is None or counts.cycles is None:
+        return [*found, "it does not fit in a chip's memory"]
+    if counts.collectives > 2 * len(SHAPES):
         # Iterations are written out: one with an exchange would have five.
-        found.append(f"{ours.collectives} exchanges, at most one there and one back for each of {len(SHAPES)} stacks")
-    if limit.operations and ours.operations > limit.operations * even_share(chips):
-        share = ours.operations / even_share(chips)
+        found.append(f"{counts.collectives} exchanges, at most one there and one back for each of {len(SHAPES)} stacks")
+    if limit.operations and counts.operations > limit.operations * even_share(chips):
+        share = counts.operations / even_share(chips)
         found.append(f"{share:.2f} of an even share of operations, at most {limit.operations:g}")
-    if limit.cycles and theirs and ours.cycles > limit.cycles * theirs.cycles:
-        found.append(f"{ours.cycles / theirs.cycles:.3f} of optax's cycles, at most {limit.cycles:g}")
+    if limit.cycles and counts.cycles > limit.cycles:
+        found.append(f"{counts.cycles / 1e6:.0f} million cycles, at most {limit.cycles / 1e6:.0f}")
     return found
 
 
 def row(who: str, name: str, chips: int, counts: Counts) -> list[str]:
     """A line of the table."""
+    start = [f"v5e:{name}", who, f"{counts.temporaries / 1e9:.2f}"]
+    if counts.operations is None or counts.cycles is None or counts.moved is None:
+        return [*start, "no memory", "-", "-", "-", f"{counts.seconds:.0f}"]
     return [
-        f"v5e:{name}",
-        who,
-        f"{counts.temporaries / 1e9:.2f}",
+        *start,
         f"{counts.operations / 1e12:.1f}",
         f"{counts.operations / even_share(chips):.2f}",
         f"{counts.cycles / 1e6:.0f}",
@@ -174,10 +185,7 @@ def main() -> None:
                 found[name, who] = counted(tx, mesh)
                 rows.append(row(who, name, devices.size, found[name, who]))
                 bar.update()
-            wrong += [
-                f"v5e:{name}: {fault}"
-                for fault in faults(name, devices.size, found[name, "gradxform"], found.get((name, "optax")))
-            ]
+            wrong += [f"v5e:{name}: {fault}" for fault in faults(name, devices.size, found[name, "gradxform"])]
     table("A step of Muon, 6.4B parameters, of one chip", HEAD, rows)
     if options.json:
         kept = [{"pod": name, "whose": who, **counts._asdict()} for (name, who), counts in found.items()]
