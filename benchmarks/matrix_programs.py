@@ -109,8 +109,8 @@ def counted(tx: Any, mesh: Mesh) -> Counts:
         raise
     program = gx.program(compiled)
     return Counts(
-        temporaries=compiled.memory_analysis().temp_size_in_bytes,
-        operations=compiled.cost_analysis()["flops"],
+        temporaries=program.temporary_bytes or 0,
+        operations=(compiled.cost_analysis() or {})["flops"],
         cycles=program.cycles,
         moved=sum(exchange.bytes for exchange in program.collectives),
         collectives=len(program.collectives),
@@ -171,7 +171,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="keep the counts in this file", metavar="FILE")
     options = parser.parse_args()
     numbers = optax.contrib.MuonDimensionNumbers(1, 2)
-    transforms = {"gradxform": gx.scale_by_muon(weight_dimension_numbers=gx.MatrixAxes())}
+    transforms: dict[str, optax.GradientTransformation] = {
+        "gradxform": gx.scale_by_muon(weight_dimension_numbers=gx.MatrixAxes())
+    }
     if not options.without_optax:
         theirs = optax.contrib.scale_by_muon(weight_dimension_numbers=dict.fromkeys(SHAPES, numbers))
         transforms["optax"] = theirs
