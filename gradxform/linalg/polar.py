@@ -27,7 +27,7 @@ _UNKNOWN_STRETCH = 4.0
 # Precisions in which products of float32 keep its digits on every backend.
 _EXACT = ("highest", "float32", "F32_F32_F32", "F64_F64_F64")
 # On a CPU a loop over the matrices of a batch is faster from this size on, as what one matrix needs stays in the cache.
-_LOOP_SIZE = 128
+_LOOP_SIZE = 64
 
 
 def orthogonalize(
