@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.linalg.coefficients import Coefficients, Triple, newton_schulz_coefficients
-from gradxform.linalg.precision import adjoint, computed, identity_like, matrix_unit_scale
+from gradxform.linalg.precision import adjoint, computed, identity_like, matrix_unit_scale, times
 from gradxform.maths import abs_sq, safe_root
 
 Preconditioning = Literal["frobenius", "spectral", "aol", "schatten"]
@@ -136,9 +136,9 @@ def _preconditioned(x: jax.Array, eps: jax.Array, by: Preconditioning) -> tuple[
     """x divided by its norm, and its x x^H where that was needed for it."""
     # Squares of large or small entries leave the range of the dtype, so that the largest one is made about 1 before.
     scale = matrix_unit_scale(x)
-    x = x * scale
+    x = times(x, scale)
     if by == "frobenius":
-        return x * _inverse(safe_root(_total(abs_sq(x)), 2) + eps * scale), None
+        return times(x, _inverse(safe_root(_total(abs_sq(x)), 2) + eps * scale)), None
     squared = x @ adjoint(x)
     floor = jnp.sqrt(eps) * scale
     if by == "spectral":
@@ -148,7 +148,7 @@ def _preconditioned(x: jax.Array, eps: jax.Array, by: Preconditioning) -> tuple[
     else:
         divisor = jnp.maximum(safe_root(jnp.sum(jnp.abs(squared), axis=-1, keepdims=True), 2), floor)
     factor = _inverse(divisor)
-    return x * factor, squared * factor * factor.mT
+    return times(x, factor), times(times(squared, factor), factor.mT)
 
 
 def _total(x: jax.Array) -> jax.Array:
@@ -192,7 +192,7 @@ def _looped(function: Any, x: jax.Array, eps: jax.Array) -> jax.Array:
 
 
 def _like(triple: Triple, x: jax.Array) -> Triple:
-    a, b, c = (each if isinstance(each, float) else jnp.asarray(each).astype(x.real.dtype) for each in triple)
+    a, b, c = (each if isinstance(each, float) else jnp.asarray(each).astype(x.dtype) for each in triple)
     return a, b, c
 
 

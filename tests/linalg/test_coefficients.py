@@ -37,7 +37,7 @@ def test_polar_express_is_the_best_polynomial_for_each_step():
 
 
 @pytest.mark.parametrize(
-    "name, steps, expected",
+    ("name", "steps", "expected"),
     [("standard", 3, 3), ("dion", 3, 5), ("polar_express", 3, 3), ("polar_express", 12, 12), ("deepseek", 5, 10)],
 )
 def test_the_number_of_steps(name, steps, expected):
@@ -68,7 +68,7 @@ def test_triples_may_be_traced():
 
 
 @pytest.mark.parametrize(
-    "coeffs, steps, message",
+    ("coeffs", "steps", "message"),
     [
         ("dijon", 5, "no coefficients are named 'dijon'; there are standard, dion"),
         ((1.0, 2.0), 5, r"shape \(3,\) or \(steps, 3\), not \(2,\)"),
