@@ -33,8 +33,7 @@ def spectral_norm(x: jax.Array, iterations: int = 16) -> jax.Array:
     rows = jnp.sum(abs_sq(scaled), axis=-1)
     longest = jnp.take_along_axis(scaled, jnp.argmax(rows, axis=-1)[..., None, None], axis=-2)
     v = _unit(adjoint(longest)) + _unit(_without_pattern(scaled))
-    for _ in range(iterations):
-        v = _unit(adjoint(scaled) @ (scaled @ v))
+    v = jax.lax.fori_loop(0, iterations, lambda _, v: _unit(adjoint(scaled) @ (scaled @ v)), v)
     return (_length(scaled @ _unit(v)) / scale)[..., 0, 0].astype(x.real.dtype)
 
 
