@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from optax.contrib._muon import orthogonalize_via_newton_schulz
 
-from gradxform.linalg import newton_schulz_coefficients, orthogonalize
+from gradxform.linalg import newton_schulz_coefficients, orthogonalize, polar
 from tests.linalg.matrices import curve, matrix, newton_schulz, spread
 
 WAYS = ["frobenius", "spectral", "aol", "schatten"]
@@ -46,6 +46,16 @@ def test_equals_the_published_iteration(way, dtype):
         for result in run(jnp.asarray(batch)):
             assert result.dtype == dtype
             np.testing.assert_allclose(result, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("gram", [True, False])
+def test_products_by_halves_are_the_same(gram, monkeypatch):
+    """What a CPU does with large matrices, here with small ones of an odd size."""
+    monkeypatch.setattr(polar, "_HALVED_SIZE", 4)
+    x = matrix((7, 9), dtype=np.complex128)
+    with jax.enable_x64(True):
+        result = jax.jit(partial(orthogonalize, gram=gram))(jnp.asarray(x))
+    np.testing.assert_allclose(result, newton_schulz(x, STANDARD), atol=1e-12)
 
 
 @pytest.mark.parametrize("name", SETS)
