@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
 from gradxform.linalg.precision import computed, matrix_unit_scale, times
 
 
+@jax.jit
 def eigenbasis(x: jax.Array) -> jax.Array:
     """The eigenvectors of each Hermitian matrix, as columns in descending order of their eigenvalues.
 
@@ -24,6 +27,7 @@ def eigenbasis(x: jax.Array) -> jax.Array:
     return jnp.where(failed, jnp.nan, jnp.linalg.eigh(y).eigenvectors[..., ::-1]).astype(x.dtype)
 
 
+@partial(jax.jit, static_argnames="sort")
 def orthogonal_iteration(x: jax.Array, basis: jax.Array, *, sort: bool = True) -> tuple[jax.Array, jax.Array]:
     """One step of a basis towards the eigenvectors of each Hermitian matrix.
 

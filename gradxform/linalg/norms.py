@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -9,6 +11,7 @@ from gradxform.linalg.precision import adjoint, computed, matrix_unit_scale, tim
 from gradxform.maths import abs_sq, safe_root
 
 
+@partial(jax.jit, static_argnames="iterations")
 def spectral_norm(x: jax.Array, iterations: int = 16) -> jax.Array:
     """The largest singular value of each matrix by power iteration, never above the true one but for rounding.
 
@@ -37,6 +40,7 @@ def spectral_norm(x: jax.Array, iterations: int = 16) -> jax.Array:
     return (_length(scaled @ _unit(v)) / scale)[..., 0, 0].astype(x.real.dtype)
 
 
+@jax.jit
 def norm_lower_bound(x: jax.Array) -> jax.Array:
     """A lower bound of the largest singular value of each matrix, from its longest column or row.
 

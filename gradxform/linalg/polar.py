@@ -104,9 +104,27 @@ def orthogonalize(
     steps = newton_schulz_coefficients(ns_coeffs, ns_steps)
     if preconditioning not in get_args(Preconditioning):
         raise ValueError(f"no preconditioning {preconditioning!r}; there are {', '.join(get_args(Preconditioning))}")
+    # What is known is a constant of the program, and tells where the Gram form restarts.
+    known = tuple(tuple(each if isinstance(each, float) else None for each in triple) for triple in steps)
+    unknown = [each for triple in steps for each in triple if not isinstance(each, float)]
+    return _compiled(x, unknown, eps, known, preconditioning, gram)
+
+
+@partial(jax.jit, static_argnums=(3, 4, 5))
+def _compiled(
+    x: jax.Array,
+    unknown: list[Any],
+    eps: Any,
+    known: tuple[tuple[float | None, ...], ...],
+    preconditioning: Preconditioning,
+    gram: bool | None,
+) -> jax.Array:
+    """The form that suits the shape and the backend; traced once for a shape, and compiled once if called by hand."""
     y = computed(x)
-    steps = tuple(_like(triple, y) for triple in steps)
     eps = jnp.asarray(eps, y.real.dtype)
+    rest = (jnp.asarray(each).astype(y.dtype) for each in unknown)
+    triples = [[next(rest) if each is None else each for each in triple] for triple in known]
+    steps = tuple((a, b, c) for a, b, c in triples)
     tall = y.shape[-2] > y.shape[-1]
     y = adjoint(y) if tall else y
     rows, cols = y.shape[-2:]
@@ -115,7 +133,7 @@ def orthogonalize(
     looped, halved = y.ndim > 2 and rows >= _LOOP_SIZE, rows >= _HALVED_SIZE
 
     def run(matrices: jax.Array, eps: jax.Array, gram: bool, halved: bool) -> jax.Array:
-        segments = _segments(steps, preconditioning) if gram else tuple((step,) for step in steps)
+        segments: Segments = _segments(steps, preconditioning) if gram else tuple((step,) for step in steps)
         return _orthogonalized(matrices, eps, segments, preconditioning, _by_halves if halved else jnp.matmul)
 
     on_cpu = partial(run, gram=gram_on_cpu, halved=halved)
@@ -218,11 +236,6 @@ def _looped(function: Any, x: jax.Array, eps: jax.Array) -> jax.Array:
     """function(x, eps) of one matrix of a batch after the other."""
     matrices = x.reshape(-1, *x.shape[-2:])
     return jax.lax.map(lambda matrix: function(matrix, eps), matrices).reshape(x.shape)
-
-
-def _like(triple: Triple, x: jax.Array) -> Triple:
-    a, b, c = (each if isinstance(each, float) else jnp.asarray(each).astype(x.dtype) for each in triple)
-    return a, b, c
 
 
 def _exact(x: jax.Array) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -17,6 +18,7 @@ _POWER_ITERATIONS = 30
 _QUADRATIC = 1e-2
 
 
+@partial(jax.jit, static_argnames=("p", "method"))
 def inverse_root(
     x: jax.Array,
     p: int | float,
