@@ -1,7 +1,8 @@
 """Pure functions of matrices `(..., rows, cols)`: polar factors, roots, bases, norms. Leading axes are batch axes.
 
 They know nothing of trees, steps or devices. bfloat16 and float16 are computed in float32, and the result has the
-dtype that came; float32, float64 and complex are computed as they are.
+dtype that came; float32, float64 and complex are computed as they are. Each is a `jit` of its own: traced once for a
+shape, and compiled once where it is called by hand.
 """
 
 from gradxform.linalg.bases import eigenbasis, orthogonal_iteration

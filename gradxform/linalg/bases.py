@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
-from gradxform.linalg.precision import computed, matrix_unit_scale
+from gradxform.linalg.precision import computed, matrix_unit_scale, times
 
 
+@jax.jit
 def eigenbasis(x: jax.Array) -> jax.Array:
     """The eigenvectors of each Hermitian matrix, as columns in descending order of their eigenvalues.
 
@@ -20,10 +23,11 @@ def eigenbasis(x: jax.Array) -> jax.Array:
     jax: jnp.linalg.eigh, in ascending order. torch: torch.linalg.eigh.
     """
     y = computed(x)
-    y, failed = _without_nan(y * matrix_unit_scale(y))
+    y, failed = _without_nan(times(y, matrix_unit_scale(y)))
     return jnp.where(failed, jnp.nan, jnp.linalg.eigh(y).eigenvectors[..., ::-1]).astype(x.dtype)
 
 
+@partial(jax.jit, static_argnames="sort")
 def orthogonal_iteration(x: jax.Array, basis: jax.Array, *, sort: bool = True) -> tuple[jax.Array, jax.Array]:
     """One step of a basis towards the eigenvectors of each Hermitian matrix.
 
@@ -43,7 +47,7 @@ def orthogonal_iteration(x: jax.Array, basis: jax.Array, *, sort: bool = True) -
     Vyas et al. 2024, arXiv:2409.11321, algorithm 4, without the order; their code has it. torch: none.
     """
     x, q = (computed(each) for each in (x, basis))
-    x, failed = _without_nan(x * matrix_unit_scale(x))
+    x, failed = _without_nan(times(x, matrix_unit_scale(x)))
     image = x @ q
     order = jnp.broadcast_to(jnp.arange(q.shape[-1], dtype=jnp.int32), q.shape[:-1])
     if sort:
@@ -52,7 +56,7 @@ def orthogonal_iteration(x: jax.Array, basis: jax.Array, *, sort: bool = True) -
     new, upper = jnp.linalg.qr(image)
     diagonal = jnp.diagonal(upper, axis1=-2, axis2=-1)[..., None, :]
     size = jnp.abs(diagonal)
-    new = new * jnp.where(size == 0, 1, diagonal / jnp.where(size == 0, 1, size))
+    new = new * jnp.where(size == 0, 1, times(diagonal, 1 / jnp.where(size == 0, 1, size)))
     return jnp.where(failed, jnp.nan, new).astype(basis.dtype), order
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
-from gradxform.linalg.precision import adjoint, computed, matrix_unit_scale
+from gradxform.linalg.precision import adjoint, computed, matrix_unit_scale, times
 from gradxform.maths import abs_sq, safe_root
 
 
+@partial(jax.jit, static_argnames="iterations")
 def spectral_norm(x: jax.Array, iterations: int = 16) -> jax.Array:
     """The largest singular value of each matrix by power iteration, never above the true one but for rounding.
 
@@ -29,15 +32,15 @@ def spectral_norm(x: jax.Array, iterations: int = 16) -> jax.Array:
     """
     scaled = computed(x)
     scale = matrix_unit_scale(scaled)
-    scaled = scaled * scale
+    scaled = times(scaled, scale)
     rows = jnp.sum(abs_sq(scaled), axis=-1)
     longest = jnp.take_along_axis(scaled, jnp.argmax(rows, axis=-1)[..., None, None], axis=-2)
     v = _unit(adjoint(longest)) + _unit(_without_pattern(scaled))
-    for _ in range(iterations):
-        v = _unit(adjoint(scaled) @ (scaled @ v))
+    v = jax.lax.fori_loop(0, iterations, lambda _, v: _unit(adjoint(scaled) @ (scaled @ v)), v)
     return (_length(scaled @ _unit(v)) / scale)[..., 0, 0].astype(x.real.dtype)
 
 
+@jax.jit
 def norm_lower_bound(x: jax.Array) -> jax.Array:
     """A lower bound of the largest singular value of each matrix, from its longest column or row.
 
@@ -55,7 +58,7 @@ def norm_lower_bound(x: jax.Array) -> jax.Array:
     """
     scaled = computed(x)
     scale = matrix_unit_scale(scaled)
-    scaled = scaled * scale
+    scaled = times(scaled, scale)
     (by_row, row), (by_column, column) = _from_longest_row(scaled), _from_longest_row(adjoint(scaled))
     bound = jnp.where(by_column > by_row, column, row) / scale[..., 0, 0]
     return bound.astype(x.real.dtype)
@@ -75,7 +78,7 @@ def _length(v: jax.Array) -> jax.Array:
 
 def _unit(v: jax.Array) -> jax.Array:
     length = _length(v)
-    return v / jnp.where(length == 0, 1, length)
+    return times(v, 1 / jnp.where(length == 0, 1, length))
 
 
 def _without_pattern(x: jax.Array) -> jax.Array:

@@ -36,3 +36,8 @@ def adjoint(x: jax.Array) -> jax.Array:
 def identity_like(x: jax.Array) -> jax.Array:
     """The identity beside x, with 1 for the size of each batch axis."""
     return jnp.eye(x.shape[-1], dtype=x.dtype).reshape((1,) * (x.ndim - 2) + x.shape[-1:] * 2)
+
+
+def times(x: jax.Array, factor: jax.Array) -> jax.Array:
+    """x times a real factor, also where x is complex and JAX promotes nothing by itself."""
+    return x * factor.astype(x.dtype)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from gradxform.linalg.norms import spectral_norm
-from gradxform.linalg.precision import adjoint, computed, identity_like, matrix_unit_scale
+from gradxform.linalg.precision import adjoint, computed, identity_like, matrix_unit_scale, times
 
 # Iterations of the power method for the largest eigenvalue: the ridge is relative to it, and the Newton iteration
 # converges wherever it is right to a factor of 2.
@@ -17,6 +18,7 @@ _POWER_ITERATIONS = 30
 _QUADRATIC = 1e-2
 
 
+@partial(jax.jit, static_argnames=("p", "method"))
 def inverse_root(
     x: jax.Array,
     p: int | float,
@@ -57,7 +59,8 @@ def inverse_root(
     scale = matrix_unit_scale(y)
     failed = ~jnp.all(jnp.isfinite(y), axis=(-2, -1), keepdims=True)
     # LAPACK may loop on what is not finite.
-    y = jnp.where(failed, 0, (y * scale + adjoint(y * scale)) / 2)
+    y = times(jnp.where(failed, 0, y), scale)
+    y = (y + adjoint(y)) / 2
     if method == "eigh":
         root = _by_eigh(y, p, ridge)
     elif method == "newton":
@@ -67,7 +70,7 @@ def inverse_root(
     else:
         raise ValueError(f'method is "eigh" or "newton", not {method!r}')
     zero = jnp.all(y == 0, axis=(-2, -1), keepdims=True)
-    root = jnp.where(zero, identity_like(y), root * scale ** (1 / p))
+    root = jnp.where(zero, identity_like(y), times(root, scale ** (1 / p)))
     return jnp.where(failed, jnp.nan, root).astype(x.dtype)
 
 
@@ -75,7 +78,7 @@ def _by_eigh(x: jax.Array, p: float, ridge: Any) -> jax.Array:
     values, vectors = jnp.linalg.eigh(x, symmetrize_input=False)
     values = jnp.maximum(values, 0)
     values = values + ridge * values[..., -1:]
-    return (vectors * (values ** (-1 / p))[..., None, :]) @ adjoint(vectors)
+    return times(vectors, (values ** (-1 / p))[..., None, :]) @ adjoint(vectors)
 
 
 def _by_newton(x: jax.Array, p: int, ridge: Any, iterations: int, tolerance: float) -> jax.Array:
@@ -101,7 +104,7 @@ def _by_newton(x: jax.Array, p: int, ridge: Any, iterations: int, tolerance: flo
         m, h = jnp.where(better, next_m, m), jnp.where(better, h @ t, h)
         return step + 1, m, h, jnp.where(better, next_error, error), better & (next_error > tolerance)
 
-    m = z * (x + ridge * largest * eye)
+    m = times(x + times(eye, ridge * largest), z)
     error = error_of(m)
-    h = jnp.broadcast_to(z ** (1 / p) * eye, x.shape)
+    h = times(eye, z ** (1 / p))
     return jax.lax.while_loop(going, turn, (jnp.int32(0), m, h, error, error > tolerance))[2]

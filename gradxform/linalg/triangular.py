@@ -7,6 +7,7 @@ import jax
 from gradxform.linalg.precision import computed
 
 
+@jax.jit
 def right_divide(x: jax.Array, upper: jax.Array) -> jax.Array:
     """x upper^(-1), where `upper` is upper triangular; what is beneath its diagonal is not read.
 
