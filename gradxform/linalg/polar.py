@@ -139,10 +139,8 @@ def _compiled(
     rounds = rows >= _ROUNDED_SIZE and y.dtype == jnp.float32 and not _exact(y)
 
     def run(x: jax.Array, eps: jax.Array, gram: bool, product: Product, rounded: Operand = _as_it_is) -> jax.Array:
-        matrices: jax.Array, eps: jax.Array, gram: bool, product: Product, rounded: Operand = _as_it_is
-    ) -> jax.Array:
         segments: Segments = _segments(steps, preconditioning) if gram else tuple((step,) for step in steps)
-        return _orthogonalized(matrices, eps, segments, preconditioning, product, rounded)
+        return _orthogonalized(x, eps, segments, preconditioning, product, rounded)
 
     on_cpu = partial(run, gram=gram_on_cpu, product=_by_halves if halved else _product)
     elsewhere = partial(run, gram=gram_elsewhere, product=_product)
