@@ -194,7 +194,7 @@ def _advanced(
 
 def _product(x: jax.Array, y: jax.Array) -> jax.Array:
     """x y, of bfloat16 in float32."""
-    return jnp.matmul(x, y, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
+    return jnp.matmul(x, y, preferred_element_type=jnp.float32 if x.dtype == jnp.bfloat16 else x.dtype)
 
 
 def _as_it_is(x: jax.Array) -> jax.Array:
