@@ -75,7 +75,12 @@ if TYPE_CHECKING:
     from gradxform.rules.muon import scale_by_muon as scale_by_muon, scale_by_shape as scale_by_shape
     from gradxform.wrappers.borrowed import galore as galore, scale_by_galore as scale_by_galore
     from gradxform.core.matrix_axes import MatrixAxes as MatrixAxes
-    from gradxform.matrix_labels import labels_by_axes as labels_by_axes
+    from gradxform.matrix_labels import (
+        hidden_matrices as hidden_matrices,
+        labels_by_axes as labels_by_axes,
+        matrices_and_rest as matrices_and_rest,
+        matrix_axes as matrix_axes,
+    )
     from gradxform.linalg import (
         eigenbasis as eigenbasis,
         inverse_root as inverse_root,

@@ -60,7 +60,12 @@ from gradxform.linalg import (
     spectral_norm as spectral_norm,
 )
 from gradxform.masks import ByNdim, ByPath, Labels, LeafMask, NotBiasesOrNorms
-from gradxform.matrix_labels import LabelsByAxes
+from gradxform.matrix_labels import (
+    AxesByRule,
+    LabelsByAxes,
+    hidden_matrices as hidden_matrices,
+    matrices_and_rest as matrices_and_rest,
+)
 from gradxform.reading.describe import describe as describe
 from gradxform.reading.description import Description as Description
 from gradxform.reading.hyperparameters import (
@@ -672,6 +677,11 @@ def labels_by_axes(
     weight_dimension_numbers: Any | None = None, matrices: str = "matrices", rest: str = "rest"
 ) -> LabelsByAxes:
     """Labels for `partition`: one for the parameters whose matrix axes are told, another for all others."""
+
+def matrix_axes(
+    rules: Mapping[str | LeafMask, Any] | tuple[tuple[str | LeafMask, Any], ...], default: Any = None
+) -> AxesByRule:
+    """Matrix axes by rule: of each parameter those of the first rule that fits it."""
 
 def sophia(
     learning_rate: ScalarOrSchedule,

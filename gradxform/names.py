@@ -43,7 +43,7 @@ MODULES = (
     ("rules.muon", "scale_by_muon scale_by_shape"),
     ("wrappers.borrowed", "galore scale_by_galore"),
     ("core.matrix_axes", "MatrixAxes"),
-    ("matrix_labels", "labels_by_axes"),
+    ("matrix_labels", "hidden_matrices labels_by_axes matrices_and_rest matrix_axes"),
     (
         "linalg",
         "eigenbasis inverse_root newton_schulz_coefficients orthogonal_iteration orthogonalize spectral_norm",

@@ -68,6 +68,7 @@ class MatrixAxes(Record, is_leaf=True):
 
 
 register(MatrixAxes, "MatrixAxes", MatrixAxes)
+register(MuonDimensionNumbers, "MuonDimensionNumbers", MuonDimensionNumbers)
 
 
 class View:
@@ -196,7 +197,7 @@ def axes_of(who: str, given: Any, structure: Any, leaves: Sequence[Any]) -> list
     told = given(tree) if callable(given) else given
     found = _one_a_leaf(who, told, tree, paths)
     for path, axes in zip(paths, found, strict=True):
-        if axes is not None and not _is_axes(axes):
+        if axes is not None and not is_axes(axes):
             raise TypeError(
                 f"{who}: expected MatrixAxes, MuonDimensionNumbers or None for the leaf at {leaf_name(path)}, got "
                 f"{show(axes)}"
@@ -239,13 +240,14 @@ def _not_served(who: str, path: Any, leaf: Any) -> str:
     )
 
 
-def _is_axes(value: Any) -> bool:
+def is_axes(value: Any) -> bool:
+    """Whether something says of one leaf which axes are its matrices, or that it has none."""
     return value is None or isinstance(value, MatrixAxes | MuonDimensionNumbers)
 
 
 def _one_a_leaf(who: str, told: Any, tree: Any, paths: Sequence[Any]) -> list[Any]:
     """What is told of each leaf, by the longest path that leads to it."""
-    given = jax.tree_util.tree_flatten_with_path(told, is_leaf=_is_axes)[0]
+    given = jax.tree_util.tree_flatten_with_path(told, is_leaf=is_axes)[0]
     masked = [
         path for path, node in jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_masked)[0] if _is_masked(node)
     ]
