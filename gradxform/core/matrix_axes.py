@@ -191,7 +191,7 @@ def axes_of(who: str, given: Any, structure: Any, leaves: Sequence[Any]) -> list
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
     if given is None:
         for path, leaf in zip(paths, leaves, strict=True):
-            if leaf.ndim != 2:
+            if np.ndim(leaf) != 2:
                 raise ValueError(_not_served(who, path, leaf))
         return [MatrixAxes()] * len(leaves)
     told = given(tree) if callable(given) else given
@@ -212,7 +212,7 @@ def axes_labels(who: str, given: Any, params: Any, matrices: str, rest: str) -> 
     """
     leaves, structure = jax.tree.flatten(params)
     if given is None:
-        return structure.unflatten(matrices if leaf.ndim == 2 else rest for leaf in leaves)
+        return structure.unflatten(matrices if np.ndim(leaf) == 2 else rest for leaf in leaves)
     axes = axes_of(who, given, structure, leaves)
     return structure.unflatten(rest if each is None else matrices for each in axes)
 
@@ -234,7 +234,7 @@ def views(who: str, given: Any, structure: Any, leaves: Sequence[Any], shapes: S
 
 def _not_served(who: str, path: Any, leaf: Any) -> str:
     return (
-        f"{who} takes matrices, and the leaf at {leaf_name(path)} has shape {tuple(leaf.shape)}; say which axes are "
+        f"{who} takes matrices, and the leaf at {leaf_name(path)} has shape {np.shape(leaf)}; say which axes are "
         "its rows and columns with weight_dimension_numbers, as MatrixAxes() for (..., in, out), or give it to another "
         "transform: partition({'matrices': ..., 'rest': ...}, matrices_and_rest)"
     )
@@ -257,9 +257,10 @@ def _one_a_leaf(who: str, told: Any, tree: Any, paths: Sequence[Any]) -> list[An
         if not fitting:
             raise ValueError(f"{who}: got no MatrixAxes for the leaf at {leaf_name(path)}")
         found.append(fitting[0])
-    for start, _ in given:
+    for start, axes in given:
         # A wrapper may leave out leaves, of which there is told all the same.
-        if not any(path[: len(start)] == start or start[: len(path)] == path for path in [*paths, *masked]):
+        fits = any(path[: len(start)] == start or start[: len(path)] == path for path in [*paths, *masked])
+        if axes is not None and not fits:
             raise ValueError(f"{who}: got MatrixAxes for {leaf_name(start)}, where there is no leaf")
     return found
 

@@ -88,7 +88,8 @@ class MatrixRule(Rule):
     """
 
     transposable: ClassVar[bool] = False
-    batched: ClassVar[bool] = False
+    # No annotation, or it would be a field whose place in a signature is before those of the rules that have it.
+    batched = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -1,0 +1,105 @@
+"""The rules and optimizers that take weights as matrices: Muon and its kin."""
+
+import jax
+import optax
+import optax.contrib
+from optax.contrib import MuonDimensionNumbers
+
+import gradxform as gx
+from tests.contract import references_matrices as references
+from tests.contract.case import Case, warm_up
+
+MATRICES = gx.by_ndim(2)
+TURNED = gx.matrix_axes({MATRICES: gx.MatrixAxes(1, 0)})
+
+
+def of_matrices(rule, **kwargs):
+    """The updates of all leaves by the formula of one matrix; what is none goes through unchanged."""
+
+    def updates(steps):
+        columns = [rule(column, **kwargs) if column[0].ndim == 2 else column for column in zip(*steps, strict=True)]
+        return list(zip(*columns, strict=True))
+
+    return updates
+
+
+def dimension_numbers(params):
+    """optax needs them for a tree; where a mask left nothing, too."""
+    return jax.tree.map(lambda leaf: MuonDimensionNumbers(), params)
+
+
+def for_matrices(make, **kwargs):
+    """optax's transform for what has two axes."""
+    return optax.masked(make(**kwargs), MATRICES)
+
+
+def muon_case(variant, **kwargs):
+    """Our scale_by_muon and optax's, of matrices."""
+    return Case(
+        f"scale_by_muon:{variant}" if variant else "scale_by_muon",
+        lambda: gx.masked(gx.scale_by_muon(**kwargs), MATRICES),
+        optax=lambda: for_matrices(optax.contrib.scale_by_muon, **kwargs, weight_dimension_numbers=dimension_numbers),
+    )
+
+
+def both(name, *args, variant="", needs_params=False, **kwargs):
+    """A case that optax's contrib has under the same name with the same arguments."""
+    return Case(
+        f"{name}:{variant}" if variant else name,
+        lambda: getattr(gx, name)(*args, **kwargs),
+        optax=lambda: getattr(optax.contrib, name)(*args, **kwargs),
+        needs_params=needs_params,
+    )
+
+
+def shape_case(scale):
+    """scale_by_shape by the name of its factor."""
+    return Case(
+        f"scale_by_shape:{scale}",
+        lambda: gx.masked(gx.scale_by_shape(scale=scale), MATRICES),
+        reference=of_matrices(lambda grads: [references.shape_factor(g.shape, scale) * g for g in grads]),
+    )
+
+
+def turned(params):
+    """optax's word for kernels that are (out, in), and a rest that is no matrix."""
+    return jax.tree.map(lambda leaf: MuonDimensionNumbers(1, 0) if leaf.ndim == 2 else None, params)
+
+
+MATRIX_METHODS = [
+    muon_case(""),
+    muon_case("without nesterov", nesterov=False, beta=0.8),
+    muon_case("adaptive", adaptive=True, ns_steps=3),
+    *(muon_case(by, preconditioning=by) for by in ("spectral", "aol", "schatten")),
+    Case(
+        "scale_by_muon:published",
+        lambda: gx.masked(gx.scale_by_muon(eps=1e-7, debias=False), MATRICES),
+        reference=of_matrices(references.muon, scale=None),
+    ),
+    Case(
+        "scale_by_shape",
+        lambda: gx.masked(gx.scale_by_shape(), MATRICES),
+        reference=of_matrices(lambda grads: [references.shape_factor(g.shape, "keller") * g for g in grads]),
+    ),
+    Case(
+        "scale_by_shape:consistent_rms",
+        lambda: gx.masked(gx.scale_by_shape(consistent_rms=0.3), MATRICES),
+        reference=of_matrices(lambda grads: [0.3 * max(g.shape) ** 0.5 * g for g in grads]),
+    ),
+    *map(shape_case, ("moonshot", "spectral")),
+    both("muon", 0.1),
+    both(
+        "muon",
+        warm_up,
+        weight_decay=0.1,
+        weight_decay_mask=MATRICES,
+        consistent_rms=0.2,
+        variant="consistent_rms",
+        needs_params=True,
+    ),
+    Case(
+        "muon:own axes",
+        lambda: gx.muon(0.1, adam_learning_rate=0.02, muon_weight_dimension_numbers=TURNED),
+        optax=lambda: optax.contrib.muon(0.1, adam_learning_rate=0.02, muon_weight_dimension_numbers=turned),
+    ),
+]
