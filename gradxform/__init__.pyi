@@ -627,6 +627,31 @@ def muon(
     mask: Any | None = None,
     independent: bool = False,
 ) -> Transform: ...
+def normuon(
+    learning_rate: ScalarOrSchedule,
+    ns_coeffs: Any = ...,
+    ns_steps: int = 5,
+    beta: ScalarOrSchedule = 0.95,
+    b2: ScalarOrSchedule = 0.95,
+    eps: ScalarOrSchedule = 1e-10,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Any | None = None,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = True,
+    rescale: str = "norm",
+    scale: str = "keller",
+    preconditioning: str = "frobenius",
+    weight_dimension_numbers: Any | None = None,
+    gram: bool | None = None,
+    batched: bool = False,
+    independent: bool = False,
+    adam_b1: ScalarOrSchedule = 0.9,
+    adam_b2: ScalarOrSchedule = 0.999,
+    adam_eps: ScalarOrSchedule = 1e-08,
+    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+) -> Transform: ...
 def scale_by_muon(
     ns_coeffs: Any = ...,
     ns_steps: int = 5,
@@ -634,13 +659,13 @@ def scale_by_muon(
     eps: ScalarOrSchedule = 1e-08,
     mu_dtype: DTypeLike | None = None,
     *,
-    batched: bool = False,
     nesterov: bool = True,
     adaptive: bool = False,
     preconditioning: str = "frobenius",
     weight_dimension_numbers: Any | None = None,
     debias: bool = True,
     gram: bool | None = None,
+    batched: bool = False,
 ) -> Transform:
     """Makes the running mean of the gradient orthogonal, matrix by matrix."""
 
@@ -651,6 +676,23 @@ def scale_by_shape(
     scale: str = "keller",
 ) -> Transform:
     """Multiplies by a factor of each matrix's shape, so that one learning rate fits all."""
+
+def scale_by_normuon(
+    ns_coeffs: Any = ...,
+    ns_steps: int = 5,
+    beta: ScalarOrSchedule = 0.95,
+    b2: ScalarOrSchedule = 0.95,
+    eps: ScalarOrSchedule = 1e-10,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = True,
+    rescale: str | None = "norm",
+    preconditioning: str = "frobenius",
+    weight_dimension_numbers: Any | None = None,
+    gram: bool | None = None,
+    batched: bool = False,
+) -> Transform:
+    """Makes the running mean of the gradient orthogonal, and gives each neuron's weights the same size."""
 
 def galore(
     learning_rate: ScalarOrSchedule,

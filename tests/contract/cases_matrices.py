@@ -1,26 +1,51 @@
 """The rules and optimizers that take weights as matrices: Muon and its kin."""
 
+import functools
+
 import jax
 import optax
 import optax.contrib
 from optax.contrib import MuonDimensionNumbers
 
 import gradxform as gx
-from tests.contract import references_matrices as references
+from tests.contract import references_adam, references_matrices as references
 from tests.contract.case import Case, warm_up
 
 MATRICES = gx.by_ndim(2)
 TURNED = gx.matrix_axes({MATRICES: gx.MatrixAxes(1, 0)})
 
 
-def of_matrices(rule, **kwargs):
-    """The updates of all leaves by the formula of one matrix; what is none goes through unchanged."""
+def of_matrices(rule, rest=lambda grads: grads, **kwargs):
+    """The updates of all leaves by the formula of one matrix; what is none goes through `rest`."""
 
     def updates(steps):
-        columns = [rule(column, **kwargs) if column[0].ndim == 2 else column for column in zip(*steps, strict=True)]
+        leaves = [list(leaf) for leaf in zip(*steps, strict=True)]
+        columns = [rule(leaf, **kwargs) if leaf[0].ndim == 2 else rest(leaf) for leaf in leaves]
         return list(zip(*columns, strict=True))
 
     return updates
+
+
+def beside_adam(name, rule, variant="", rate=0.1, **kwargs):
+    """An optimizer that has a rule for matrices and Adam for the rest, without decay."""
+
+    def downhill(formula):
+        return lambda grads: [-rate * update for update in formula(grads)]
+
+    reference = of_matrices(downhill(rule), downhill(references_adam.adam))
+    return Case(
+        f"{name}:{variant}" if variant else name, lambda: getattr(gx, name)(rate, **kwargs), reference=reference
+    )
+
+
+def rule_case(name, rule, variant="", real_only=False, **kwargs):
+    """A rule of matrices, masked so that it sees no others."""
+    return Case(
+        f"{name}:{variant}" if variant else name,
+        lambda: gx.masked(getattr(gx, name)(**kwargs), MATRICES),
+        reference=of_matrices(rule),
+        real_only=real_only,
+    )
 
 
 def dimension_numbers(params):
@@ -102,4 +127,7 @@ MATRIX_METHODS = [
         lambda: gx.muon(0.1, adam_learning_rate=0.02, muon_weight_dimension_numbers=TURNED),
         optax=lambda: optax.contrib.muon(0.1, adam_learning_rate=0.02, muon_weight_dimension_numbers=turned),
     ),
+    rule_case("scale_by_normuon", functools.partial(references.normuon_of_code, scale=None)),
+    rule_case("scale_by_normuon", references.normuon, "rms", eps=1e-8, nesterov=False, rescale="rms"),
+    beside_adam("normuon", references.normuon_of_code),
 ]
