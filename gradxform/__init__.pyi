@@ -64,6 +64,7 @@ from gradxform.matrix_labels import (
     AxesByRule,
     LabelsByAxes,
     hidden_matrices as hidden_matrices,
+    layer_kinds as layer_kinds,
     matrices_and_rest as matrices_and_rest,
 )
 from gradxform.reading.describe import describe as describe
@@ -627,6 +628,27 @@ def muon(
     mask: Any | None = None,
     independent: bool = False,
 ) -> Transform: ...
+def dion2(
+    learning_rate: ScalarOrSchedule,
+    fraction: float = 0.25,
+    decay: ScalarOrSchedule = 0.95,
+    ns_coeffs: Any = "polar_express",
+    ns_steps: int = 5,
+    eps: ScalarOrSchedule = 1e-07,
+    weight_decay: ScalarOrSchedule = 0.01,
+    mask: Any | None = None,
+    *,
+    scale: str = "spectral",
+    weight_dimension_numbers: Any | None = None,
+    gram: bool | None = None,
+    batched: bool = False,
+    independent: bool = False,
+    adam_b1: ScalarOrSchedule = 0.9,
+    adam_b2: ScalarOrSchedule = 0.999,
+    adam_eps: ScalarOrSchedule = 1e-08,
+    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+) -> Transform: ...
 def normuon(
     learning_rate: ScalarOrSchedule,
     ns_coeffs: Any = ...,
@@ -651,6 +673,24 @@ def normuon(
     adam_eps: ScalarOrSchedule = 1e-08,
     adam_weight_decay: ScalarOrSchedule = 0.0,
     adam_learning_rate: ScalarOrSchedule | None = None,
+) -> Transform: ...
+def scion(
+    learning_rate: ScalarOrSchedule,
+    radius: ScalarOrSchedule = 50.0,
+    head_radius: ScalarOrSchedule = 3000.0,
+    beta: ScalarOrSchedule = 0.9,
+    ns_coeffs: Any = ...,
+    ns_steps: int = 5,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    constrained: bool = True,
+    embedding_norm: str = "rows",
+    embedding_radius: ScalarOrSchedule | None = None,
+    head_norm: str = "sign",
+    weight_dimension_numbers: Any = ...,
+    param_labels: Any = ...,
+    gram: bool | None = None,
+    batched: bool = False,
 ) -> Transform: ...
 def scale_by_muon(
     ns_coeffs: Any = ...,
@@ -677,6 +717,19 @@ def scale_by_shape(
 ) -> Transform:
     """Multiplies by a factor of each matrix's shape, so that one learning rate fits all."""
 
+def scale_by_dion2(
+    fraction: float = 0.25,
+    decay: ScalarOrSchedule = 0.95,
+    ns_coeffs: Any = "polar_express",
+    ns_steps: int = 5,
+    eps: ScalarOrSchedule = 1e-07,
+    *,
+    weight_dimension_numbers: Any | None = None,
+    gram: bool | None = None,
+    batched: bool = False,
+) -> Transform:
+    """Makes the largest rows or columns of the sum of gradients orthogonal, and moves only these."""
+
 def scale_by_normuon(
     ns_coeffs: Any = ...,
     ns_steps: int = 5,
@@ -693,6 +746,24 @@ def scale_by_normuon(
     batched: bool = False,
 ) -> Transform:
     """Makes the running mean of the gradient orthogonal, and gives each neuron's weights the same size."""
+
+def normalize_vectors(eps: ScalarOrSchedule = 1e-08) -> Transform:
+    """Divides each vector by its root mean square."""
+
+def scale_by_scion(
+    norm: str = "spectral",
+    radius: ScalarOrSchedule = 1.0,
+    beta: ScalarOrSchedule = 0.9,
+    ns_coeffs: Any = ...,
+    ns_steps: int = 5,
+    eps: ScalarOrSchedule = 1e-08,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    weight_dimension_numbers: Any | None = None,
+    gram: bool | None = None,
+    batched: bool = False,
+) -> Transform:
+    """Takes the running mean of the gradient to where a ball of each matrix's norm is steepest."""
 
 def galore(
     learning_rate: ScalarOrSchedule,

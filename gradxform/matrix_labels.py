@@ -122,20 +122,25 @@ class _ByWords(Record, is_leaf=True):
             if not isinstance(words, tuple) or not all(isinstance(word, str) for word in words):
                 raise TypeError(f"{self.call_name}: {name} must be a tuple of strings; got {show(words)}")
 
-    def chooses(self, path: tuple[Any, ...], leaf: Any) -> bool:
-        """Whether the leaf at a path is a hidden matrix."""
-        shape = np.shape(leaf)
+    def kind(self, path: tuple[Any, ...], leaf: Any) -> str:
+        """What the leaf at a path is: "hidden", "embeddings", "heads" or "vectors"."""
+        shape, words = np.shape(leaf), words_of(path)
         # A single row or column is a vector, as a token that is learned is.
         if len(shape) < 2 or min(shape[-2:]) == 1:
-            return False
-        keys = _keys(path)
-        words = words_of(path)
+            return "vectors"
         if _named(self.hidden, path, words):
-            return True
-        if words_of(path[-1:]) & PARAMETER_WORDS or words & (NORM_WORDS | _EMBEDDINGS | _HEADS):
-            return False
-        is_head = any("head" in found and not found & _NO_HEADS for found in map(_words, keys))
-        return not is_head and not _named(self.also, path, words)
+            return "hidden"
+        if words_of(path[-1:]) & PARAMETER_WORDS or words & NORM_WORDS:
+            return "vectors"
+        if words & _HEADS or any("head" in key and not key & _NO_HEADS for key in map(_words, _keys(path))):
+            return "heads"
+        if words & _EMBEDDINGS:
+            return "embeddings"
+        return "heads" if _named(self.also, path, words) else "hidden"
+
+    def chooses(self, path: tuple[Any, ...], leaf: Any) -> bool:
+        """Whether the leaf at a path is a hidden matrix."""
+        return self.kind(path, leaf) == "hidden"
 
     def __repr__(self) -> str:
         shown = [f"{name}={show(value)}" for name, value in self.fields().items() if value not in ((), None)]
@@ -183,6 +188,36 @@ class MatricesAndRest(_ByWords, is_leaf=True):
         if params is None:
             return rule
         return jax.tree.map_with_path(lambda *leaf: "matrices" if rule.chooses(*leaf) else "rest", params)
+
+
+class LayerKinds(_ByWords, is_leaf=True):
+    """Labels for `partition` by the kind of layer: "hidden", "embeddings", "heads" and "vectors".
+
+        gx.partition({"hidden": ..., "embeddings": ..., "heads": ..., "vectors": ...}, gx.layer_kinds)
+
+    Hidden are the matrices that `matrices_and_rest` calls so, and by the same words embeddings and heads; vectors are
+    norms, biases and all else. A head that is tied to an embedding is an embedding.
+
+    Args:
+      params: as in `matrices_and_rest`.
+      also: more words or patterns, of heads.
+      hidden: as in `matrices_and_rest`.
+
+    Returns:
+      The tree of labels, or the function.
+
+    Pethick et al. 2025, arXiv:2502.07529: a norm for each kind of layer. optax: none. torch: none; parameters are
+    parted into groups by hand.
+    """
+
+    call_name = "layer_kinds"
+
+    def __call__(
+        self, params: Any = None, *, also: tuple[str, ...] | None = None, hidden: tuple[str, ...] | None = None
+    ) -> Any:
+        """The tree of labels for a tree of arrays; without one the same with other options."""
+        rule = _with(self, also=also, hidden=hidden)
+        return rule if params is None else jax.tree.map_with_path(rule.kind, params)
 
 
 class HiddenMatrices(_ByWords, is_leaf=True):
@@ -324,5 +359,7 @@ labels_by_axes = factory(LabelsByAxes, lambda record: record, LabelsByAxes)
 matrix_axes = factory(AxesByRule, lambda record: record, AxesByRule)
 matrices_and_rest = MatricesAndRest()
 hidden_matrices = HiddenMatrices()
+layer_kinds = LayerKinds()
 register(MatricesAndRest, "matrices_and_rest", MatricesAndRest)
 register(HiddenMatrices, "hidden_matrices", HiddenMatrices)
+register(LayerKinds, "layer_kinds", LayerKinds)

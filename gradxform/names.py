@@ -40,12 +40,16 @@ MODULES = (
     ("rules.distance", "scale_by_distance_over_gradients scale_by_dog scale_by_dowg"),
     # Matrices: optimizers and rules of weights as matrices, which matrices a weight is, and functions of them.
     ("optimizers.muon", "muon"),
+    ("optimizers.dion2", "dion2"),
     ("optimizers.normuon", "normuon"),
+    ("optimizers.scion", "scion"),
     ("rules.muon", "scale_by_muon scale_by_shape"),
+    ("rules.dion2", "scale_by_dion2"),
     ("rules.normuon", "scale_by_normuon"),
+    ("rules.scion", "normalize_vectors scale_by_scion"),
     ("wrappers.borrowed", "galore scale_by_galore"),
     ("core.matrix_axes", "MatrixAxes"),
-    ("matrix_labels", "hidden_matrices labels_by_axes matrices_and_rest matrix_axes"),
+    ("matrix_labels", "hidden_matrices labels_by_axes layer_kinds matrices_and_rest matrix_axes"),
     (
         "linalg",
         "eigenbasis inverse_root newton_schulz_coefficients orthogonal_iteration orthogonalize spectral_norm",

@@ -37,8 +37,19 @@ problem_of = functools.cache(OfMatrices)
 
 # In the order of the problems.
 MATRIX_TABLE = {
+    "dion2": (
+        Given(falling(0.1), weight_decay=0.0),
+        Given(falling(0.1), weight_decay=0.0),
+        Given(cooling(0.1), weight_decay=0.0),
+    ),
     "muon": (Given(falling(0.1)), Given(falling(0.1)), Given(cooling(0.1))),
     "normuon": (Given(falling(0.1)), Given(falling(0.1)), Given(cooling(0.1))),
+    # The balls are as large as the way is long.
+    "scion": (
+        Given(falling(0.1), 1.0, constrained=False),
+        Given(falling(0.1), 1.0, constrained=False),
+        Given(cooling(0.1), 1.0, constrained=False),
+    ),
 }
 
 

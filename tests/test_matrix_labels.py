@@ -125,6 +125,16 @@ def test_options_say_more():
     }
 
 
+def test_kinds_of_layers():
+    kinds = gx.layer_kinds(STACKED)
+    hidden = {"attn": {"c_attn": {"w": "hidden", "b": "vectors"}}, "mlp": {"w_in": "hidden"}, "ln_1": {"g": "vectors"}}
+    assert kinds["h"] == hidden
+    assert kinds["wte"] == kinds["wpe"] == "embeddings"
+    assert kinds["unembed"] == kinds["to_logits"]["w"] == kinds["ClsHead"]["w"] == "heads"
+    assert gx.layer_kinds(STACKED, also=("router",))["router"]["w"] == "heads"
+    assert gx.layer_kinds(FLAX)["cls_token"] == "vectors"
+
+
 def test_axes_of_hidden_matrices():
     axes = gx.hidden_matrices(FLAX)
     attention = axes["EncoderBlock_0"]["MultiHeadDotProductAttention_0"]
@@ -189,6 +199,8 @@ VALUES = [
     lambda: gx.matrices_and_rest,
     lambda: gx.matrices_and_rest(also=("gate", "*/up")),
     lambda: gx.matrices_and_rest(hidden=("head",)),
+    lambda: gx.layer_kinds,
+    lambda: gx.layer_kinds(also=("output/*",)),
     lambda: gx.hidden_matrices,
     lambda: gx.hidden_matrices(also=("gate",)),
     lambda: gx.hidden_matrices(axes=gx.MatrixAxes(-1, -2)),

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import numpy as np
 import optax
 import optax.contrib
 from optax.contrib import MuonDimensionNumbers
@@ -10,8 +11,10 @@ from optax.contrib import MuonDimensionNumbers
 import gradxform as gx
 from tests.contract import references_adam, references_matrices as references
 from tests.contract.case import Case, warm_up
+from tests.contract.references import per_leaf
 
 MATRICES = gx.by_ndim(2)
+KELLER = references.KELLER
 TURNED = gx.matrix_axes({MATRICES: gx.MatrixAxes(1, 0)})
 
 
@@ -91,6 +94,20 @@ def turned(params):
     return jax.tree.map(lambda leaf: MuonDimensionNumbers(1, 0) if leaf.ndim == 2 else None, params)
 
 
+def over_last_rms(g):
+    """A vector over its root mean square."""
+    return g / (np.sqrt(np.mean(g**2, axis=-1, keepdims=True) if g.ndim else g**2) + 1e-8)
+
+
+def scion_of_vectors(grads):
+    """The updates of Scion for biases, downhill."""
+    mean, out = 0.0, []
+    for g in grads:
+        mean = 0.9 * mean + (1 - 0.9) * g
+        out.append(-0.1 * 2.0 * over_last_rms(mean))
+    return out
+
+
 MATRIX_METHODS = [
     muon_case(""),
     muon_case("without nesterov", nesterov=False, beta=0.8),
@@ -130,4 +147,21 @@ MATRIX_METHODS = [
     rule_case("scale_by_normuon", functools.partial(references.normuon_of_code, scale=None)),
     rule_case("scale_by_normuon", references.normuon, "rms", eps=1e-8, nesterov=False, rescale="rms"),
     beside_adam("normuon", references.normuon_of_code),
+    rule_case("scale_by_dion2", functools.partial(references.dion2, scale=None), ns_coeffs=KELLER),
+    beside_adam("dion2", references.dion2, ns_coeffs=KELLER, weight_decay=0.0),
+    rule_case("scale_by_scion", references.scion),
+    *(
+        rule_case("scale_by_scion", functools.partial(references.scion, norm=theirs), norm, norm=norm)
+        for norm, theirs in (("input", "input"), ("rows", "tokens"), ("sign", "sign"))
+    ),
+    Case(
+        "normalize_vectors",
+        gx.normalize_vectors,
+        reference=per_leaf(lambda grads: [over_last_rms(g) for g in grads]),
+    ),
+    Case(
+        "scion",
+        lambda: gx.scion(0.1, 2.0, constrained=False),
+        reference=of_matrices(lambda grads: [-0.1 * u for u in references.scion(grads, 0.9, 2.0)], scion_of_vectors),
+    ),
 ]

@@ -10,11 +10,14 @@ from tests.contract import references_matrices as references
 from tests.rules.matrices import CLOSE, gradients, ran, updates_of
 
 STACKED = gx.MatrixAxes()
+NORMS = ("spectral", "input", "rows", "columns", "sign")
 RULES = {
     "muon": gx.scale_by_muon,
     "muon, Polar Express": lambda **kwargs: gx.scale_by_muon(gx.newton_schulz_coefficients("polar_express"), **kwargs),
     "normuon": gx.scale_by_normuon,
     "normuon, rms": lambda **kwargs: gx.scale_by_normuon(nesterov=False, rescale="rms", **kwargs),
+    "dion2": lambda **kwargs: gx.scale_by_dion2(0.5, **kwargs),
+    **{f"scion, {norm}": lambda norm=norm, **kwargs: gx.scale_by_scion(norm, **kwargs) for norm in NORMS},
 }
 every_rule = pytest.mark.parametrize("name", RULES)
 
@@ -28,7 +31,25 @@ PUBLISHED = {
         lambda: gx.scale_by_normuon(eps=1e-8, nesterov=False, rescale="rms"),
         references.normuon,
     ),
+    "dion2": (
+        lambda: gx.chain(gx.scale_by_dion2(0.3, ns_coeffs=KELLER), gx.scale_by_shape(scale="spectral")),
+        lambda grads: references.dion2(grads, 0.3),
+    ),
+    "dion2 of all": (
+        lambda: gx.scale_by_dion2(1.0, 0.8, ns_coeffs=KELLER),
+        # The sum that it keeps is five times the mean of Muon.
+        lambda grads: references.muon([5 * g for g in grads], 0.8, nesterov=False, scale=None),
+    ),
+    **{
+        f"scion, {norm}": (
+            lambda norm=norm: gx.scale_by_scion(norm, 3.0, 0.8),
+            lambda grads, norm=norm: references.scion(grads, 0.8, 3.0, "tokens" if norm == "rows" else norm),
+        )
+        for norm in NORMS
+        if norm != "columns"
+    },
 }
+KELLER = (3.4445, -4.7750, 2.0315)
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (3, 4), (5, 5), (3, 8), (8, 3), (1, 4), (4, 1)])
@@ -60,11 +81,42 @@ def test_heads_and_parts_of_a_fused_kernel_are_their_matrices(name):
     np.testing.assert_allclose(heads.reshape(fused.shape), fused, **CLOSE)
 
 
-@every_rule
+@pytest.mark.parametrize("name", RULES)
 def test_a_matrix_told_the_other_way_round_is_its_transpose(name):
     grads = gradients((4, 6))
     turned = updates_of(RULES[name](weight_dimension_numbers=gx.MatrixAxes(1, 0)), grads)
     np.testing.assert_allclose(turned, updates_of(RULES[name](), grads.mT).mT, **CLOSE)
+
+
+def test_each_neuron_of_scion_s_columns_has_one_length():
+    update = updates_of(gx.scale_by_scion("columns", 2.0), gradients((4, 6), 1))[0]
+    np.testing.assert_allclose(np.linalg.norm(update, axis=0), 2.0 / np.sqrt(4), rtol=1e-6)
+
+
+def test_constrained_scion_stays_in_its_ball():
+    grads, first = gradients((4, 6)), 0.1 * gradients((4, 6), 1, seed=3)[0]
+    tx = gx.scion(0.2, 3.0, beta=0.8)
+    _, last, _ = ran(tx, grads, first)
+    np.testing.assert_allclose(last, references.constrained_scion(list(grads), first, 0.2, 0.8, 3.0)[-1], **CLOSE)
+
+
+def test_scion_gives_each_kind_of_layer_its_norm():
+    params = {"embed": np.ones((7, 4)), "mlp": np.ones((4, 6)), "head": np.ones((6, 5)), "bias": np.ones((2, 6))}
+    grads = {name: gradients(leaf.shape, 2) for name, leaf in params.items()}
+    updates = updates_of(gx.scion(1.0, 2.0, 30.0, constrained=False), grads, params)
+    for name, norm, radius in (("embed", "rows", 2.0), ("mlp", "spectral", 2.0), ("head", "sign", 30.0)):
+        expected = updates_of(gx.scale_by_scion(norm, radius), grads[name])
+        np.testing.assert_allclose(updates[name], -expected, **CLOSE)
+    # Of a stack of biases each has its own size.
+    np.testing.assert_allclose(np.mean(updates["bias"] ** 2, axis=-1), 4.0, rtol=1e-6)
+
+
+def test_what_dion2_does_not_move_stays_for_later():
+    grads = np.zeros((3, 4, 4))
+    grads[0] = np.diag([4.0, 3.0, 2.0, 1.0])
+    updates = updates_of(gx.scale_by_dion2(0.25, 0.1), grads)
+    moved = [np.flatnonzero(np.any(update != 0, axis=0)).tolist() for update in updates]
+    assert moved == [[0], [1], [2]]
 
 
 @every_rule
@@ -83,7 +135,9 @@ def test_a_matrix_with_a_nan_becomes_nan_and_no_other_does(name):
     whole = updates_of(rule, grads)
     grads[1, 1, 0, 0] = np.nan
     updates = updates_of(rule, grads)
-    assert np.all(np.isnan(updates[1:, 1]))
+    # Elements of signs have nothing to do with each other, nor slices that do not move.
+    assert np.all(np.isnan(updates[1, 1, 0, 0]))
+    assert "scion" in name or "dion2" in name or np.all(np.isnan(updates[1:, 1]))
     np.testing.assert_allclose(np.delete(updates, 1, 1), np.delete(whole, 1, 1), **CLOSE)
 
 
@@ -143,6 +197,8 @@ def test_a_step_of_normuon_on_a_mesh_is_that_of_one_device():
     [
         (lambda: gx.scale_by_normuon(rescale="max"), "scale_by_normuon: rescale must be one of 'norm', 'rms', None"),
         (lambda: gx.normuon(0.1, preconditioning="l1"), "scale_by_normuon: preconditioning must be one of 'frobenius'"),
+        (lambda: gx.scale_by_scion("l1"), "scale_by_scion: norm must be one of 'spectral', 'input', 'rows'"),
+        (lambda: gx.dion2(0.1, 1.5), "scale_by_dion2: fraction must be more than 0 and at most 1; got 1.5"),
         (lambda: gx.normuon(0.1, scale="width"), "scale_by_shape: scale must be one of 'keller'"),
     ],
 )
