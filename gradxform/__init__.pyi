@@ -1,6 +1,6 @@
 # Made by `python docs/stubs.py`.
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
@@ -649,6 +649,13 @@ def dion2(
     adam_weight_decay: ScalarOrSchedule = 0.0,
     adam_learning_rate: ScalarOrSchedule | None = None,
 ) -> Transform: ...
+def hyperball(
+    inner: GradientTransformation,
+    learning_rate: ScalarOrSchedule,
+    weight_dimension_numbers: Any | None = None,
+    *,
+    radius: str = "present",
+) -> Transform: ...
 def normuon(
     learning_rate: ScalarOrSchedule,
     ns_coeffs: Any = ...,
@@ -730,6 +737,15 @@ def scale_by_dion2(
 ) -> Transform:
     """Makes the largest rows or columns of the sum of gradients orthogonal, and moves only these."""
 
+def scale_by_hyperball(
+    learning_rate: ScalarOrSchedule,
+    weight_dimension_numbers: Any | None = None,
+    *,
+    radius: str = "present",
+    flip_sign: bool = True,
+) -> Transform:
+    """Turns each matrix by a learning rate, so that its norm stays."""
+
 def scale_by_normuon(
     ns_coeffs: Any = ...,
     ns_steps: int = 5,
@@ -740,7 +756,7 @@ def scale_by_normuon(
     *,
     nesterov: bool = True,
     rescale: str | None = "norm",
-    preconditioning: str = "frobenius",
+    preconditioning: Literal["frobenius", "spectral", "aol", "schatten"] = "frobenius",
     weight_dimension_numbers: Any | None = None,
     gram: bool | None = None,
     batched: bool = False,

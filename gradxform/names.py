@@ -41,10 +41,12 @@ MODULES = (
     # Matrices: optimizers and rules of weights as matrices, which matrices a weight is, and functions of them.
     ("optimizers.muon", "muon"),
     ("optimizers.dion2", "dion2"),
+    ("optimizers.hyperball", "hyperball"),
     ("optimizers.normuon", "normuon"),
     ("optimizers.scion", "scion"),
     ("rules.muon", "scale_by_muon scale_by_shape"),
     ("rules.dion2", "scale_by_dion2"),
+    ("rules.hyperball", "scale_by_hyperball"),
     ("rules.normuon", "scale_by_normuon"),
     ("rules.scion", "normalize_vectors scale_by_scion"),
     ("wrappers.borrowed", "galore scale_by_galore"),

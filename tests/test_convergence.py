@@ -253,7 +253,7 @@ PARTS += (
 PARTS += ("average_params", "velocity", "zero_nans", "count_nonfinite", "measure_with_ema", "monitor", "record_")
 
 # What holds one too, where others' names begin as it does.
-HOLDING = {"sam", "schedule_free"}
+HOLDING = {"hyperball", "sam", "schedule_free"}
 
 
 @functools.cache

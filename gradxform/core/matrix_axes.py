@@ -117,6 +117,11 @@ class View:
         return all(len(sizes) == 1 for _, sizes in self._cuts)
 
     @property
+    def is_split(self) -> bool:
+        """Whether its matrices are parts of what the leaf's own axes make."""
+        return any(count * len(sizes) > 1 for count, sizes in self._cuts)
+
+    @property
     def count(self) -> int:
         """How many elements of the batch there are."""
         return math.prod(self.shape[axis] for axis in self.batch)

@@ -67,7 +67,7 @@ class ScaleByNormuon(MatrixRule):
     mu_dtype: Dtype | None = None
     nesterov: bool = dataclasses.field(default=True, kw_only=True)
     rescale: str | None = dataclasses.field(default="norm", kw_only=True)
-    preconditioning: str = dataclasses.field(default="frobenius", kw_only=True)
+    preconditioning: Preconditioning = dataclasses.field(default="frobenius", kw_only=True)
     weight_dimension_numbers: WeightAxes | None = dataclasses.field(default=None, kw_only=True)
     gram: bool | None = dataclasses.field(default=None, kw_only=True)
     batched: bool = dataclasses.field(default=False, kw_only=True)

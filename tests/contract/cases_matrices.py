@@ -10,7 +10,7 @@ from optax.contrib import MuonDimensionNumbers
 
 import gradxform as gx
 from tests.contract import references_adam, references_matrices as references
-from tests.contract.case import Case, warm_up
+from tests.contract.case import Case, params, warm_up
 from tests.contract.references import per_leaf
 
 MATRICES = gx.by_ndim(2)
@@ -51,9 +51,9 @@ def rule_case(name, rule, variant="", real_only=False, **kwargs):
     )
 
 
-def dimension_numbers(params):
+def dimension_numbers(tree):
     """optax needs them for a tree; where a mask left nothing, too."""
-    return jax.tree.map(lambda leaf: MuonDimensionNumbers(), params)
+    return jax.tree.map(lambda leaf: MuonDimensionNumbers(), tree)
 
 
 def for_matrices(make, **kwargs):
@@ -89,9 +89,9 @@ def shape_case(scale):
     )
 
 
-def turned(params):
+def turned(tree):
     """optax's word for kernels that are (out, in), and a rest that is no matrix."""
-    return jax.tree.map(lambda leaf: MuonDimensionNumbers(1, 0) if leaf.ndim == 2 else None, params)
+    return jax.tree.map(lambda leaf: MuonDimensionNumbers(1, 0) if leaf.ndim == 2 else None, tree)
 
 
 def over_last_rms(g):
@@ -106,6 +106,12 @@ def scion_of_vectors(grads):
         mean = 0.9 * mean + (1 - 0.9) * g
         out.append(-0.1 * 2.0 * over_last_rms(mean))
     return out
+
+
+def on_the_sphere(grads):
+    """The updates of hyperball for the matrix of the contract's parameters."""
+    first = np.asarray(params(np.float64)["dense"]["kernel"])
+    return np.diff([first, *references.hyperball(grads, first, 0.1)], axis=0)
 
 
 MATRIX_METHODS = [
@@ -163,5 +169,20 @@ MATRIX_METHODS = [
         "scion",
         lambda: gx.scion(0.1, 2.0, constrained=False),
         reference=of_matrices(lambda grads: [-0.1 * u for u in references.scion(grads, 0.9, 2.0)], scion_of_vectors),
+    ),
+    *(
+        Case(
+            f"scale_by_hyperball:{radius}",
+            lambda radius=radius: gx.masked(gx.scale_by_hyperball(0.1, radius=radius), MATRICES),
+            reference=of_matrices(on_the_sphere),
+            needs_params=True,
+        )
+        for radius in ("present", "first")
+    ),
+    Case(
+        "hyperball",
+        lambda: gx.hyperball(gx.sgd(0.1), 0.1),
+        reference=of_matrices(on_the_sphere, lambda grads: [-0.1 * g for g in grads]),
+        needs_params=True,
     ),
 ]
