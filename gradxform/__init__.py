@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from gradxform.rules.dion2 import scale_by_dion2 as scale_by_dion2
     from gradxform.rules.hyperball import scale_by_hyperball as scale_by_hyperball
     from gradxform.rules.normuon import scale_by_normuon as scale_by_normuon
+    from gradxform.rules.qk_clip import qk_clip as qk_clip
     from gradxform.rules.scion import normalize_vectors as normalize_vectors, scale_by_scion as scale_by_scion
     from gradxform.wrappers.borrowed import galore as galore, scale_by_galore as scale_by_galore
     from gradxform.core.matrix_axes import MatrixAxes as MatrixAxes

@@ -763,6 +763,18 @@ def scale_by_normuon(
 ) -> Transform:
     """Makes the running mean of the gradient orthogonal, and gives each neuron's weights the same size."""
 
+def qk_clip(
+    query: str | tuple[str, ...],
+    key: str | tuple[str, ...],
+    max_logit: ScalarOrSchedule = 100.0,
+    *,
+    rotary_query: str | tuple[str, ...] | None = None,
+    heads_axis: int = -2,
+    key_heads: int | None = None,
+    alpha: float = 0.5,
+) -> Transform:
+    """Shrinks the queries and keys of those attention heads whose largest logit is more than `max_logit`."""
+
 def normalize_vectors(eps: ScalarOrSchedule = 1e-08) -> Transform:
     """Divides each vector by its root mean square."""
 

@@ -48,6 +48,7 @@ MODULES = (
     ("rules.dion2", "scale_by_dion2"),
     ("rules.hyperball", "scale_by_hyperball"),
     ("rules.normuon", "scale_by_normuon"),
+    ("rules.qk_clip", "qk_clip"),
     ("rules.scion", "normalize_vectors scale_by_scion"),
     ("wrappers.borrowed", "galore scale_by_galore"),
     ("core.matrix_axes", "MatrixAxes"),

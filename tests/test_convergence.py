@@ -241,6 +241,7 @@ PARTS += ("accumulate", "apply_if_finite", "conditionally", "flatten", "guard", 
 PARTS += ("freeze", "masked", "multi_transform", "partition", "selective_transform")
 PARTS += (
     "differentially_private",
+    "qk_clip",
     "keep_params",
     "named_chain",
     "normalize",

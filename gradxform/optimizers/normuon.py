@@ -29,7 +29,7 @@ def normuon(
     nesterov: bool = True,
     rescale: str = "norm",
     scale: str = "keller",
-    preconditioning: str = "frobenius",
+    preconditioning: Any = "frobenius",
     weight_dimension_numbers: WeightAxes | None = None,
     gram: bool | None = None,
     batched: bool = False,

@@ -15,6 +15,7 @@ from tests.contract.references import per_leaf
 
 MATRICES = gx.by_ndim(2)
 KELLER = references.KELLER
+HEADS = np.float32([1.5, 2.5, 4.0])
 TURNED = gx.matrix_axes({MATRICES: gx.MatrixAxes(1, 0)})
 
 
@@ -114,6 +115,19 @@ def on_the_sphere(grads):
     return np.diff([first, *references.hyperball(grads, first, 0.1)], axis=0)
 
 
+def clipped_heads(steps):
+    """QK-Clip of the kernel as queries of three heads and the bias as their keys, with logits that stay."""
+    leaves, out = [np.asarray(leaf) for leaf in jax.tree.leaves(params(np.float64))], []
+    for grads in steps:
+        bias, kernel, scale = (leaf + grad for leaf, grad in zip(leaves, grads, strict=True))
+        # In float64 what float32 has of them.
+        kernel, bias = references.qk_clip(kernel[..., None], bias[..., None], np.float64(HEADS), 2.0, 0.25)
+        new = [bias[..., 0], kernel[..., 0], scale]
+        out.append([after - before for after, before in zip(new, leaves, strict=True)])
+        leaves = new
+    return out
+
+
 MATRIX_METHODS = [
     muon_case(""),
     muon_case("without nesterov", nesterov=False, beta=0.8),
@@ -184,5 +198,13 @@ MATRIX_METHODS = [
         lambda: gx.hyperball(gx.sgd(0.1), 0.1),
         reference=of_matrices(on_the_sphere, lambda grads: [-0.1 * g for g in grads]),
         needs_params=True,
+    ),
+    # Its selectors name leaves, as a mask does.
+    Case(
+        "qk_clip:as a mask",
+        lambda: gx.qk_clip("dense/kernel", "dense/bias", 2.0, heads_axis=-1, alpha=0.25),
+        reference=clipped_heads,
+        needs_params=True,
+        extra={"logits": HEADS},
     ),
 ]
