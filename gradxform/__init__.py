@@ -72,10 +72,25 @@ if TYPE_CHECKING:
 
     # Matrices: optimizers and rules of weights as matrices, which matrices a weight is, and functions of them.
     from gradxform.optimizers.muon import muon as muon
+    from gradxform.optimizers.dion2 import dion2 as dion2
+    from gradxform.optimizers.hyperball import hyperball as hyperball
+    from gradxform.optimizers.normuon import normuon as normuon
+    from gradxform.optimizers.scion import scion as scion
     from gradxform.rules.muon import scale_by_muon as scale_by_muon, scale_by_shape as scale_by_shape
+    from gradxform.rules.dion2 import scale_by_dion2 as scale_by_dion2
+    from gradxform.rules.hyperball import scale_by_hyperball as scale_by_hyperball
+    from gradxform.rules.normuon import scale_by_normuon as scale_by_normuon
+    from gradxform.rules.qk_clip import qk_clip as qk_clip
+    from gradxform.rules.scion import normalize_vectors as normalize_vectors, scale_by_scion as scale_by_scion
     from gradxform.wrappers.borrowed import galore as galore, scale_by_galore as scale_by_galore
     from gradxform.core.matrix_axes import MatrixAxes as MatrixAxes
-    from gradxform.matrix_labels import labels_by_axes as labels_by_axes
+    from gradxform.matrix_labels import (
+        hidden_matrices as hidden_matrices,
+        labels_by_axes as labels_by_axes,
+        layer_kinds as layer_kinds,
+        matrices_and_rest as matrices_and_rest,
+        matrix_axes as matrix_axes,
+    )
     from gradxform.linalg import (
         eigenbasis as eigenbasis,
         inverse_root as inverse_root,

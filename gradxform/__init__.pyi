@@ -1,6 +1,6 @@
 # Made by `python docs/stubs.py`.
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
@@ -60,7 +60,13 @@ from gradxform.linalg import (
     spectral_norm as spectral_norm,
 )
 from gradxform.masks import ByNdim, ByPath, Labels, LeafMask, NotBiasesOrNorms
-from gradxform.matrix_labels import LabelsByAxes
+from gradxform.matrix_labels import (
+    AxesByRule,
+    LabelsByAxes,
+    hidden_matrices as hidden_matrices,
+    layer_kinds as layer_kinds,
+    matrices_and_rest as matrices_and_rest,
+)
 from gradxform.reading.describe import describe as describe
 from gradxform.reading.description import Description as Description
 from gradxform.reading.hyperparameters import (
@@ -622,6 +628,77 @@ def muon(
     mask: Any | None = None,
     independent: bool = False,
 ) -> Transform: ...
+def dion2(
+    learning_rate: ScalarOrSchedule,
+    fraction: float = 0.25,
+    decay: ScalarOrSchedule = 0.95,
+    ns_coeffs: Any = "polar_express",
+    ns_steps: int = 5,
+    eps: ScalarOrSchedule = 1e-07,
+    weight_decay: ScalarOrSchedule = 0.01,
+    mask: Any | None = None,
+    *,
+    scale: str = "spectral",
+    weight_dimension_numbers: Any | None = None,
+    gram: bool | None = None,
+    batched: bool = False,
+    independent: bool = False,
+    adam_b1: ScalarOrSchedule = 0.9,
+    adam_b2: ScalarOrSchedule = 0.999,
+    adam_eps: ScalarOrSchedule = 1e-08,
+    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+) -> Transform: ...
+def hyperball(
+    inner: GradientTransformation,
+    learning_rate: ScalarOrSchedule,
+    weight_dimension_numbers: Any | None = None,
+    *,
+    radius: str = "present",
+) -> Transform: ...
+def normuon(
+    learning_rate: ScalarOrSchedule,
+    ns_coeffs: Any = ...,
+    ns_steps: int = 5,
+    beta: ScalarOrSchedule = 0.95,
+    b2: ScalarOrSchedule = 0.95,
+    eps: ScalarOrSchedule = 1e-10,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Any | None = None,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = True,
+    rescale: str = "norm",
+    scale: str = "keller",
+    preconditioning: str = "frobenius",
+    weight_dimension_numbers: Any | None = None,
+    gram: bool | None = None,
+    batched: bool = False,
+    independent: bool = False,
+    adam_b1: ScalarOrSchedule = 0.9,
+    adam_b2: ScalarOrSchedule = 0.999,
+    adam_eps: ScalarOrSchedule = 1e-08,
+    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+) -> Transform: ...
+def scion(
+    learning_rate: ScalarOrSchedule,
+    radius: ScalarOrSchedule = 50.0,
+    head_radius: ScalarOrSchedule = 3000.0,
+    beta: ScalarOrSchedule = 0.9,
+    ns_coeffs: Any = ...,
+    ns_steps: int = 5,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    constrained: bool = True,
+    embedding_norm: str = "rows",
+    embedding_radius: ScalarOrSchedule | None = None,
+    head_norm: str = "sign",
+    weight_dimension_numbers: Any = ...,
+    param_labels: Any = ...,
+    gram: bool | None = None,
+    batched: bool = False,
+) -> Transform: ...
 def scale_by_muon(
     ns_coeffs: Any = ...,
     ns_steps: int = 5,
@@ -629,13 +706,13 @@ def scale_by_muon(
     eps: ScalarOrSchedule = 1e-08,
     mu_dtype: DTypeLike | None = None,
     *,
-    batched: bool = False,
     nesterov: bool = True,
     adaptive: bool = False,
     preconditioning: str = "frobenius",
     weight_dimension_numbers: Any | None = None,
     debias: bool = True,
     gram: bool | None = None,
+    batched: bool = False,
 ) -> Transform:
     """Makes the running mean of the gradient orthogonal, matrix by matrix."""
 
@@ -646,6 +723,75 @@ def scale_by_shape(
     scale: str = "keller",
 ) -> Transform:
     """Multiplies by a factor of each matrix's shape, so that one learning rate fits all."""
+
+def scale_by_dion2(
+    fraction: float = 0.25,
+    decay: ScalarOrSchedule = 0.95,
+    ns_coeffs: Any = "polar_express",
+    ns_steps: int = 5,
+    eps: ScalarOrSchedule = 1e-07,
+    *,
+    weight_dimension_numbers: Any | None = None,
+    gram: bool | None = None,
+    batched: bool = False,
+) -> Transform:
+    """Makes the largest rows or columns of the sum of gradients orthogonal, and moves only these."""
+
+def scale_by_hyperball(
+    learning_rate: ScalarOrSchedule,
+    weight_dimension_numbers: Any | None = None,
+    *,
+    radius: str = "present",
+    flip_sign: bool = True,
+) -> Transform:
+    """Turns each matrix by a learning rate, so that its norm stays."""
+
+def scale_by_normuon(
+    ns_coeffs: Any = ...,
+    ns_steps: int = 5,
+    beta: ScalarOrSchedule = 0.95,
+    b2: ScalarOrSchedule = 0.95,
+    eps: ScalarOrSchedule = 1e-10,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = True,
+    rescale: str | None = "norm",
+    preconditioning: Literal["frobenius", "spectral", "aol", "schatten"] = "frobenius",
+    weight_dimension_numbers: Any | None = None,
+    gram: bool | None = None,
+    batched: bool = False,
+) -> Transform:
+    """Makes the running mean of the gradient orthogonal, and gives each neuron's weights the same size."""
+
+def qk_clip(
+    query: str | tuple[str, ...],
+    key: str | tuple[str, ...],
+    max_logit: ScalarOrSchedule = 100.0,
+    *,
+    rotary_query: str | tuple[str, ...] | None = None,
+    heads_axis: int = -2,
+    key_heads: int | None = None,
+    alpha: float = 0.5,
+) -> Transform:
+    """Shrinks the queries and keys of those attention heads whose largest logit is more than `max_logit`."""
+
+def normalize_vectors(eps: ScalarOrSchedule = 1e-08) -> Transform:
+    """Divides each vector by its root mean square."""
+
+def scale_by_scion(
+    norm: str = "spectral",
+    radius: ScalarOrSchedule = 1.0,
+    beta: ScalarOrSchedule = 0.9,
+    ns_coeffs: Any = ...,
+    ns_steps: int = 5,
+    eps: ScalarOrSchedule = 1e-08,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    weight_dimension_numbers: Any | None = None,
+    gram: bool | None = None,
+    batched: bool = False,
+) -> Transform:
+    """Takes the running mean of the gradient to where a ball of each matrix's norm is steepest."""
 
 def galore(
     learning_rate: ScalarOrSchedule,
@@ -672,6 +818,11 @@ def labels_by_axes(
     weight_dimension_numbers: Any | None = None, matrices: str = "matrices", rest: str = "rest"
 ) -> LabelsByAxes:
     """Labels for `partition`: one for the parameters whose matrix axes are told, another for all others."""
+
+def matrix_axes(
+    rules: Mapping[str | LeafMask, Any] | tuple[tuple[str | LeafMask, Any], ...], default: Any = None
+) -> AxesByRule:
+    """Matrix axes by rule: of each parameter those of the first rule that fits it."""
 
 def sophia(
     learning_rate: ScalarOrSchedule,

@@ -21,8 +21,8 @@ from gradxform.core.registry import register
 from gradxform.core.text import show
 
 # What libraries call these parameters, and the layers of which every parameter is left out.
-_PARAMETERS = {"b", "bias", "biases", "beta", "offset", "shift", "gamma", "scale"}
-_LAYERS = {"norm", "ln", "bn", "gn", "layernorm", "rmsnorm", "batchnorm", "groupnorm", "instancenorm"}
+PARAMETER_WORDS = {"b", "bias", "biases", "beta", "offset", "shift", "gamma", "scale"}
+NORM_WORDS = {"norm", "ln", "bn", "gn", "layernorm", "rmsnorm", "batchnorm", "groupnorm", "instancenorm"}
 
 
 class LeafMask(Record, is_leaf=True):
@@ -138,7 +138,7 @@ class ByPath(LeafMask, is_leaf=True):
 
     def chooses(self, path: tuple[Any, ...], leaf: Any) -> bool:
         """Whether a pattern matches the path."""
-        name = _name(path)
+        name = path_name(path)
         matches = re.fullmatch if self.regex else lambda pattern, name: fnmatch.fnmatchcase(name, pattern)
         return any(matches(pattern, name) for pattern in self.patterns)
 
@@ -205,7 +205,7 @@ class NotBiasesOrNorms(LeafMask, is_leaf=True):
 
     def chooses(self, path: tuple[Any, ...], leaf: Any) -> bool:
         """Whether the leaf is a weight."""
-        is_out = _words(path) & (_LAYERS | set(self.also)) or _words(path[-1:]) & _PARAMETERS
+        is_out = words_of(path) & (NORM_WORDS | set(self.also)) or words_of(path[-1:]) & PARAMETER_WORDS
         return np.ndim(leaf) > 1 and not is_out
 
 
@@ -248,13 +248,12 @@ class Labels(Record, is_leaf=True):
 
     def __call__(self, params: Any) -> Any:
         """The tree of labels for a tree of arrays."""
-        pairs = cast(tuple[tuple[str | LeafMask, str], ...], self.rules)
-        rules = [(ByPath(rule) if isinstance(rule, str) else rule, label) for rule, label in pairs]
+        rules = as_masks(cast(Any, self.rules))
 
         def label_of(path: tuple[Any, ...], leaf: Any) -> str:
             found = next((label for mask, label in rules if mask.chooses(path, leaf)), self.default)
             if found is None:
-                raise ValueError(f"labels: no rule fits the parameter at {_name(path)!r}, and there is no default")
+                raise ValueError(f"labels: no rule fits the parameter at {path_name(path)!r}, and there is no default")
             return found
 
         return jax.tree.map_with_path(label_of, params)
@@ -264,16 +263,22 @@ class Labels(Record, is_leaf=True):
         return f"labels({{{rules}}}, default={self.default!r})"
 
 
+def as_masks(rules: tuple[tuple[str | LeafMask, Any], ...]) -> list[tuple[LeafMask, Any]]:
+    """Pairs of a pattern or a mask and what it stands for, with masks for patterns."""
+    return [(ByPath(rule) if isinstance(rule, str) else rule, value) for rule, value in rules]
+
+
 def _check_masks(what: str, masks: Any) -> None:
     if not isinstance(masks, tuple) or not all(isinstance(mask, LeafMask) for mask in masks):
         raise TypeError(f"{what}: expected masks by rule, such as by_path('*/bias'); got {show(masks)}")
 
 
-def _name(path: tuple[Any, ...]) -> str:
+def path_name(path: tuple[Any, ...]) -> str:
+    """A path as patterns have it: `dense/kernel`."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def _words(path: Any) -> set[str]:
+def words_of(path: Any) -> set[str]:
     """The words of a path in small letters; two that a capital parts are a word together too."""
     words: set[str] = set()
     for key in path:

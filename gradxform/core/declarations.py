@@ -71,11 +71,14 @@ class MatrixSlot(Slot):
       shape: a function (rule, rows, columns) -> its shape for a matrix of so many rows and columns; None where such a
         matrix has none, and optax.MaskedNode is in its place.
       diagonal: whether `init` is on the diagonal of the last two axes alone, with 0 elsewhere.
+      prepared: whether `prepare` sees it, where the leaf lies, and not `update`. Its shape is then (1, 1): numbers of
+        each matrix, as `leaf.norms` returns them and `leaf.spread` takes them.
       init, dtype, signed: as in `Slot`.
     """
 
     shape: Callable[[Any, int, int], tuple[int, ...] | None] = dataclasses.field(kw_only=True)
     diagonal: bool = dataclasses.field(default=False, kw_only=True)
+    prepared: bool = dataclasses.field(default=False, kw_only=True)
 
     @property
     def is_tree(self) -> bool:

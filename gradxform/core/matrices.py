@@ -13,7 +13,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 from gradxform.core import alike, checks, dealing
 from gradxform.core.dealing import Arrays
-from gradxform.core.declarations import Rule
+from gradxform.core.declarations import MatrixSlot, Rule
 from gradxform.core.fields import WeightAxes
 from gradxform.core.flow import Flow, Step, times
 from gradxform.core.hyperparameters import split
@@ -64,7 +64,7 @@ def begin(rule: Rule, params: Flow) -> Any:
     """A matrix rule's record before the first step."""
     record = first_leaf_records(rule, params, [True] * len(params.updates))
     leaves = list(zip(params.updates, _views(rule, params), params.cuts, strict=True))
-    slots = of_matrices(rule).items()
+    slots = [(name, slot) for name, slot in rule.slots.items() if isinstance(slot, MatrixSlot)]
     firsts = {name: [first_slot(rule, slot, *leaf) for leaf in leaves] for name, slot in slots}
     return record._replace(**{name: params.structure.unflatten(first) for name, first in firsts.items()})
 

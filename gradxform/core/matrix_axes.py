@@ -68,6 +68,7 @@ class MatrixAxes(Record, is_leaf=True):
 
 
 register(MatrixAxes, "MatrixAxes", MatrixAxes)
+register(MuonDimensionNumbers, "MuonDimensionNumbers", MuonDimensionNumbers)
 
 
 class View:
@@ -114,6 +115,11 @@ class View:
     def is_even(self) -> bool:
         """Whether all its matrices are of one shape."""
         return all(len(sizes) == 1 for _, sizes in self._cuts)
+
+    @property
+    def is_split(self) -> bool:
+        """Whether its matrices are parts of what the leaf's own axes make."""
+        return any(count * len(sizes) > 1 for count, sizes in self._cuts)
 
     @property
     def count(self) -> int:
@@ -190,13 +196,13 @@ def axes_of(who: str, given: Any, structure: Any, leaves: Sequence[Any]) -> list
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
     if given is None:
         for path, leaf in zip(paths, leaves, strict=True):
-            if leaf.ndim != 2:
+            if np.ndim(leaf) != 2:
                 raise ValueError(_not_served(who, path, leaf))
         return [MatrixAxes()] * len(leaves)
     told = given(tree) if callable(given) else given
     found = _one_a_leaf(who, told, tree, paths)
     for path, axes in zip(paths, found, strict=True):
-        if axes is not None and not _is_axes(axes):
+        if axes is not None and not is_axes(axes):
             raise TypeError(
                 f"{who}: expected MatrixAxes, MuonDimensionNumbers or None for the leaf at {leaf_name(path)}, got "
                 f"{show(axes)}"
@@ -211,7 +217,8 @@ def axes_labels(who: str, given: Any, params: Any, matrices: str, rest: str) -> 
     """
     leaves, structure = jax.tree.flatten(params)
     if given is None:
-        return structure.unflatten(matrices if leaf.ndim == 2 else rest for leaf in leaves)
+        # Of what is no array, another transform is to say what it makes of it.
+        return structure.unflatten(matrices if np.ndim(leaf) == 2 else rest for leaf in leaves)
     axes = axes_of(who, given, structure, leaves)
     return structure.unflatten(rest if each is None else matrices for each in axes)
 
@@ -233,7 +240,7 @@ def views(who: str, given: Any, structure: Any, leaves: Sequence[Any], shapes: S
 
 def _not_served(who: str, path: Any, leaf: Any) -> str:
     return (
-        f"{who} takes matrices, and the leaf at {leaf_name(path)} has shape {tuple(leaf.shape)}; say which axes are "
+        f"{who} takes matrices, and the leaf at {leaf_name(path)} has shape {np.shape(leaf)}; say which axes are "
         "its rows and columns with weight_dimension_numbers, as MatrixAxes() for (..., in, out), or give it to another "
         "transform: partition({'matrices': ..., 'rest': ...}, matrices_and_rest)"
     )
@@ -246,13 +253,14 @@ def _as_ours(axes: MatrixAxes | MuonDimensionNumbers) -> MatrixAxes:
     return MatrixAxes(rows, columns)
 
 
-def _is_axes(value: Any) -> bool:
+def is_axes(value: Any) -> bool:
+    """Whether something says of one leaf which axes are its matrices, or that it has none."""
     return value is None or isinstance(value, MatrixAxes | MuonDimensionNumbers)
 
 
 def _one_a_leaf(who: str, told: Any, tree: Any, paths: Sequence[Any]) -> list[Any]:
     """What is told of each leaf, by the longest path that leads to it."""
-    given = jax.tree_util.tree_flatten_with_path(told, is_leaf=_is_axes)[0]
+    given = jax.tree_util.tree_flatten_with_path(told, is_leaf=is_axes)[0]
     masked = [
         path for path, node in jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_masked)[0] if _is_masked(node)
     ]
@@ -262,9 +270,10 @@ def _one_a_leaf(who: str, told: Any, tree: Any, paths: Sequence[Any]) -> list[An
         if not fitting:
             raise ValueError(f"{who}: got no MatrixAxes for the leaf at {leaf_name(path)}")
         found.append(fitting[0])
-    for start, _ in given:
+    for start, axes in given:
         # A wrapper may leave out leaves, of which there is told all the same.
-        if not any(path[: len(start)] == start or start[: len(path)] == path for path in [*paths, *masked]):
+        fits = any(path[: len(start)] == start or start[: len(path)] == path for path in [*paths, *masked])
+        if axes is not None and not fits:
             raise ValueError(f"{who}: got MatrixAxes for {leaf_name(start)}, where there is no leaf")
     return found
 

@@ -14,6 +14,7 @@ from gradxform.core.context import Context, Leaf
 from gradxform.core.matrix_axes import View
 from gradxform.core.placement import place_among
 from gradxform.core.precision import real_dtype
+from gradxform.core.reductions import mean_along, norm_along
 
 
 class MatrixLeaf(Leaf):
@@ -36,6 +37,49 @@ class MatrixLeaf(Leaf):
                 size = self._update.shape[axis]
                 whole = lax.dynamic_slice_in_dim(whole, place_among(names) * size, size, axis)
         return whole
+
+    def norms(self, x: jax.Array) -> Any:
+        """The Frobenius norm of each matrix of an array like the leaf, on all devices together.
+
+        Returns:
+          What a MatrixSlot of shape (1, 1) keeps: (axes that count matrices, 1, 1), and where the leaf is cut into
+          parts of several shapes a tuple of these.
+
+        ValueError for a leaf that is spread over devices, unless `on_axes` tells along which of its axes; and for one
+        that is cut over devices where its matrices are parts of it.
+        """
+        return self._along_matrices(x, self.norm_along, norm_along)
+
+    def means(self, x: jax.Array) -> Any:
+        """The mean of the elements of each matrix, as `norms`."""
+        return self._along_matrices(x, self.mean_along, mean_along)
+
+    def _along_matrices(self, x: jax.Array, along: Callable[..., jax.Array], of_parts: Callable[..., jax.Array]) -> Any:
+        view = self._view
+        if not view.is_split:
+            return jnp.squeeze(along(x, view.rest), view.rest)[..., None, None]
+        if self.cut_over:
+            raise ValueError(
+                f"{self._rule}: a leaf of shape {self.shape} is cut over {self.cut_over[0]!r}, and its matrices are "
+                "parts of it; give each its own leaf"
+            )
+        found = [of_parts(piece, (-2, -1), ()) for piece in view.matrices(view.stacked(x))]
+        batch = tuple(x.shape[axis] for axis in view.batch)
+        found = [each.reshape(*batch, *each.shape[bool(batch) :]) for each in found]
+        return found[0] if len(found) == 1 else tuple(found)
+
+    def spread(self, numbers: Any) -> jax.Array:
+        """Numbers of each matrix, as `norms` returns them, in a shape that fits the leaf."""
+        view = self._view
+        if not view.is_split:
+            return jnp.expand_dims(numbers[..., 0, 0], view.rest)
+        front = (view.count,) if view.batch else ()
+        each = numbers if isinstance(numbers, tuple) else (numbers,)
+        pieces = [
+            jnp.broadcast_to(of.reshape(*front, *piece[:-2], 1, 1), (*front, *piece))
+            for of, piece in zip(each, view.pieces, strict=True)
+        ]
+        return view.unstacked(view.joined(pieces), self._update.shape)
 
 
 class Matrices(Context):

@@ -31,8 +31,8 @@ class Held(NamedTuple):
 
 
 def of_matrices(rule: Any) -> dict[str, MatrixSlot]:
-    """The slots of a rule that are of whole matrices."""
-    return {name: slot for name, slot in rule.slots.items() if isinstance(slot, MatrixSlot)}
+    """The slots of a rule that its work on whole matrices sees."""
+    return {name: slot for name, slot in rule.slots.items() if isinstance(slot, MatrixSlot) and not slot.prepared}
 
 
 def first_slot(rule: Any, slot: MatrixSlot, leaf: jax.Array, view: View, cut: Cut | None) -> Any:

@@ -55,7 +55,8 @@ class Record:
     def __init_subclass__(cls, is_leaf: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
-        cls.call_name = snake_case(cls.__name__)
+        # A class that is called by another name than its own says so.
+        cls.call_name = vars(cls).get("call_name", snake_case(cls.__name__))
         cls.declared = declared(cls, role_of_atom)
         cls.roles = {name: told.role for name, told in cls.declared.items()}
         cls.numeric = tuple(name for name, role in cls.roles.items() if is_numeric(role))

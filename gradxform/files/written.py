@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from jax.core import Tracer
 from jax.sharding import PartitionSpec
 
 from gradxform.core import registry
-from gradxform.core.fields import DecayMask, Dtype, Mask
+from gradxform.core.fields import DecayMask, Dtype, Mask, WeightAxes
 from gradxform.core.guest import Stranger
 from gradxform.core.record import Function, Record
 from gradxform.core.text import show
@@ -36,12 +36,16 @@ MARKS = (
 )
 ARRAYS: dict[type[Any], str] = {jax.Array: "jax.Array", np.ndarray: "numpy.ndarray", np.generic: "numpy.generic"}
 SCHEDULE = "write it as a schedule of gradxform, which has a name in a file"
+AXES = "write it as axes of gradxform, such as matrix_axes or hidden_matrices"
 MASK = "write it as a mask of gradxform, such as by_path, by_ndim or not_biases_or_norms"
 FUNCTION = (
     "a file names functions of gradxform, optax, jax and numpy only; of masks and labels it has by_path, by_ndim, "
     "not_biases_or_norms and labels"
 )
 PAIR = "make it with gradxform's function of that name; `import gradxform.as_optax as optax` has them all"
+
+# What to do about a function in a field of a role.
+_HINTS: dict[Any, str] = {Mask: MASK, DecayMask: MASK, WeightAxes: AXES}
 
 Path = tuple[str, ...]
 
@@ -75,6 +79,11 @@ def written(value: Any, path: Path = (), hint: str = FUNCTION) -> Any:
     if isinstance(value, tuple | list) and type(value) in (tuple, list):
         items = [written(item, (*path, str(index)), hint) for index, item in enumerate(value)]
         return items if type(value) is tuple else {"list": items}
+    if isinstance(value, tuple) and registry.name_of(type(value)):
+        # A NamedTuple of another library, such as MuonDimensionNumbers.
+        fields = cast(Any, value)._asdict()
+        arguments = {name: written(item, (*path, name), hint) for name, item in fields.items()}
+        return {"call": registry.name_of(type(value)), **arguments}
     if isinstance(value, PartitionSpec):
         return {"partition_spec": [list(entry) if isinstance(entry, tuple) else entry for entry in value]}
     if type(value) is dict:
@@ -108,7 +117,7 @@ def _call(record: Record, path: Path) -> dict[str, Any]:
         if role is Dtype and isinstance(value, np.dtype):
             form[field] = value.name
         else:
-            form[field] = written(value, (*path, field), MASK if role in (Mask, DecayMask) else FUNCTION)
+            form[field] = written(value, (*path, field), _HINTS.get(role, FUNCTION))
     return form
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -145,7 +146,8 @@ def _within(node: Any, record: Any, seen: _Seen, path: parts.Path) -> Iterator[t
         params = received.get(inner_path)
         group = None
         if parted and params is not None:
-            group = Group(inner_path, _leaves(params), memory.bytes_of(jax.eval_shape(pair.init, params)))
+            state_bytes = memory.bytes_of(jax.eval_shape(pair.init, params))
+            group = Group(inner_path, _leaves(params), state_bytes, _paths(params))
         if isinstance(pair, Transform):
             described = list(_described(pair, _Seen(params, states.get(inner_path), seen.has_numbers), inner_path))
         else:
@@ -234,6 +236,13 @@ def _check_state(tx: Transform, state: Any, abstract: Any) -> None:
 def _leaves(shapes: Any) -> Leaves:
     leaves = jax.tree.leaves(shapes)
     return Leaves(len(leaves), sum(math.prod(leaf.shape) for leaf in leaves), memory.bytes_of(leaves))
+
+
+def _paths(shapes: Any) -> tuple[str, ...]:
+    """The paths of leaves, each once, with * for numbers: of what has the same name in each layer there is one."""
+    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(shapes)[0]]
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path in paths]
+    return tuple(dict.fromkeys(re.sub(r"\d+(?=/)", "*", name) for name in names))
 
 
 def _if_known(shapes: Any) -> Leaves | None:

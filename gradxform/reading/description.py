@@ -89,11 +89,13 @@ class Group:
       path: the names that lead to the transform.
       seen: its leaves.
       state_bytes: what its state takes.
+      which: the paths of its leaves, each once, with * for the numbers by which alike layers are counted.
     """
 
     path: tuple[str, ...]
     seen: Leaves
     state_bytes: int
+    which: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,15 +8,18 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gradxform.core.html import html_table, scrolling
+from gradxform.core.text import and_more
 
 if TYPE_CHECKING:
     from gradxform.reading.description import Description, Kept, Part, Setting
 
 # The columns of numbers stand to the right.
 _COLUMNS, _NUMBERS = ("part", "hyperparameters", "kept in the state", "bytes", "leaves"), (3, 4)
-_GROUP_COLUMNS, _GROUP_NUMBERS = ("group", "leaves", "elements", "parameters", "state"), (1, 2, 3, 4)
+_GROUP_COLUMNS, _GROUP_NUMBERS = ("group", "leaves", "elements", "parameters", "state", "which"), (1, 2, 3, 4)
 # With these a line is seldom longer than 110 columns.
-_SETTING_WIDTH, _KEPT_WIDTH, _SUMMARY_WIDTH = 36, 36, 110
+_SETTING_WIDTH, _KEPT_WIDTH, _SUMMARY_WIDTH, _PATHS_WIDTH = 36, 36, 110, 60
+# Of the paths of a group no more are shown.
+_MOST_PATHS = 24
 # Of an argument such as a mask of many leaves no more is shown.
 _LONGEST = 120
 _GAP = "  "
@@ -30,7 +33,7 @@ def text(description: Description) -> str:
     summary = "\n".join(textwrap.wrap(_summary(description), _SUMMARY_WIDTH))
     blocks = [summary, _text_table(_COLUMNS, list(_rows(description, wrapped=True)), _NUMBERS)]
     if description.groups:
-        blocks.append(_text_table(_GROUP_COLUMNS, list(_groups(description)), _GROUP_NUMBERS))
+        blocks.append(_text_table(_GROUP_COLUMNS, list(_groups(description, wrapped=True)), _GROUP_NUMBERS))
     return "\n\n".join(blocks)
 
 
@@ -38,7 +41,7 @@ def html(description: Description) -> str:
     """Tables in the colours of the page, light or dark."""
     tables = [html_table(_COLUMNS, _rows(description, wrapped=False), _NUMBERS)]
     if description.groups:
-        tables.append(html_table(_GROUP_COLUMNS, _groups(description), _GROUP_NUMBERS))
+        tables.append(html_table(_GROUP_COLUMNS, _groups(description, wrapped=False), _GROUP_NUMBERS))
     return scrolling(_summary(description), *tables)
 
 
@@ -69,11 +72,13 @@ def _rows(description: Description, wrapped: bool) -> Iterator[Row]:
         yield [["\u00a0" * 2 * depth + _label(part)], settings, kept, sizes, _touched(part, description)]
 
 
-def _groups(description: Description) -> Iterator[Row]:
+def _groups(description: Description, wrapped: bool) -> Iterator[Row]:
     for group in description.groups:
         seen = group.seen
         numbers = [str(seen.leaves), _short(seen.elements), _size(seen.bytes), _size(group.state_bytes)]
-        yield [[cell] for cell in (".".join(group.path), *numbers)]
+        which = ", ".join([*group.which[:_MOST_PATHS], *and_more(len(group.which) - _MOST_PATHS)])
+        cells = [[cell] for cell in (".".join(group.path), *numbers)]
+        yield [*cells, _folded(which, _PATHS_WIDTH if wrapped else None)]
 
 
 def _label(part: Part) -> str:

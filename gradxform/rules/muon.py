@@ -91,9 +91,9 @@ class ScaleByMuon(MatrixRule):
 
 # What an orthogonal matrix of so many rows (inputs) and columns (outputs) is multiplied by.
 SHAPE_SCALES = {
-    "keller": lambda rows, columns: math.sqrt(max(1, columns / rows)),
+    "keller": lambda rows, columns: math.sqrt(max(1, columns / max(rows, 1))),
     "moonshot": lambda rows, columns: 0.2 * math.sqrt(max(rows, columns)),
-    "spectral": lambda rows, columns: math.sqrt(columns / rows),
+    "spectral": lambda rows, columns: math.sqrt(columns / max(rows, 1)),
 }
 
 
@@ -114,7 +114,7 @@ class ScaleByShape(MatrixRule):
       ValueError: another name, or a leaf that is no matrix, with its path.
 
     Jordan et al. 2024 (keller); Liu et al. 2025, arXiv:2502.16982, section 2.2 (moonshot, consistent_rms); Bernstein &
-    Newhouse 2024, arXiv:2410.21265 (spectral). optax: contrib's scale_by_shape, which has keller and consistent_rms.
+    Newhouse 2024, arXiv:2410.21265 (spectral). optax: inside contrib.muon, which has keller and consistent_rms.
     torch: torch.optim.Muon's adjust_lr_fn: "original" is keller for weights (out, in), "match_rms_adamw" moonshot.
     """
 

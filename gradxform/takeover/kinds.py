@@ -29,6 +29,7 @@ HELD = {
     "ScaleByRStdDevWithCountState": Held(("scale_by_stddev",), ("mu", "nu")),
     "ScaleByRssState": Held(("scale_by_rss",), ("sum_of_squares",)),
     "ScaleByAdaDeltaState": Held(("scale_by_adadelta",), ("e_g", "e_x")),
+    "MuonState": Held(("scale_by_muon",), ("mu",)),
     "FactoredState": Held(("scale_by_factored_rms",), ("v_row", "v_col", "v")),
     "TraceState": Held(("trace",), ("trace",)),
     "EmaState": Held(("ema",), ("ema",)),

@@ -7,6 +7,16 @@ learning rate 1, unless it says otherwise. Decays are written as in our signatur
 import numpy as np
 
 
+def adam(grads, b1=0.9, b2=0.999, eps=1e-8):
+    """Kingma & Ba 2015, algorithm 1."""
+    m = v = 0.0
+    out = []
+    for t, g in enumerate(grads, start=1):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        out.append(m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps))
+    return out
+
+
 def amsgrad(grads, b1, b2, eps):
     """Reddi et al. 2018, algorithm 2, with Adam's eps outside the root; it corrects no bias."""
     m = v = v_hat = 0.0
