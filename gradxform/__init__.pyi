@@ -622,6 +622,27 @@ def muon(
     mask: Any | None = None,
     independent: bool = False,
 ) -> Transform: ...
+def soap(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.95,
+    b2: ScalarOrSchedule = 0.95,
+    eps: ScalarOrSchedule = 1e-08,
+    precondition_frequency: ScalarOrSchedule = 10,
+    max_precond_dim: int = 10000,
+    shampoo_beta: ScalarOrSchedule | None = None,
+    *,
+    debias: bool = True,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+    weight_decay: ScalarOrSchedule = 0.01,
+    mask: Any | None = None,
+    independent: bool = False,
+    adam_b1: ScalarOrSchedule = 0.9,
+    adam_b2: ScalarOrSchedule = 0.999,
+    adam_eps: ScalarOrSchedule = 1e-08,
+    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+) -> Transform: ...
 def scale_by_muon(
     ns_coeffs: Any = ...,
     ns_steps: int = 5,
@@ -646,6 +667,20 @@ def scale_by_shape(
     scale: str = "keller",
 ) -> Transform:
     """Multiplies by a factor of each matrix's shape, so that one learning rate fits all."""
+
+def scale_by_soap(
+    b1: ScalarOrSchedule = 0.95,
+    b2: ScalarOrSchedule = 0.95,
+    eps: ScalarOrSchedule = 1e-08,
+    precondition_frequency: ScalarOrSchedule = 10,
+    max_precond_dim: int = 10000,
+    shampoo_beta: ScalarOrSchedule | None = None,
+    *,
+    debias: bool = True,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+) -> Transform:
+    """Adam in the bases in which the mean products g g^T and g^T g of each matrix are nearly diagonal."""
 
 def galore(
     learning_rate: ScalarOrSchedule,

@@ -247,6 +247,11 @@ def worked(kind: Kind, structure: Any, arrays: Arrays, shared: Shared) -> Arrays
     done, kept = [], []
     for index, piece in enumerate(pieces):
         own = {name: value[index] if len(pieces) > 1 else value for name, value in slots.items()}
+        if not piece.size:
+            # Decompositions and maxima take no empty matrices.
+            done.append(piece)
+            kept.append(own)
+            continue
         matrices = Matrices(rule.call_name, shared.step, shared.extras, number * len(pieces) + index)
         with jax.named_scope(rule.call_name), mixing(piece):
             result = bound.update(piece, _record(rule, own, fit)._replace(**shared.keys), matrices)

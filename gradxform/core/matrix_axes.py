@@ -211,7 +211,8 @@ def axes_labels(who: str, given: Any, params: Any, matrices: str, rest: str) -> 
     """
     leaves, structure = jax.tree.flatten(params)
     if given is None:
-        return structure.unflatten(matrices if leaf.ndim == 2 else rest for leaf in leaves)
+        # Of what is no array, another transform is to say what it makes of it.
+        return structure.unflatten(matrices if np.ndim(leaf) == 2 else rest for leaf in leaves)
     axes = axes_of(who, given, structure, leaves)
     return structure.unflatten(rest if each is None else matrices for each in axes)
 

@@ -8,11 +8,14 @@ from gradxform.linalg.bases import eigenbasis, orthogonal_iteration
 from gradxform.linalg.coefficients import newton_schulz_coefficients
 from gradxform.linalg.norms import norm_lower_bound, spectral_norm
 from gradxform.linalg.polar import orthogonalize
+from gradxform.linalg.precision import adjoint, exact_product
 from gradxform.linalg.roots import inverse_root
 from gradxform.linalg.triangular import right_divide
 
 __all__ = [
+    "adjoint",
     "eigenbasis",
+    "exact_product",
     "inverse_root",
     "newton_schulz_coefficients",
     "norm_lower_bound",

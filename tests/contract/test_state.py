@@ -106,7 +106,7 @@ def test_map_params_reaches_the_slots_that_are_like_the_parameters(case):
         is_leaf=lambda node: isinstance(node, tuple),
     )
     for rule, record in rules(tx, mapped):
-        if not isinstance(rule, gx.LeafRule | gx.TreeRule):
+        if not isinstance(rule, gx.LeafRule | gx.MatrixRule | gx.TreeRule):
             assert record.inner_state.stages["scale_by_adam"].mu == named
             continue
         for name in (*rule.slots, *rule.metrics):
@@ -116,7 +116,7 @@ def test_map_params_reaches_the_slots_that_are_like_the_parameters(case):
 
 
 def _is_tree(rule, name):
-    return isinstance(rule, gx.LeafRule) or (name in rule.slots and rule.slots[name].is_tree)
+    return isinstance(rule, gx.LeafRule | gx.MatrixRule) or (name in rule.slots and rule.slots[name].is_tree)
 
 
 def stepped(case, tree):

@@ -1,0 +1,76 @@
+"""Matrices by a preconditioner of both sides, and all other parameters by adamw."""
+
+from __future__ import annotations
+
+from gradxform.core.chain import chain
+from gradxform.core.fields import Hyper, Mask, WeightAxes
+from gradxform.core.hints import hinting
+from gradxform.core.transform import Transform
+from gradxform.matrix_labels import labels_by_axes
+from gradxform.optimizers.classic import adamw
+from gradxform.optimizers.descent import descent
+from gradxform.rules.soap import scale_by_soap
+from gradxform.wrappers.route import partition
+
+
+@hinting
+def soap(
+    learning_rate: Hyper,
+    b1: Hyper = 0.95,
+    b2: Hyper = 0.95,
+    eps: Hyper = 1e-8,
+    precondition_frequency: Hyper = 10,
+    max_precond_dim: int = 10000,
+    shampoo_beta: Hyper | None = None,
+    *,
+    debias: bool = True,
+    spread: bool = False,
+    weight_dimension_numbers: WeightAxes | None = None,
+    weight_decay: Hyper = 0.01,
+    mask: Mask | None = None,
+    independent: bool = False,
+    adam_b1: Hyper = 0.9,
+    adam_b2: Hyper = 0.999,
+    adam_eps: Hyper = 1e-8,
+    adam_weight_decay: Hyper = 0.0,
+    adam_learning_rate: Hyper | None = None,
+) -> Transform:
+    """SOAP: Adam in the eigenvectors of Shampoo's factors for matrices, and Adam for what is no matrix.
+
+        matrices:  u = -learning_rate (scale_by_soap(g) + weight_decay p)
+        the rest:  as `adamw`
+
+    Args:
+      learning_rate: the step size; a number or a schedule. The authors' is 3e-3.
+      b1, b2, eps, precondition_frequency, max_precond_dim, shampoo_beta, debias, spread: as in `scale_by_soap`.
+      weight_dimension_numbers: as in `scale_by_muon`, with None for what is no matrix. None: each parameter with two
+        axes is one.
+      weight_decay, mask, independent: as in `adamw`, of the matrices.
+      adam_b1, adam_b2, adam_eps, adam_weight_decay: as in `adamw`, of the rest.
+      adam_learning_rate: the step size of the rest. None: learning_rate.
+
+    Vyas et al. 2024, arXiv:2409.11321, whose code has Adam with b1 and b2 for vectors. optax, torch: none; the authors'
+    class SOAP, whose decay comes after the step.
+    """
+    rule = scale_by_soap(
+        b1,
+        b2,
+        eps,
+        precondition_frequency,
+        max_precond_dim,
+        shampoo_beta,
+        debias=debias,
+        spread=spread,
+        weight_dimension_numbers=weight_dimension_numbers,
+    )
+    rate = learning_rate if adam_learning_rate is None else adam_learning_rate
+    return _with_adamw(
+        "soap",
+        chain(rule, descent(learning_rate, weight_decay, mask, independent)),
+        adamw(rate, adam_b1, adam_b2, adam_eps, weight_decay=adam_weight_decay),
+        weight_dimension_numbers,
+    )
+
+
+def _with_adamw(label: str, matrices: Transform, rest: Transform, axes: WeightAxes | None) -> Transform:
+    return partition({label: matrices, "adam": rest}, labels_by_axes(axes, label, "adam"))
