@@ -622,6 +622,31 @@ def muon(
     mask: Any | None = None,
     independent: bool = False,
 ) -> Transform: ...
+def shampoo(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 1.0,
+    eps: ScalarOrSchedule = 1e-12,
+    precondition_frequency: ScalarOrSchedule = 1,
+    block_size: int = 1024,
+    exponents: tuple[float, float] = ...,
+    *,
+    graft: str = "none",
+    graft_b2: ScalarOrSchedule = 0.999,
+    graft_eps: ScalarOrSchedule = 1e-08,
+    root: str = "eigh",
+    debias: bool = True,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Any | None = None,
+    independent: bool = False,
+    adam_b1: ScalarOrSchedule = 0.9,
+    adam_b2: ScalarOrSchedule = 0.999,
+    adam_eps: ScalarOrSchedule = 1e-08,
+    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+) -> Transform: ...
 def soap(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.95,
@@ -681,6 +706,24 @@ def scale_by_soap(
     weight_dimension_numbers: Any | None = None,
 ) -> Transform:
     """Adam in the bases in which the mean products g g^T and g^T g of each matrix are nearly diagonal."""
+
+def scale_by_shampoo(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 1.0,
+    eps: ScalarOrSchedule = 1e-12,
+    precondition_frequency: ScalarOrSchedule = 1,
+    block_size: int = 1024,
+    exponents: tuple[float, float] = ...,
+    *,
+    graft: str = "none",
+    graft_b2: ScalarOrSchedule = 0.999,
+    graft_eps: ScalarOrSchedule = 1e-08,
+    root: str = "eigh",
+    debias: bool = True,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+) -> Transform:
+    """Multiplies the mean of the gradient by inverse roots of the sums of g g^T and of g^T g."""
 
 def galore(
     learning_rate: ScalarOrSchedule,

@@ -9,6 +9,7 @@ from gradxform.core.transform import Transform
 from gradxform.matrix_labels import labels_by_axes
 from gradxform.optimizers.classic import adamw
 from gradxform.optimizers.descent import descent
+from gradxform.rules.shampoo import scale_by_shampoo
 from gradxform.rules.soap import scale_by_soap
 from gradxform.wrappers.route import partition
 
@@ -66,6 +67,74 @@ def soap(
     rate = learning_rate if adam_learning_rate is None else adam_learning_rate
     return _with_adamw(
         "soap",
+        chain(rule, descent(learning_rate, weight_decay, mask, independent)),
+        adamw(rate, adam_b1, adam_b2, adam_eps, weight_decay=adam_weight_decay),
+        weight_dimension_numbers,
+    )
+
+
+@hinting
+def shampoo(
+    learning_rate: Hyper,
+    b1: Hyper = 0.9,
+    b2: Hyper = 1.0,
+    eps: Hyper = 1e-12,
+    precondition_frequency: Hyper = 1,
+    block_size: int = 1024,
+    exponents: tuple[float, float] = (0.25, 0.25),
+    *,
+    graft: str = "none",
+    graft_b2: Hyper = 0.999,
+    graft_eps: Hyper = 1e-8,
+    root: str = "eigh",
+    debias: bool = True,
+    spread: bool = False,
+    weight_dimension_numbers: WeightAxes | None = None,
+    weight_decay: Hyper = 0.0,
+    mask: Mask | None = None,
+    independent: bool = False,
+    adam_b1: Hyper = 0.9,
+    adam_b2: Hyper = 0.999,
+    adam_eps: Hyper = 1e-8,
+    adam_weight_decay: Hyper = 0.0,
+    adam_learning_rate: Hyper | None = None,
+) -> Transform:
+    """Shampoo: the gradient between inverse roots of its two factors for matrices, and Adam for what is no matrix.
+
+        matrices:  u = -learning_rate (scale_by_shampoo(g) + weight_decay p)
+        the rest:  as `adamw`
+
+    Args:
+      learning_rate: the step size; a number or a schedule. With graft="adam" that of Adam.
+      b1, b2, eps, precondition_frequency, block_size, exponents, graft, graft_b2, graft_eps, root, debias, spread: as
+        in `scale_by_shampoo`.
+      weight_dimension_numbers, weight_decay, mask, independent, adam_b1, adam_b2, adam_eps, adam_weight_decay,
+        adam_learning_rate: as in `soap`.
+
+    Raises:
+      ValueError: as `scale_by_shampoo`.
+
+    Gupta, Koren & Singer 2018, arXiv:1802.09568; Shi et al. 2023, arXiv:2309.06497, whose defaults these are. optax:
+    none. torch: none; facebookresearch/optimizers' DistributedShampoo.
+    """
+    rule = scale_by_shampoo(
+        b1,
+        b2,
+        eps,
+        precondition_frequency,
+        block_size,
+        exponents,
+        graft=graft,
+        graft_b2=graft_b2,
+        graft_eps=graft_eps,
+        root=root,
+        debias=debias,
+        spread=spread,
+        weight_dimension_numbers=weight_dimension_numbers,
+    )
+    rate = learning_rate if adam_learning_rate is None else adam_learning_rate
+    return _with_adamw(
+        "shampoo",
         chain(rule, descent(learning_rate, weight_decay, mask, independent)),
         adamw(rate, adam_b1, adam_b2, adam_eps, weight_decay=adam_weight_decay),
         weight_dimension_numbers,

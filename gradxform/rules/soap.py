@@ -42,11 +42,12 @@ class ScaleBySoap(MatrixRule):
       b2: decay of the mean square, in [0, 1).
       eps: added to the root, at least 0.
       precondition_frequency: k, how many steps lie between refreshes, at least 1.
-      max_precond_dim: a side longer than this has no factor and no basis: I is in the place of its Q. 0: Adam.
+      max_precond_dim: a side longer than this has no factor and no basis: I is in the place of its Q. 0: Adam,
+        from the second gradient on.
       shampoo_beta: decay of L and R, in [0, 1). None: b2.
       debias: whether the means are corrected for their pull to 0.
-      spread: whether each matrix has its own turn in k steps, which spreads the work of a refresh over them. After the
-        first step, at which all are due.
+      spread: whether each matrix has its own turn in k steps, which spreads the work of a refresh over them; at the
+        first step all are due.
       weight_dimension_numbers: as in `scale_by_muon`.
 
     Raises:
@@ -67,8 +68,8 @@ class ScaleBySoap(MatrixRule):
     spread: bool = dataclasses.field(default=False, kw_only=True)
     weight_dimension_numbers: WeightAxes | None = dataclasses.field(default=None, kw_only=True)
 
-    # One array of a leaf goes to the device that has its matrices, and L and nu ask for the gradient itself. A mean that
-    # `prepare` made would have to be a second one; in a slot it moves with the other slots.
+    # One array of a leaf goes to the device that has its matrices, and L and nu ask for the gradient itself. The mean,
+    # made where the leaf lies, would have to be a second one; so it is a slot that moves there and back with the others.
     mu = MatrixSlot(shape=lambda rule, rows, columns: (rows, columns))
     nu = MatrixSlot(shape=lambda rule, rows, columns: (rows, columns), signed=False)
     left = MatrixSlot(shape=lambda rule, rows, columns: rule.side(rows))

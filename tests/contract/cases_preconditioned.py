@@ -51,4 +51,26 @@ EVERY = {"precondition_frequency": 10.0}
 PRECONDITIONED = [
     of_matrices("scale_by_soap", reference=references.soap, **EVERY),
     optimizer("soap", 0.9, reference=lambda grads: references.soap(grads, 0.9), **EVERY),
+    of_matrices(
+        "scale_by_shampoo", 0.0, eps=1e-3, reference=lambda grads: references.shampoo(grads, 1e-3, every=10), **EVERY
+    ),
+    of_matrices(
+        "scale_by_shampoo",
+        0.9,
+        0.95,
+        1e-3,
+        graft="adam",
+        block_size=3,
+        variant="means in blocks",
+        reference=references.in_blocks(lambda grads: references.shampoo(grads, 1e-3, 0.9, 0.95, 10, graft="adam"), 3),
+        **EVERY,
+    ),
+    optimizer(
+        "shampoo",
+        0.9,
+        0.95,
+        1e-3,
+        reference=lambda grads: references.shampoo(grads, 1e-3, 0.9, 0.95, 10),
+        **EVERY,
+    ),
 ]

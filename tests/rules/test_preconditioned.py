@@ -11,9 +11,11 @@ from tests.rules.preconditioned import CLOSE, gradients, ran, updates_of
 STACKED = gx.MatrixAxes()
 RULES = {
     "soap": lambda **kwargs: gx.scale_by_soap(**{"precondition_frequency": 2, **kwargs}),
+    "shampoo": lambda **kwargs: gx.scale_by_shampoo(**{"eps": 1e-6, "precondition_frequency": 2, **kwargs}),
 }
 REFRESHED = {
     "soap": ("left_basis", "right_basis"),
+    "shampoo": ("left_root", "right_root"),
 }
 every_rule = pytest.mark.parametrize("name", RULES)
 
