@@ -1,6 +1,6 @@
 # Made by `python docs/stubs.py`.
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
@@ -622,6 +622,26 @@ def muon(
     mask: Any | None = None,
     independent: bool = False,
 ) -> Transform: ...
+def kl_shampoo(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.98,
+    eps: ScalarOrSchedule = 1e-08,
+    precondition_frequency: ScalarOrSchedule = 10,
+    init_factor: ScalarOrSchedule = 0.1,
+    clamp: ScalarOrSchedule = 4000.0,
+    *,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+    weight_decay: ScalarOrSchedule = 0.01,
+    mask: Any | None = None,
+    independent: bool = False,
+    adam_b1: ScalarOrSchedule = 0.9,
+    adam_b2: ScalarOrSchedule = 0.999,
+    adam_eps: ScalarOrSchedule = 1e-08,
+    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+) -> Transform: ...
 def shampoo(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
@@ -707,6 +727,19 @@ def scale_by_soap(
 ) -> Transform:
     """Adam in the bases in which the mean products g g^T and g^T g of each matrix are nearly diagonal."""
 
+def scale_by_kl_shampoo(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.98,
+    eps: ScalarOrSchedule = 1e-08,
+    precondition_frequency: ScalarOrSchedule = 10,
+    init_factor: ScalarOrSchedule = 0.1,
+    clamp: ScalarOrSchedule = 4000.0,
+    *,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+) -> Transform:
+    """Shampoo whose factors each see the gradient without what the other has of it, in bases that QR turns."""
+
 def scale_by_shampoo(
     b1: ScalarOrSchedule = 0.9,
     b2: ScalarOrSchedule = 1.0,
@@ -718,7 +751,7 @@ def scale_by_shampoo(
     graft: str = "none",
     graft_b2: ScalarOrSchedule = 0.999,
     graft_eps: ScalarOrSchedule = 1e-08,
-    root: str = "eigh",
+    root: Literal["eigh", "newton"] = "eigh",
     debias: bool = True,
     spread: bool = False,
     weight_dimension_numbers: Any | None = None,

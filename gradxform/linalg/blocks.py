@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +70,7 @@ def filled_up(factor: jax.Array, length: int, size: int, axis: int) -> jax.Array
     return factor + diagonal * identity_like(factor)
 
 
-def _counted(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
-    found = block_shape(*shape, size)
+def _counted(shape: Sequence[int], size: int) -> tuple[int, ...]:
+    rows, columns = shape
+    found = block_shape(rows, columns, size)
     return found if len(found) == 4 else (1, 1, *found)

@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from gradxform.linalg.norms import spectral_norm
 from gradxform.linalg.precision import adjoint, computed, exact_product, identity_like, matrix_unit_scale
 
+RootMethod = Literal["eigh", "newton"]
+
 # Iterations of the power method for the largest eigenvalue: the ridge is relative to it, and the Newton iteration
 # converges wherever it is right to a factor of 2.
 _POWER_ITERATIONS = 30
@@ -23,7 +25,7 @@ def inverse_root(
     *,
     ridge: Any = 1e-6,
     eps: Any = 0.0,
-    method: Literal["eigh", "newton"] = "eigh",
+    method: RootMethod = "eigh",
     iterations: int = 100,
     tolerance: float = 1e-6,
 ) -> jax.Array:

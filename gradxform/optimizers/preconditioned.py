@@ -9,7 +9,7 @@ from gradxform.core.transform import Transform
 from gradxform.matrix_labels import labels_by_axes
 from gradxform.optimizers.classic import adamw
 from gradxform.optimizers.descent import descent
-from gradxform.rules.shampoo import scale_by_shampoo
+from gradxform.rules.shampoo import scale_by_kl_shampoo, scale_by_shampoo
 from gradxform.rules.soap import scale_by_soap
 from gradxform.wrappers.route import partition
 
@@ -64,13 +64,9 @@ def soap(
         spread=spread,
         weight_dimension_numbers=weight_dimension_numbers,
     )
-    rate = learning_rate if adam_learning_rate is None else adam_learning_rate
-    return _with_adamw(
-        "soap",
-        chain(rule, descent(learning_rate, weight_decay, mask, independent)),
-        adamw(rate, adam_b1, adam_b2, adam_eps, weight_decay=adam_weight_decay),
-        weight_dimension_numbers,
-    )
+    matrices = chain(rule, descent(learning_rate, weight_decay, mask, independent))
+    rest = _adamw(learning_rate, adam_learning_rate, adam_b1, adam_b2, adam_eps, adam_weight_decay)
+    return partition({"soap": matrices, "adam": rest}, labels_by_axes(weight_dimension_numbers, "soap", "adam"))
 
 
 @hinting
@@ -132,14 +128,60 @@ def shampoo(
         spread=spread,
         weight_dimension_numbers=weight_dimension_numbers,
     )
-    rate = learning_rate if adam_learning_rate is None else adam_learning_rate
-    return _with_adamw(
-        "shampoo",
-        chain(rule, descent(learning_rate, weight_decay, mask, independent)),
-        adamw(rate, adam_b1, adam_b2, adam_eps, weight_decay=adam_weight_decay),
-        weight_dimension_numbers,
+    matrices = chain(rule, descent(learning_rate, weight_decay, mask, independent))
+    rest = _adamw(learning_rate, adam_learning_rate, adam_b1, adam_b2, adam_eps, adam_weight_decay)
+    return partition({"shampoo": matrices, "adam": rest}, labels_by_axes(weight_dimension_numbers, "shampoo", "adam"))
+
+
+@hinting
+def kl_shampoo(
+    learning_rate: Hyper,
+    b1: Hyper = 0.9,
+    b2: Hyper = 0.98,
+    eps: Hyper = 1e-8,
+    precondition_frequency: Hyper = 10,
+    init_factor: Hyper = 0.1,
+    clamp: Hyper = 4000.0,
+    *,
+    spread: bool = False,
+    weight_dimension_numbers: WeightAxes | None = None,
+    weight_decay: Hyper = 0.01,
+    mask: Mask | None = None,
+    independent: bool = False,
+    adam_b1: Hyper = 0.9,
+    adam_b2: Hyper = 0.999,
+    adam_eps: Hyper = 1e-8,
+    adam_weight_decay: Hyper = 0.0,
+    adam_learning_rate: Hyper | None = None,
+) -> Transform:
+    """KL-Shampoo: Shampoo whose factors each see what the other leaves, for matrices, and Adam for what is no matrix.
+
+        matrices:  u = -learning_rate (scale_by_kl_shampoo(g) + weight_decay p)
+        the rest:  as `adamw`
+
+    Args:
+      learning_rate: the step size; a number or a schedule. Updates are of Adam's size.
+      b1, b2, eps, precondition_frequency, init_factor, clamp, spread: as in `scale_by_kl_shampoo`.
+      weight_dimension_numbers, weight_decay, mask, independent, adam_b1, adam_b2, adam_eps, adam_weight_decay,
+        adam_learning_rate: as in `soap`.
+
+    Lin et al. 2025, arXiv:2509.03378. optax, torch: none; the authors' class KLOpt, whose decay comes after the step.
+    """
+    rule = scale_by_kl_shampoo(
+        b1,
+        b2,
+        eps,
+        precondition_frequency,
+        init_factor,
+        clamp,
+        spread=spread,
+        weight_dimension_numbers=weight_dimension_numbers,
     )
+    matrices, axes = chain(rule, descent(learning_rate, weight_decay, mask, independent)), weight_dimension_numbers
+    rest = _adamw(learning_rate, adam_learning_rate, adam_b1, adam_b2, adam_eps, adam_weight_decay)
+    return partition({"kl_shampoo": matrices, "adam": rest}, labels_by_axes(axes, "kl_shampoo", "adam"))
 
 
-def _with_adamw(label: str, matrices: Transform, rest: Transform, axes: WeightAxes | None) -> Transform:
-    return partition({label: matrices, "adam": rest}, labels_by_axes(axes, label, "adam"))
+def _adamw(rate: Hyper, own_rate: Hyper | None, b1: Hyper, b2: Hyper, eps: Hyper, weight_decay: Hyper) -> Transform:
+    """Of the parameters that are no matrices."""
+    return adamw(rate if own_rate is None else own_rate, b1, b2, eps, weight_decay=weight_decay)

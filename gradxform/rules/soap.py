@@ -69,7 +69,7 @@ class ScaleBySoap(MatrixRule):
     weight_dimension_numbers: WeightAxes | None = dataclasses.field(default=None, kw_only=True)
 
     # One array of a leaf goes to the device that has its matrices, and L and nu ask for the gradient itself. The mean,
-    # made where the leaf lies, would have to be a second one; so it is a slot that moves there and back with the others.
+    # made where the leaf lies, would have to be a second one; so it is a slot that moves there and back as others do.
     mu = MatrixSlot(shape=lambda rule, rows, columns: (rows, columns))
     nu = MatrixSlot(shape=lambda rule, rows, columns: (rows, columns), signed=False)
     left = MatrixSlot(shape=lambda rule, rows, columns: rule.side(rows))

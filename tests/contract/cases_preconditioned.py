@@ -73,4 +73,8 @@ PRECONDITIONED = [
         reference=lambda grads: references.shampoo(grads, 1e-3, 0.9, 0.95, 10),
         **EVERY,
     ),
+    of_matrices(
+        "scale_by_kl_shampoo", reference=lambda grads: references.kl_shampoo_of_code(grads), **EVERY
+    ),
+    optimizer("kl_shampoo", 0.95, reference=lambda grads: references.kl_shampoo_of_code(grads, 0.95), **EVERY),
 ]

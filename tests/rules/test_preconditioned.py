@@ -12,10 +12,12 @@ STACKED = gx.MatrixAxes()
 RULES = {
     "soap": lambda **kwargs: gx.scale_by_soap(**{"precondition_frequency": 2, **kwargs}),
     "shampoo": lambda **kwargs: gx.scale_by_shampoo(**{"eps": 1e-6, "precondition_frequency": 2, **kwargs}),
+    "kl_shampoo": lambda **kwargs: gx.scale_by_kl_shampoo(**{"precondition_frequency": 2, **kwargs}),
 }
 REFRESHED = {
     "soap": ("left_basis", "right_basis"),
     "shampoo": ("left_root", "right_root"),
+    "kl_shampoo": ("left_basis", "right_basis"),
 }
 every_rule = pytest.mark.parametrize("name", RULES)
 

@@ -86,3 +86,22 @@ def test_float32_with_the_least_eps():
 def test_what_is_not_there_is_an_error(kwargs, match):
     with pytest.raises(ValueError, match=re.escape(match)):
         gx.scale_by_shampoo(**kwargs)
+
+
+# As for SOAP: with sides that differ by two or more the first basis is arbitrary in what it has not seen.
+@pytest.mark.parametrize("shape", [(4, 3), (3, 4), (5, 5)])
+@pytest.mark.parametrize("every", [1, 3])
+def test_ten_steps_of_kl_shampoo(shape, every):
+    grads = gradients(shape)
+    ours = updates_of(gx.scale_by_kl_shampoo(precondition_frequency=every), grads)
+    np.testing.assert_allclose(ours, references.kl_shampoo_of_code(list(grads), every=every), **CLOSE)
+
+
+def test_kl_shampoo_with_other_numbers_and_eigenvalues_at_their_bound():
+    # So small that 1 / sqrt(l) of all comes to the bound.
+    grads = gradients((4, 4)) * 1e-3
+    ours = updates_of(gx.scale_by_kl_shampoo(0.8, 0.5, 1e-2, 2, 0.4, 3.0), grads)
+    expected = references.kl_shampoo_of_code(list(grads), 0.8, 0.5, 1e-2, 2, 0.4, 3.0)
+    np.testing.assert_allclose(ours, expected, **CLOSE)
+    free = updates_of(gx.scale_by_kl_shampoo(0.8, 0.5, 1e-2, 2, 1e-3), grads)
+    assert not np.allclose(free, expected)
