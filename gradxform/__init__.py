@@ -72,9 +72,15 @@ if TYPE_CHECKING:
 
     # Matrices: optimizers and rules of weights as matrices, which matrices a weight is, and functions of them.
     from gradxform.optimizers.muon import muon as muon
-    from gradxform.optimizers.preconditioned import kl_shampoo as kl_shampoo, shampoo as shampoo, soap as soap
+    from gradxform.optimizers.preconditioned import (
+        kl_shampoo as kl_shampoo,
+        psgd_kron as psgd_kron,
+        shampoo as shampoo,
+        soap as soap,
+    )
     from gradxform.rules.muon import scale_by_muon as scale_by_muon, scale_by_shape as scale_by_shape
     from gradxform.rules.soap import scale_by_soap as scale_by_soap
+    from gradxform.rules.psgd import scale_by_psgd_kron as scale_by_psgd_kron
     from gradxform.rules.shampoo import scale_by_kl_shampoo as scale_by_kl_shampoo, scale_by_shampoo as scale_by_shampoo
     from gradxform.wrappers.borrowed import galore as galore, scale_by_galore as scale_by_galore
     from gradxform.core.matrix_axes import MatrixAxes as MatrixAxes

@@ -642,6 +642,28 @@ def kl_shampoo(
     adam_weight_decay: ScalarOrSchedule = 0.0,
     adam_learning_rate: ScalarOrSchedule | None = None,
 ) -> Transform: ...
+def psgd_kron(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    precondition_frequency: ScalarOrSchedule = ...,
+    precond_lr: ScalarOrSchedule = 0.1,
+    max_size_triangular: int = 8192,
+    max_skew: float | None = None,
+    precond_init_scale: float = 1.0,
+    max_rms: ScalarOrSchedule | None = 1.1,
+    key: int | Array = 0,
+    *,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Any | None = None,
+    independent: bool = False,
+    adam_b1: ScalarOrSchedule = 0.9,
+    adam_b2: ScalarOrSchedule = 0.999,
+    adam_eps: ScalarOrSchedule = 1e-08,
+    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+) -> Transform: ...
 def shampoo(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
@@ -726,6 +748,21 @@ def scale_by_soap(
     weight_dimension_numbers: Any | None = None,
 ) -> Transform:
     """Adam in the bases in which the mean products g g^T and g^T g of each matrix are nearly diagonal."""
+
+def scale_by_psgd_kron(
+    b1: ScalarOrSchedule = 0.9,
+    precondition_frequency: ScalarOrSchedule = 1,
+    precond_lr: ScalarOrSchedule = 0.1,
+    max_size_triangular: int = 8192,
+    max_skew: float | None = None,
+    precond_init_scale: float = 1.0,
+    max_rms: ScalarOrSchedule | None = 1.1,
+    key: int | Array = 0,
+    *,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+) -> Transform:
+    """Multiplies the mean of the gradient by Ql^T Ql and Qr^T Qr, which are learnt so that what results is white."""
 
 def scale_by_kl_shampoo(
     b1: ScalarOrSchedule = 0.9,

@@ -40,9 +40,10 @@ MODULES = (
     ("rules.distance", "scale_by_distance_over_gradients scale_by_dog scale_by_dowg"),
     # Matrices: optimizers and rules of weights as matrices, which matrices a weight is, and functions of them.
     ("optimizers.muon", "muon"),
-    ("optimizers.preconditioned", "kl_shampoo shampoo soap"),
+    ("optimizers.preconditioned", "kl_shampoo psgd_kron shampoo soap"),
     ("rules.muon", "scale_by_muon scale_by_shape"),
     ("rules.soap", "scale_by_soap"),
+    ("rules.psgd", "scale_by_psgd_kron"),
     ("rules.shampoo", "scale_by_kl_shampoo scale_by_shampoo"),
     ("wrappers.borrowed", "galore scale_by_galore"),
     ("core.matrix_axes", "MatrixAxes"),

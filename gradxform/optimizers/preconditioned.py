@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 from gradxform.core.chain import chain
-from gradxform.core.fields import Hyper, Mask, WeightAxes
+from gradxform.core.fields import Hyper, Mask, Seed, WeightAxes
 from gradxform.core.hints import hinting
 from gradxform.core.transform import Transform
 from gradxform.matrix_labels import labels_by_axes
 from gradxform.optimizers.classic import adamw
 from gradxform.optimizers.descent import descent
+from gradxform.rules.psgd import scale_by_psgd_kron
 from gradxform.rules.shampoo import scale_by_kl_shampoo, scale_by_shampoo
 from gradxform.rules.soap import scale_by_soap
+from gradxform.schedules import exponential_decay
 from gradxform.wrappers.route import partition
+
+# psgd_jax refreshes with a frequency of exp(-(t - 500) / 1000) from 1 to 3 in 100; this is how many steps lie between.
+SELDOMER = exponential_decay(1.0, 1000, math.e, transition_begin=499, end_value=100 / 3)
 
 
 @hinting
@@ -180,6 +187,66 @@ def kl_shampoo(
     matrices, axes = chain(rule, descent(learning_rate, weight_decay, mask, independent)), weight_dimension_numbers
     rest = _adamw(learning_rate, adam_learning_rate, adam_b1, adam_b2, adam_eps, adam_weight_decay)
     return partition({"kl_shampoo": matrices, "adam": rest}, labels_by_axes(axes, "kl_shampoo", "adam"))
+
+
+@hinting
+def psgd_kron(
+    learning_rate: Hyper,
+    b1: Hyper = 0.9,
+    precondition_frequency: Hyper = SELDOMER,
+    precond_lr: Hyper = 0.1,
+    max_size_triangular: int = 8192,
+    max_skew: float | None = None,
+    precond_init_scale: float = 1.0,
+    max_rms: Hyper | None = 1.1,
+    key: Seed = 0,
+    *,
+    spread: bool = False,
+    weight_dimension_numbers: WeightAxes | None = None,
+    weight_decay: Hyper = 0.0,
+    mask: Mask | None = None,
+    independent: bool = False,
+    adam_b1: Hyper = 0.9,
+    adam_b2: Hyper = 0.999,
+    adam_eps: Hyper = 1e-8,
+    adam_weight_decay: Hyper = 0.0,
+    adam_learning_rate: Hyper | None = None,
+) -> Transform:
+    """PSGD: the mean of the gradient, made white by two learnt factors, for matrices, and Adam for what is no matrix.
+
+        matrices:  u = -learning_rate (scale_by_psgd_kron(g) + weight_decay p)
+        the rest:  as `adamw`
+
+    Args:
+      learning_rate: the step size; a number or a schedule. The authors' is 1e-3, or a third of Adam's.
+      precondition_frequency: as in `scale_by_psgd_kron`. By default each step until the 500th, and then more and more
+        seldom, until 33 steps lie between from the 4000th on.
+      b1, precond_lr, max_size_triangular, max_skew, precond_init_scale, max_rms, key, spread: as in
+        `scale_by_psgd_kron`.
+      weight_dimension_numbers, weight_decay, mask, independent, adam_b1, adam_b2, adam_eps, adam_weight_decay,
+        adam_learning_rate: as in `soap`.
+
+    Raises:
+      ValueError: as `scale_by_psgd_kron`.
+
+    Li 2015, arXiv:1512.04202; github.com/evanatyourservice/psgd_jax, kron, which has diagonal factors for vectors.
+    optax: none. torch: none; kron_torch, and lixilinx/psgd_torch.
+    """
+    rule = scale_by_psgd_kron(
+        b1,
+        precondition_frequency,
+        precond_lr,
+        max_size_triangular,
+        max_skew,
+        precond_init_scale,
+        max_rms,
+        key,
+        spread=spread,
+        weight_dimension_numbers=weight_dimension_numbers,
+    )
+    matrices, axes = chain(rule, descent(learning_rate, weight_decay, mask, independent)), weight_dimension_numbers
+    rest = _adamw(learning_rate, adam_learning_rate, adam_b1, adam_b2, adam_eps, adam_weight_decay)
+    return partition({"psgd_kron": matrices, "adam": rest}, labels_by_axes(axes, "psgd_kron", "adam"))
 
 
 def _adamw(rate: Hyper, own_rate: Hyper | None, b1: Hyper, b2: Hyper, eps: Hyper, weight_decay: Hyper) -> Transform:

@@ -36,13 +36,24 @@ def adam(grads):
     return out
 
 
-def optimizer(name, *args, reference, rate=0.01, **kwargs):
+def optimizer(name, *args, reference, rate=0.01, real_only=False, **kwargs):
     """A case of an optimizer without decay: the matrix by a reference, and the rest by Adam."""
 
     def expected(grads):
         return [[-rate * leaf for leaf in leaves] for leaves in through(grads, reference, adam)]
 
-    return Case(name, lambda: getattr(gx, name)(rate, *args, weight_decay=0.0, **kwargs), reference=expected)
+    return Case(
+        name,
+        lambda: getattr(gx, name)(rate, *args, weight_decay=0.0, **kwargs),
+        reference=expected,
+        real_only=real_only,
+    )
+
+
+def psgd_kron(grads):
+    """Refreshed at steps 1, 11, ..., with the noise that the first matrix of a transform draws from the key 0."""
+    noise = references.psgd_noise(grads[0].shape, len(grads))
+    return references.psgd_kron(grads, noise, probability=lambda step: 1.0 if step % 10 == 1 else 1e-9)
 
 
 # A float, as 0.9 times it is, which a test of all numbers asks for.
@@ -73,8 +84,8 @@ PRECONDITIONED = [
         reference=lambda grads: references.shampoo(grads, 1e-3, 0.9, 0.95, 10),
         **EVERY,
     ),
-    of_matrices(
-        "scale_by_kl_shampoo", reference=lambda grads: references.kl_shampoo_of_code(grads), **EVERY
-    ),
+    of_matrices("scale_by_kl_shampoo", reference=lambda grads: references.kl_shampoo_of_code(grads), **EVERY),
     optimizer("kl_shampoo", 0.95, reference=lambda grads: references.kl_shampoo_of_code(grads, 0.95), **EVERY),
+    of_matrices("scale_by_psgd_kron", reference=psgd_kron, real_only=True, **EVERY),
+    optimizer("psgd_kron", reference=psgd_kron, real_only=True, **EVERY),
 ]

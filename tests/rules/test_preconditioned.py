@@ -13,11 +13,13 @@ RULES = {
     "soap": lambda **kwargs: gx.scale_by_soap(**{"precondition_frequency": 2, **kwargs}),
     "shampoo": lambda **kwargs: gx.scale_by_shampoo(**{"eps": 1e-6, "precondition_frequency": 2, **kwargs}),
     "kl_shampoo": lambda **kwargs: gx.scale_by_kl_shampoo(**{"precondition_frequency": 2, **kwargs}),
+    "psgd_kron": lambda **kwargs: gx.scale_by_psgd_kron(**{"precondition_frequency": 2, **kwargs}),
 }
 REFRESHED = {
     "soap": ("left_basis", "right_basis"),
     "shampoo": ("left_root", "right_root"),
     "kl_shampoo": ("left_basis", "right_basis"),
+    "psgd_kron": ("left", "right"),
 }
 every_rule = pytest.mark.parametrize("name", RULES)
 
@@ -38,8 +40,8 @@ def test_a_stack_is_its_matrices(name):
 @every_rule
 def test_parts_of_a_fused_kernel_are_its_matrices(name):
     grads = gradients((4, 9))
-    fused = updates_of(RULES[name](weight_dimension_numbers=gx.MatrixAxes(split_columns=3)), grads)
-    alone = updates_of(RULES[name](weight_dimension_numbers=STACKED), np.stack(np.split(grads, 3, -1), 1))
+    fused = updates_of(RULES[name](weight_dimension_numbers=gx.MatrixAxes(split_columns=3), spread=True), grads)
+    alone = updates_of(RULES[name](weight_dimension_numbers=STACKED, spread=True), np.stack(np.split(grads, 3, -1), 1))
     np.testing.assert_allclose(fused, np.concatenate(list(np.moveaxis(alone, 1, 0)), -1), **CLOSE)
 
 
