@@ -78,7 +78,7 @@ def free_axes(kind: Any, update: jax.Array) -> Axes:
 
 
 def numbers(kinds: Sequence[Any], held: Sequence[Held]) -> list[jax.Array]:
-    """For each leaf the number of the first matrix of each element, on this device, among the matrices of all leaves."""
+    """For each leaf the numbers of the first matrices of its elements on this device, among those of all leaves."""
     found, first = [], 0
     for kind, leaf in zip(kinds, held, strict=True):
         view, cut = kind.view, _cut(kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from gradxform.core.chain import chain
 from gradxform.core.fields import Hyper, Mask, Seed, WeightAxes
@@ -89,7 +90,7 @@ def shampoo(
     graft: str = "none",
     graft_b2: Hyper = 0.999,
     graft_eps: Hyper = 1e-8,
-    root: str = "eigh",
+    root: Literal["eigh", "newton"] = "eigh",
     debias: bool = True,
     spread: bool = False,
     weight_dimension_numbers: WeightAxes | None = None,

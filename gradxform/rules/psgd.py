@@ -49,8 +49,8 @@ class ScaleByPsgdKron(MatrixRule):
       max_skew: a side longer than so many times the other is diagonal, as in psgd_torch, which has 1. None: none is.
       precond_init_scale: by whose square the mean is multiplied before the first refresh, more than 0.
       max_rms: the largest root mean square of an update. None: it is not bounded.
-      key: the seed of the noise, an integer or a key of `jax.random`. Each matrix draws its own, in float32 whatever its
-        dtype.
+      key: the seed of the noise, an integer or a key of `jax.random`. Each matrix draws its own, in float32
+        whatever its dtype.
       spread: whether each matrix has its own turn in k steps, which spreads the work of a refresh over them; at the
         first step all are due.
       weight_dimension_numbers: as in `scale_by_muon`.
@@ -59,8 +59,8 @@ class ScaleByPsgdKron(MatrixRule):
       ValueError: a scale that is not above 0, or a leaf that is no matrix, with its path.
       TypeError: a complex leaf.
 
-    Li 2015, arXiv:1512.04202, and 2024, arXiv:2402.11858, dQ = E Q; numbers as in github.com/evanatyourservice/psgd_jax,
-    kron, which counts the steps since the last refresh by itself, and balances Q at one refresh of a hundred. optax:
+    Li 2015, arXiv:1512.04202, and 2024, arXiv:2402.11858, dQ = E Q; as in github.com/evanatyourservice/psgd_jax, kron,
+    which counts the steps since the last refresh by itself, and balances Q at one refresh of a hundred. optax:
     none. torch: none; lixilinx/psgd_torch, whose default now is dQ = Q^0.5 E Q^1.5, without triangles, of the gradient.
     """
 

@@ -198,14 +198,14 @@ class ScaleByKlShampoo(MatrixRule):
 
         mu <- b1 mu + (1 - b1) g
         u   = Ql [Ql^T mu Qr / (sqrt(l r^T) + eps)] Qr^T,   Q, l and r of before this gradient
-        L  <- b2 L + (1 - b2) g Qr diag(1 / r) Qr^T g^T / m,   l <- b2 l + (1 - b2) mean_j(c_ij^2 / r_j),   c = Ql^T g Qr
-        R  <- b2 R + (1 - b2) g^T Ql diag(1 / l) Ql^T g / n,   r <- b2 r + (1 - b2) mean_i(c_ij^2 / l_i)
+        L  <- b2 L + (1 - b2) g Qr diag(1 / r) Qr^T g^T / m,   l <- b2 l + (1 - b2) mean_j c_ij^2 / r_j
+        R  <- b2 R + (1 - b2) g^T Ql diag(1 / l) Ql^T g / n,   r <- b2 r + (1 - b2) mean_i c_ij^2 / l_i,   c = Ql^T g Qr
         at steps k + 1, 2 k + 1, ..., for those that follow:   Ql <- QR(L Ql),   Qr <- QR(R Qr)
 
     for an n x m matrix. The first gradient sets L to (1 - b2) g g^T / m, R alike, and Q to their eigenvectors, and no
     more: its update is 0, mu stays 0, and l and r are `init_factor`. l, and r, are at least 1 / c^2, with c the length
-    of the side, but at least 10 and at most `clamp`. Nothing is corrected for its pull to 0. The columns of Q keep their
-    order, so that each keeps its l.
+    of the side, but at least 10 and at most `clamp`. Nothing is corrected for its pull to 0. QR takes the columns of Q
+    in their order, so that each keeps its l.
 
     Memory for an n x m matrix: mu, L, R, Ql, Qr, l and r, 4 (n m + 2 n^2 + 2 m^2 + n + m) bytes; 20 a parameter where
     n = m. Work: 2 n^2 m + 2 n m^2 operations for L and R, again for each of three rotations, and half as many for what

@@ -1,5 +1,7 @@
 """The rules and optimizers of preconditioned matrices."""
 
+from typing import Any
+
 import numpy as np
 
 import gradxform as gx
@@ -57,7 +59,7 @@ def psgd_kron(grads):
 
 
 # A float, as 0.9 times it is, which a test of all numbers asks for.
-EVERY = {"precondition_frequency": 10.0}
+EVERY: dict[str, Any] = {"precondition_frequency": 10.0}
 
 PRECONDITIONED = [
     of_matrices("scale_by_soap", reference=references.soap, **EVERY),

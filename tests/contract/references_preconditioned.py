@@ -237,7 +237,7 @@ def psgd_kron(
 
 
 def psgd_noise(shape, steps, seed=0, number=0):
-    """The noise that JAX draws for the matrix of a number: of this step fold_in(key, 0), of the next fold_in(key, 1)."""
+    """What JAX draws for the matrix of a number: at this step by fold_in(key, 0), at the next by fold_in(key, 1)."""
     key, noise = jax.random.key(seed), []
     for _ in range(steps):
         own = jax.random.fold_in(jax.random.fold_in(key, 0), number)
