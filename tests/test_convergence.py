@@ -13,7 +13,6 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import train_test_split
 
 import gradxform as gx
-from tests.contract.cases import CASES
 
 
 class Quadratic:
@@ -304,11 +303,3 @@ def test_what_stands_still_or_goes_uphill_has_not_converged(problem):
     problem = problem_of(problem)
     assert problem.misses(problem.start)
     assert problem.misses(minimise(gx.chain(gx.sgd(1e-3), gx.scale(-1.0)), problem, problem.steps))
-
-
-def test_every_optimizer_is_in_the_table():
-    # lbfgs is optax's.
-    transforms = {case.public_name for case in CASES} | {"lbfgs"}
-    transforms -= HOLDING
-    assert {name for name in transforms if not name.startswith(PARTS)} == set(TABLE)
-    assert set(EXTRA) <= set(TABLE)
