@@ -270,9 +270,11 @@ class ScaleByKlShampoo(MatrixRule):
         seen_right = exact_product(adjoint(grad), left * over_left.mT)
         new_left = ema(slots.left, exact_product(seen_left, adjoint(seen_left)) / columns, self.b2)
         new_right = ema(slots.right, exact_product(seen_right, adjoint(seen_right)) / rows, self.b2)
-        squared = abs_sq(exact_product(adjoint(left), grad, right))
-        left_values = ema(slots.left_values, jnp.mean(squared * over_right**2, axis=-1), self.b2)
-        right_values = ema(slots.right_values, jnp.mean(squared * over_left**2, axis=-2), self.b2)
+        # c_ij^2 / r_j of c = Ql^T g Qr, which is half done.
+        squared = abs_sq(exact_product(adjoint(left), seen_left))
+        left_values = ema(slots.left_values, jnp.mean(squared, axis=-1), self.b2)
+        right_values = jnp.mean(squared * over_left**2, axis=-2) * slots.right_values
+        right_values = ema(slots.right_values, right_values, self.b2)
 
         def turned(factors, bases):
             first, later = partial(jax.tree.map, eigenbasis, factors), partial(jax.tree.map, _stepped, factors, bases)
