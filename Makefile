@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # In a container one is root, which Jupyter wants to be told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo processes notebooks notebooks-afresh test lint types format bench bench-every bench-by-hand bench-tracing bench-accumulate bench-characters \
+.PHONY: help demo processes notebooks notebooks-afresh test lint types format bench bench-every bench-by-hand bench-tracing bench-accumulate bench-characters bench-matrices \
 	programs programs-tpu programs-gpu check clean
 
 help:  ## say what there is
@@ -74,6 +74,9 @@ bench-tracing: $(READY)  ## measure how long steps take to trace and lower; some
 
 bench-accumulate: $(READY)  ## measure micro-steps against optax.MultiSteps
 	@$(BIN)/python benchmarks/accumulation.py $(ARGS)
+
+bench-matrices: $(READY)  ## measure steps of matrix methods beside their floors; some with ARGS="muon soap"
+	@$(BIN)/python benchmarks/matrices.py $(ARGS)
 
 bench-characters: $(READY)  ## train a small language model with each of some optimizers; less with ARGS="--quick"
 	@$(BIN)/python benchmarks/characters.py $(ARGS)

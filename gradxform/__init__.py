@@ -82,6 +82,15 @@ if TYPE_CHECKING:
     from gradxform.rules.normuon import scale_by_normuon as scale_by_normuon
     from gradxform.rules.qk_clip import qk_clip as qk_clip
     from gradxform.rules.scion import normalize_vectors as normalize_vectors, scale_by_scion as scale_by_scion
+    from gradxform.optimizers.preconditioned import (
+        kl_shampoo as kl_shampoo,
+        psgd_kron as psgd_kron,
+        shampoo as shampoo,
+        soap as soap,
+    )
+    from gradxform.rules.soap import scale_by_soap as scale_by_soap
+    from gradxform.rules.psgd import scale_by_psgd_kron as scale_by_psgd_kron
+    from gradxform.rules.shampoo import scale_by_kl_shampoo as scale_by_kl_shampoo, scale_by_shampoo as scale_by_shampoo
     from gradxform.wrappers.borrowed import galore as galore, scale_by_galore as scale_by_galore
     from gradxform.core.matrix_axes import MatrixAxes as MatrixAxes
     from gradxform.matrix_labels import (

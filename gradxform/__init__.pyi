@@ -613,7 +613,7 @@ def muon(
     *,
     nesterov: bool = True,
     adaptive: bool = False,
-    preconditioning: str = "frobenius",
+    preconditioning: Literal["frobenius", "spectral", "aol", "schatten"] = "frobenius",
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps_root: ScalarOrSchedule = 0.0,
@@ -670,7 +670,7 @@ def normuon(
     nesterov: bool = True,
     rescale: str = "norm",
     scale: str = "keller",
-    preconditioning: str = "frobenius",
+    preconditioning: Any = "frobenius",
     weight_dimension_numbers: Any | None = None,
     gram: bool | None = None,
     batched: bool = False,
@@ -706,13 +706,13 @@ def scale_by_muon(
     eps: ScalarOrSchedule = 1e-08,
     mu_dtype: DTypeLike | None = None,
     *,
+    batched: bool = False,
     nesterov: bool = True,
     adaptive: bool = False,
-    preconditioning: str = "frobenius",
+    preconditioning: Literal["frobenius", "spectral", "aol", "schatten"] = "frobenius",
     weight_dimension_numbers: Any | None = None,
     debias: bool = True,
     gram: bool | None = None,
-    batched: bool = False,
 ) -> Transform:
     """Makes the running mean of the gradient orthogonal, matrix by matrix."""
 
@@ -720,6 +720,7 @@ def scale_by_shape(
     weight_dimension_numbers: Any | None = None,
     consistent_rms: ScalarOrSchedule | None = None,
     *,
+    batched: bool = False,
     scale: str = "keller",
 ) -> Transform:
     """Multiplies by a factor of each matrix's shape, so that one learning rate fits all."""
@@ -731,9 +732,9 @@ def scale_by_dion2(
     ns_steps: int = 5,
     eps: ScalarOrSchedule = 1e-07,
     *,
+    batched: bool = False,
     weight_dimension_numbers: Any | None = None,
     gram: bool | None = None,
-    batched: bool = False,
 ) -> Transform:
     """Makes the largest rows or columns of the sum of gradients orthogonal, and moves only these."""
 
@@ -741,6 +742,7 @@ def scale_by_hyperball(
     learning_rate: ScalarOrSchedule,
     weight_dimension_numbers: Any | None = None,
     *,
+    batched: bool = False,
     radius: str = "present",
     flip_sign: bool = True,
 ) -> Transform:
@@ -754,12 +756,12 @@ def scale_by_normuon(
     eps: ScalarOrSchedule = 1e-10,
     mu_dtype: DTypeLike | None = None,
     *,
+    batched: bool = False,
     nesterov: bool = True,
     rescale: str | None = "norm",
     preconditioning: Literal["frobenius", "spectral", "aol", "schatten"] = "frobenius",
     weight_dimension_numbers: Any | None = None,
     gram: bool | None = None,
-    batched: bool = False,
 ) -> Transform:
     """Makes the running mean of the gradient orthogonal, and gives each neuron's weights the same size."""
 
@@ -787,11 +789,163 @@ def scale_by_scion(
     eps: ScalarOrSchedule = 1e-08,
     mu_dtype: DTypeLike | None = None,
     *,
+    batched: bool = False,
     weight_dimension_numbers: Any | None = None,
     gram: bool | None = None,
-    batched: bool = False,
 ) -> Transform:
     """Takes the running mean of the gradient to where a ball of each matrix's norm is steepest."""
+
+def kl_shampoo(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.98,
+    eps: ScalarOrSchedule = 1e-08,
+    precondition_frequency: ScalarOrSchedule = 10,
+    init_factor: ScalarOrSchedule = 0.1,
+    clamp: ScalarOrSchedule = 4000.0,
+    *,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+    weight_decay: ScalarOrSchedule = 0.01,
+    mask: Any | None = None,
+    independent: bool = False,
+    adam_b1: ScalarOrSchedule = 0.9,
+    adam_b2: ScalarOrSchedule = 0.999,
+    adam_eps: ScalarOrSchedule = 1e-08,
+    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+) -> Transform: ...
+def psgd_kron(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    precondition_frequency: ScalarOrSchedule = ...,
+    precond_lr: ScalarOrSchedule = 0.1,
+    max_size_triangular: int = 8192,
+    max_skew: float | None = None,
+    precond_init_scale: float = 1.0,
+    max_rms: ScalarOrSchedule | None = 1.1,
+    key: int | Array = 0,
+    *,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Any | None = None,
+    independent: bool = False,
+    adam_b1: ScalarOrSchedule = 0.9,
+    adam_b2: ScalarOrSchedule = 0.999,
+    adam_eps: ScalarOrSchedule = 1e-08,
+    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+) -> Transform: ...
+def shampoo(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 1.0,
+    eps: ScalarOrSchedule = 1e-12,
+    precondition_frequency: ScalarOrSchedule = 1,
+    block_size: int = 1024,
+    exponents: tuple[float, float] = ...,
+    *,
+    graft: str = "none",
+    graft_b2: ScalarOrSchedule = 0.999,
+    graft_eps: ScalarOrSchedule = 1e-08,
+    root: Literal["eigh", "newton"] = "eigh",
+    debias: bool = True,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Any | None = None,
+    independent: bool = False,
+    adam_b1: ScalarOrSchedule = 0.9,
+    adam_b2: ScalarOrSchedule = 0.999,
+    adam_eps: ScalarOrSchedule = 1e-08,
+    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+) -> Transform: ...
+def soap(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.95,
+    b2: ScalarOrSchedule = 0.95,
+    eps: ScalarOrSchedule = 1e-08,
+    precondition_frequency: ScalarOrSchedule = 10,
+    max_precond_dim: int = 10000,
+    shampoo_beta: ScalarOrSchedule | None = None,
+    *,
+    debias: bool = True,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+    weight_decay: ScalarOrSchedule = 0.01,
+    mask: Any | None = None,
+    independent: bool = False,
+    adam_b1: ScalarOrSchedule = 0.9,
+    adam_b2: ScalarOrSchedule = 0.999,
+    adam_eps: ScalarOrSchedule = 1e-08,
+    adam_weight_decay: ScalarOrSchedule = 0.0,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+) -> Transform: ...
+def scale_by_soap(
+    b1: ScalarOrSchedule = 0.95,
+    b2: ScalarOrSchedule = 0.95,
+    eps: ScalarOrSchedule = 1e-08,
+    precondition_frequency: ScalarOrSchedule = 10,
+    max_precond_dim: int = 10000,
+    shampoo_beta: ScalarOrSchedule | None = None,
+    *,
+    batched: bool = False,
+    debias: bool = True,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+) -> Transform:
+    """Adam in the bases in which the mean products g g^T and g^T g of each matrix are nearly diagonal."""
+
+def scale_by_psgd_kron(
+    b1: ScalarOrSchedule = 0.9,
+    precondition_frequency: ScalarOrSchedule = 1,
+    precond_lr: ScalarOrSchedule = 0.1,
+    max_size_triangular: int = 8192,
+    max_skew: float | None = None,
+    precond_init_scale: float = 1.0,
+    max_rms: ScalarOrSchedule | None = 1.1,
+    key: int | Array = 0,
+    *,
+    batched: bool = False,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+) -> Transform:
+    """Multiplies the mean of the gradient by Ql^T Ql and Qr^T Qr, which are learnt so that what results is white."""
+
+def scale_by_kl_shampoo(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.98,
+    eps: ScalarOrSchedule = 1e-08,
+    precondition_frequency: ScalarOrSchedule = 10,
+    init_factor: ScalarOrSchedule = 0.1,
+    clamp: ScalarOrSchedule = 4000.0,
+    *,
+    batched: bool = False,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+) -> Transform:
+    """Shampoo whose factors each see the gradient without what the other has of it, in bases that QR turns."""
+
+def scale_by_shampoo(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 1.0,
+    eps: ScalarOrSchedule = 1e-12,
+    precondition_frequency: ScalarOrSchedule = 1,
+    block_size: int = 1024,
+    exponents: tuple[float, float] = ...,
+    *,
+    batched: bool = False,
+    graft: str = "none",
+    graft_b2: ScalarOrSchedule = 0.999,
+    graft_eps: ScalarOrSchedule = 1e-08,
+    root: Literal["eigh", "newton"] = "eigh",
+    debias: bool = True,
+    spread: bool = False,
+    weight_dimension_numbers: Any | None = None,
+) -> Transform:
+    """Multiplies the mean of the gradient by inverse roots of the sums of g g^T and of g^T g."""
 
 def galore(
     learning_rate: ScalarOrSchedule,

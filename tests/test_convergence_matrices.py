@@ -50,6 +50,24 @@ MATRIX_TABLE = {
         Given(falling(0.1), 1.0, constrained=False),
         Given(cooling(0.1), 1.0, constrained=False),
     ),
+    "kl_shampoo": (
+        Given(falling(0.3), weight_decay=0.0),
+        # Larger steps leave the valley, and what first comes from beside it is multiplied by the bound.
+        Given(falling(0.01), weight_decay=0.0),
+        Given(cooling(0.3), weight_decay=0.0),
+    ),
+    "psgd_kron": (Given(falling(0.3)), Given(falling(0.3)), Given(cooling(0.1))),
+    # Sums, which are the default, make its steps shorter and shorter, as AdaGrad's.
+    "shampoo": (
+        Given(falling(0.3), b2=0.99, eps=1e-8),
+        Given(falling(0.3), b2=0.99, eps=1e-8),
+        Given(cooling(0.3), b2=0.99, eps=1e-8),
+    ),
+    "soap": (
+        Given(falling(0.3), weight_decay=0.0),
+        Given(falling(0.3), weight_decay=0.0),
+        Given(cooling(0.3), weight_decay=0.0),
+    ),
 }
 
 

@@ -70,7 +70,7 @@ class MatrixSlot(Slot):
     Args:
       shape: a function (rule, rows, columns) -> its shape for a matrix of so many rows and columns; None where such a
         matrix has none, and optax.MaskedNode is in its place.
-      diagonal: whether `init` is on the diagonal of the last two axes alone, with 0 elsewhere.
+      diagonal: whether `init` is on the diagonal of the last two axes alone, with 0 elsewhere; of a vector everywhere.
       prepared: whether `prepare` sees it, where the leaf lies, and not `update`. Its shape is then (1, 1): numbers of
         each matrix, as `leaf.norms` returns them and `leaf.spread` takes them.
       init, dtype, signed: as in `Slot`.

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
@@ -233,8 +234,8 @@ def worked(kind: Kind, structure: Any, arrays: Arrays, shared: Shared) -> Arrays
     Args:
       kind: of the leaves that they are from.
       structure: of the slots of a leaf.
-      arrays: the number of each matrix, the updates in the axes of the leaf, and the slots, with or without an axis in
-        front that counts.
+      arrays: the number of the first matrix of each element, the updates in the axes of the leaf, and the slots, with
+        or without an axis in front that counts.
       shared: what all share.
 
     Returns:
@@ -245,9 +246,16 @@ def worked(kind: Kind, structure: Any, arrays: Arrays, shared: Shared) -> Arrays
     fit, bound = _fitted(rule, (stack, old), shared)
     pieces = kind.view.matrices(fit(stack))
     done, kept = [], []
+    parts = [number + index for index in range(kind.view.parts)]
     for index, piece in enumerate(pieces):
         own = {name: value[index] if len(pieces) > 1 else value for name, value in slots.items()}
-        matrices = Matrices(rule.call_name, shared.step, shared.extras, number * len(pieces) + index)
+        if not piece.size:
+            # Decompositions and maxima take no empty matrices.
+            done.append(piece)
+            kept.append(own)
+            continue
+        own_number = parts[index] if len(pieces) == len(parts) else jnp.stack(parts, -1)
+        matrices = Matrices(rule.call_name, shared.step, shared.extras, own_number)
         with jax.named_scope(rule.call_name), mixing(piece):
             result = bound.update(piece, _record(rule, own, fit)._replace(**shared.keys), matrices)
         update, new = checks.pair(rule.call_name, "update", result, rule.State)

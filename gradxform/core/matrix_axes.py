@@ -127,6 +127,11 @@ class View:
         return math.prod(self.shape[axis] for axis in self.batch)
 
     @property
+    def parts(self) -> int:
+        """How many matrices an element of the batch is."""
+        return sum(math.prod(front) for *front, _, _ in self.pieces)
+
+    @property
     def pieces(self) -> list[tuple[int, ...]]:
         """The shape of each stack of an element: (rows, columns), with a number in front where parts are alike."""
         (row_parts, row_sizes), (column_parts, column_sizes) = self._cuts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,6 +16,13 @@ from gradxform.core.matrix_axes import View
 from gradxform.core.placement import place_among
 from gradxform.core.precision import real_dtype
 from gradxform.core.reductions import mean_along, norm_along
+
+
+def normal_of_each(keys: jax.Array, like: Any) -> jax.Array:
+    """Draws from N(0, 1) in the shape and dtype of an array (..., rows, columns), by the `keys` of its matrices."""
+    rest = like.shape[keys.ndim :]
+    drawn = jax.vmap(lambda key: jax.random.normal(key, rest, like.dtype))(keys.reshape(-1))
+    return drawn.reshape(like.shape)
 
 
 class MatrixLeaf(Leaf):
@@ -89,15 +97,13 @@ class Matrices(Context):
         super().__init__(rule, step, extra)
         self._numbers = numbers
 
+    def keys(self, key: jax.Array) -> jax.Array:
+        """A random key of each matrix, made of one of the rule's: the same wherever the matrix is computed."""
+        return jax.vmap(partial(jax.random.fold_in, key))(self._numbers.reshape(-1)).reshape(self._numbers.shape)
+
     def random_normal(self, key: jax.Array, like: jax.Array) -> jax.Array:
         """Draws from N(0, 1) in the shape and dtype of an array (..., rows, columns): of each matrix its own."""
-
-        def draw(number: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-            return jax.random.normal(jax.random.fold_in(key, number), shape, like.dtype)
-
-        if not self._numbers.ndim:
-            return draw(self._numbers, like.shape)
-        return jax.vmap(lambda number: draw(number, like.shape[1:]))(self._numbers)
+        return normal_of_each(self.keys(key), like)
 
     def refreshed(self, every: Any, function: Callable[..., Any], *arrays: Any, kept: Any, spread: bool = False) -> Any:
         """function(*arrays) at the first step and at each `every`-th, else what is kept, of the same shapes.
@@ -114,11 +120,12 @@ class Matrices(Context):
         is_due = (turn % every == 0) | (self.step == 1)
 
         def of_each(is_due: jax.Array, kept: Any, *arrays: Any) -> Any:
+            if is_due.ndim:
+                return lax.map(lambda each: of_each(*each), (is_due, kept, *arrays))
+
             def new() -> Any:
                 return jax.tree.map(lambda value, old: value.astype(old.dtype), function(*arrays), kept)
 
             return branches.either(is_due, new, lambda: kept)
 
-        if not is_due.ndim:
-            return of_each(is_due, kept, *arrays)
-        return lax.map(lambda each: of_each(*each), (is_due, kept, *arrays))
+        return of_each(is_due, kept, *arrays)

@@ -78,7 +78,7 @@ def free_axes(kind: Any, update: jax.Array) -> Axes:
 
 
 def numbers(kinds: Sequence[Any], held: Sequence[Held]) -> list[jax.Array]:
-    """For each leaf the numbers of its matrices, those of this device, among the matrices of all leaves."""
+    """For each leaf the numbers of the first matrices of its elements on this device, among those of all leaves."""
     found, first = [], 0
     for kind, leaf in zip(kinds, held, strict=True):
         view, cut = kind.view, _cut(kind)
@@ -87,8 +87,8 @@ def numbers(kinds: Sequence[Any], held: Sequence[Held]) -> list[jax.Array]:
             size = leaf.update.shape[axis]
             own = jnp.arange(size, dtype=jnp.int32) + (place_among(cut[axis]) * size if cut[axis] else 0)
             number = number[..., None] * view.shape[axis] + own
-        found.append(first + number.reshape(-1))
-        first += view.count
+        found.append(first + number.reshape(-1) * view.parts)
+        first += view.count * view.parts
     return found
 
 

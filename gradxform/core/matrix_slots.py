@@ -87,7 +87,7 @@ def cut_of(leaf: jax.Array) -> Cut:
 
 def _first(rule: Any, slot: MatrixSlot, leaf: jax.Array, view: View, cut: Cut | None, whole: tuple[int, ...]) -> Any:
     dtype, value = kept_dtype(rule, slot, leaf), first_value(rule, slot)
-    own = value * jnp.eye(*whole[-2:], dtype=dtype) if slot.diagonal else jnp.asarray(value, dtype)
+    own = value * jnp.eye(*whole[-2:], dtype=dtype) if slot.diagonal and len(whole) > 1 else jnp.asarray(value, dtype)
     first = jnp.broadcast_to(own, (*(leaf.shape[axis] for axis in view.batch), *whole))
     sharding = jax.typeof(leaf).sharding
     if any(sharding.spec):

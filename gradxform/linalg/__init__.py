@@ -6,15 +6,23 @@ shape, and compiled once where it is called by hand.
 """
 
 from gradxform.linalg.bases import eigenbasis, orthogonal_iteration
+from gradxform.linalg.blocks import block_shape, blocks, filled_up, joined_blocks
 from gradxform.linalg.coefficients import newton_schulz_coefficients
 from gradxform.linalg.norms import norm_lower_bound, spectral_norm
 from gradxform.linalg.polar import orthogonalize
+from gradxform.linalg.precision import adjoint, exact_product
 from gradxform.linalg.roots import inverse_root
 from gradxform.linalg.triangular import right_divide
 
 __all__ = [
+    "adjoint",
+    "block_shape",
+    "blocks",
     "eigenbasis",
+    "exact_product",
+    "filled_up",
     "inverse_root",
+    "joined_blocks",
     "newton_schulz_coefficients",
     "norm_lower_bound",
     "orthogonal_iteration",

@@ -7,7 +7,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from gradxform.linalg.precision import computed, matrix_unit_scale, times
+from gradxform.linalg.precision import computed, exact_product, matrix_unit_scale, times
 
 
 @jax.jit
@@ -48,7 +48,7 @@ def orthogonal_iteration(x: jax.Array, basis: jax.Array, *, sort: bool = True) -
     """
     x, q = (computed(each) for each in (x, basis))
     x, failed = _without_nan(times(x, matrix_unit_scale(x)))
-    image = x @ q
+    image = exact_product(x, q)
     order = jnp.broadcast_to(jnp.arange(q.shape[-1], dtype=jnp.int32), q.shape[:-1])
     if sort:
         order = jnp.argsort(-jnp.sum(jnp.conj(q) * image, axis=-2).real, axis=-1).astype(jnp.int32)

@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from gradxform.linalg.norms import spectral_norm
-from gradxform.linalg.precision import adjoint, computed, identity_like, matrix_unit_scale, times
+from gradxform.linalg.precision import adjoint, computed, exact_product, identity_like, matrix_unit_scale, times
+
+RootMethod = Literal["eigh", "newton"]
 
 # Iterations of the power method for the largest eigenvalue: the ridge is relative to it, and the Newton iteration
 # converges wherever it is right to a factor of 2.
@@ -24,20 +26,22 @@ def inverse_root(
     p: int | float,
     *,
     ridge: Any = 1e-6,
-    method: Literal["eigh", "newton"] = "eigh",
+    eps: Any = 0.0,
+    method: RootMethod = "eigh",
     iterations: int = 100,
     tolerance: float = 1e-6,
 ) -> jax.Array:
-    """(x + ridge l I)^(-1/p) of each Hermitian positive semidefinite matrix, l its largest eigenvalue.
+    """(x + (ridge l + eps) I)^(-1/p) of each Hermitian positive semidefinite matrix, l its largest eigenvalue.
 
     Args:
       x: (..., n, n), Hermitian, of any floating or complex dtype. Eigenvalues below 0, as rounding leaves them, count
         as 0.
       p: the root, above 0; a whole number for "newton".
-      ridge: relative to the largest eigenvalue; above 0 the result is finite whatever the rank.
+      ridge: relative to the largest eigenvalue.
+      eps: in the scale of x. Where one of the two is above 0 the result is finite whatever the rank.
       method: "eigh" is by eigenvalues. "newton" is by products of matrices alone, which accelerators do fast:
 
-            M <- z (x + ridge l I),   H <- z^(1/p) I,   z = (1 + p) / (2 l)
+            M <- z (x + (ridge l + eps) I),   H <- z^(1/p) I,   z = (1 + p) / (2 l)
             T = ((p + 1) I - M) / p,   H <- H T,   M <- T^p M,   until max |M - I| <= tolerance
 
         with l by power iteration, a few percent below the largest eigenvalue where the next ones are close. A matrix
@@ -62,11 +66,13 @@ def inverse_root(
     y = times(jnp.where(failed, 0, y), scale)
     y = (y + adjoint(y)) / 2
     if method == "eigh":
-        root = _by_eigh(y, p, ridge)
+        root = _by_eigh(y, p, ridge, eps * scale)
     elif method == "newton":
         if p != int(p):
             raise ValueError(f"the Newton iteration is for a whole p, not {p}")
-        root = _by_newton(y, int(p), ridge, iterations, tolerance)
+        # Its errors grow where products lose digits.
+        with jax.default_matmul_precision("highest"):
+            root = _by_newton(y, int(p), ridge, eps * scale, iterations, tolerance)
     else:
         raise ValueError(f'method is "eigh" or "newton", not {method!r}')
     zero = jnp.all(y == 0, axis=(-2, -1), keepdims=True)
@@ -74,14 +80,14 @@ def inverse_root(
     return jnp.where(failed, jnp.nan, root).astype(x.dtype)
 
 
-def _by_eigh(x: jax.Array, p: float, ridge: Any) -> jax.Array:
+def _by_eigh(x: jax.Array, p: float, ridge: Any, eps: jax.Array) -> jax.Array:
     values, vectors = jnp.linalg.eigh(x, symmetrize_input=False)
     values = jnp.maximum(values, 0)
-    values = values + ridge * values[..., -1:]
-    return times(vectors, (values ** (-1 / p))[..., None, :]) @ adjoint(vectors)
+    values = values + ridge * values[..., -1:] + eps[..., 0]
+    return exact_product(times(vectors, (values ** (-1 / p))[..., None, :]), adjoint(vectors))
 
 
-def _by_newton(x: jax.Array, p: int, ridge: Any, iterations: int, tolerance: float) -> jax.Array:
+def _by_newton(x: jax.Array, p: int, ridge: Any, eps: jax.Array, iterations: int, tolerance: float) -> jax.Array:
     eye = identity_like(x)
     largest = spectral_norm(x, _POWER_ITERATIONS)[..., None, None]
     largest = jnp.where(largest == 0, 1, largest)
@@ -104,7 +110,7 @@ def _by_newton(x: jax.Array, p: int, ridge: Any, iterations: int, tolerance: flo
         m, h = jnp.where(better, next_m, m), jnp.where(better, h @ t, h)
         return step + 1, m, h, jnp.where(better, next_error, error), better & (next_error > tolerance)
 
-    m = times(x + times(eye, ridge * largest), z)
+    m = times(x + times(eye, ridge * largest + eps), z)
     error = error_of(m)
     h = times(eye, z ** (1 / p))
     return jax.lax.while_loop(going, turn, (jnp.int32(0), m, h, error, error > tolerance))[2]

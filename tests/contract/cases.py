@@ -5,11 +5,22 @@ from tests.contract.cases_classic import CLASSIC
 from tests.contract.cases_free import RATE_FREE
 from tests.contract.cases_layers import LAYERS_AND_SIGNS
 from tests.contract.cases_matrices import MATRIX_METHODS
+from tests.contract.cases_preconditioned import PRECONDITIONED
 from tests.contract.cases_private import PRIVATE
 from tests.contract.cases_watching import WATCHING
 from tests.contract.cases_wrappers import WRAPPERS
 
-CASES = [*CLASSIC, *ADAM_RELATIVES, *LAYERS_AND_SIGNS, *RATE_FREE, *MATRIX_METHODS, *PRIVATE, *WATCHING, *WRAPPERS]
+CASES = [
+    *CLASSIC,
+    *ADAM_RELATIVES,
+    *LAYERS_AND_SIGNS,
+    *RATE_FREE,
+    *MATRIX_METHODS,
+    *PRECONDITIONED,
+    *PRIVATE,
+    *WATCHING,
+    *WRAPPERS,
+]
 
 # One of each kind, for what is the engine's work and costs much to look at: leaf rules, without slots, with them, with
 # a mask and with slots of another shape; tree rules that scale all leaves, that keep trees, that draw random numbers,

@@ -1,11 +1,13 @@
 """The algorithm boxes of preconditioned updates, from the papers and in plain NumPy, for one matrix each.
 
 Each takes the gradients of a matrix in float64 and returns what is subtracted from the parameter at each step, at
-learning rate 1. The layout does not matter to them but where sides are named: left is axis 0. None calls gradxform.
+learning rate 1. The layout does not matter to them but where sides are named: left is axis 0. None calls
+gradxform; random numbers are JAX's.
 """
 
 import math
 
+import jax
 import numpy as np
 
 
@@ -232,6 +234,16 @@ def psgd_kron(
         u = left.T @ left @ mean @ right.T @ right
         out.append(u / max(1.0, math.sqrt(np.mean(u**2)) / 1.1))
     return out
+
+
+def psgd_noise(shape, steps, seed=0, number=0):
+    """What JAX draws for the matrix of a number: at this step by fold_in(key, 0), at the next by fold_in(key, 1)."""
+    key, noise = jax.random.key(seed), []
+    for _ in range(steps):
+        own = jax.random.fold_in(jax.random.fold_in(key, 0), number)
+        noise.append(np.asarray(jax.random.normal(own, shape, np.float32), np.float64))
+        key = jax.random.fold_in(key, 1)
+    return noise
 
 
 def _full(factor):
