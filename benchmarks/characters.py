@@ -68,7 +68,7 @@ METHODS = {
     # b2 as for language models, where 0.999 is longer than these runs are.
     "adamw": Method(2.0**-8, {"b2": 0.95, "mask": gx.not_biases_or_norms()}),
     "muon": Method(2.0**-8, {"consistent_rms": 0.2}, for_matrices=True),
-    "normuon": Method(2.0**-8, for_matrices=True),
+    "normuon": Method(2.0**-8, {"scale": "moonshot"}, for_matrices=True),
     "soap": Method(2.0**-8, for_matrices=True),
 }
 AVAILABLE = [name for name in METHODS if hasattr(gx, name)]
