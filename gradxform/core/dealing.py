@@ -19,7 +19,7 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from gradxform.core.branches import either
-from gradxform.core.placement import Axes, Cut, types_tell, union
+from gradxform.core.placement import Axes, Cut, place_among, types_tell, union
 
 Arrays = list[jax.Array]
 
@@ -113,25 +113,19 @@ def _on_mesh(group: Group, shared: Any, share: Share, mesh: Any) -> list[Arrays]
     def back(array: jax.Array) -> jax.Array:
         return reduce(partial(_constrained, mesh), stages[-2::-1], array)
 
-    def dealt(*leaves: jax.Array) -> tuple[jax.Array, jax.Array]:
-        whole = _joined(leaves)
-        return there(whole[:split]), there(_around(whole[split:], share))
-
-    columns = [dealt(*column) for column in zip(*group.leaves, strict=True)]
-
-    def on_device(columns: list[tuple[jax.Array, jax.Array]], shared: Any) -> list[tuple[jax.Array, jax.Array]]:
-        even, rest = zip(*columns, strict=True)
-        device = jnp.ravel_multi_index(tuple(map(lax.axis_index, names)), mesh.axis_sizes, mode="clip")
-        work = _with(group, shared)
-        return list(zip(*_worked(work, list(even), list(rest), share, device), strict=True))
-
+    whole = [_joined(column) for column in zip(*group.leaves, strict=True)]
+    even = [there(array[:split]) for array in whole] if share.each else None
+    rest = [there(_around(array[split:], share)) for array in whole] if share.rest else None
     spec = PartitionSpec(names)
-    inside = jax.shard_map(on_device, mesh=mesh, in_specs=(spec, PartitionSpec()), out_specs=spec, check_vma=False)
-    done = []
-    for even, rest in inside(columns, shared):
-        own = _own(back(rest), share)
-        done.append(_joined([back(even), own]) if share.each else own)
-    return _parted(done, group)
+    done = jax.shard_map(
+        lambda even, rest, shared: _worked(_with(group, shared), even, rest, share, place_among(names)),
+        mesh=mesh,
+        in_specs=(spec, spec, PartitionSpec()),
+        out_specs=spec,
+        check_vma=False,
+    )(even, rest, shared)
+    even, rest = (None if arrays is None else list(map(back, arrays)) for arrays in done)
+    return _parted(_together(even, None if rest is None else [_own(array, share) for array in rest]), group)
 
 
 def on_axes(groups: Sequence[Group], shared: Any) -> list[list[Arrays]]:
@@ -170,12 +164,11 @@ def _on_axes(group: Group, shared: Any, workers: Axes, share: Share) -> list[Arr
 
     columns = [slots(_joined(column)) for column in zip(*group.leaves, strict=True)]
     whole = [_gathered(column, workers, cut) for column, cut in zip(columns, group.cuts, strict=True)]
-    device = jnp.ravel_multi_index(tuple(map(lax.axis_index, workers)), tuple(map(lax.axis_size, workers)), mode="clip")
-    even, rest = [each[: share.each] for each in whole], [each[share.each :] for each in whole]
-    even, rest = _worked(_with(group, shared), even, rest, share, device)
-    done = [jnp.concatenate(pair) if share.rest else pair[0] for pair in zip(even, rest, strict=True)]
-    back = [_given_back(each, workers, cut) for each, cut in zip(done, group.cuts[1:], strict=True)]
-    return _parted([unslotted(each) for each in back], group)
+    even = [array[: share.each] for array in whole] if share.each else None
+    rest = [array[share.each :] for array in whole] if share.rest else None
+    done = _together(*_worked(_with(group, shared), even, rest, share, place_among(workers)))
+    back = [_given_back(array, workers, cut) for array, cut in zip(done, group.cuts[1:], strict=True)]
+    return _parted([unslotted(array) for array in back], group)
 
 
 def _with(group: Group, shared: Any) -> Callable[[Arrays], Arrays]:
@@ -183,18 +176,23 @@ def _with(group: Group, shared: Any) -> Callable[[Arrays], Arrays]:
 
 
 def _worked(
-    work: Callable[[Arrays], Arrays], even: Arrays, rest: Arrays, share: Share, device: jax.Array
-) -> tuple[Arrays, Arrays]:
-    """A device's own work: that of all, and of what is left over, if it has one of these."""
-    done_evenly = work(even) if share.each else even[1:]
-    if not share.rest:
-        return done_evenly, rest[1:]
-    is_mine = (device >= share.first) & (device < share.first + share.rest)
-    shapes = jax.eval_shape(work, rest)
-    done = either(is_mine, lambda: work(rest), lambda: [jnp.zeros(shape.shape, shape.dtype) for shape in shapes])
-    if share.each:
-        return done_evenly, done
-    return [each[:0] for each in done], done
+    work: Callable[[Arrays], Arrays], even: Arrays | None, rest: Arrays | None, share: Share, device: jax.Array
+) -> tuple[Arrays | None, Arrays | None]:
+    """A device's own work: that of all, and of what is left over, if it has one of these; None for none."""
+    if even is not None:
+        even = work(even)
+    if rest is not None:
+        left = rest
+        shapes = jax.eval_shape(work, left)
+        is_mine = (device >= share.first) & (device < share.first + share.rest)
+        rest = either(is_mine, lambda: work(left), lambda: [jnp.zeros(each.shape, each.dtype) for each in shapes])
+    return even, rest
+
+
+def _together(even: Arrays | None, rest: Arrays | None) -> Arrays:
+    """What all had and what was left over, behind it."""
+    parts = [arrays for arrays in (even, rest) if arrays is not None]
+    return [_joined(arrays) for arrays in zip(*parts, strict=True)]
 
 
 def _gathered(slots: jax.Array, workers: Axes, cut: Cut) -> jax.Array:
