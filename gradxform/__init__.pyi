@@ -352,6 +352,7 @@ def adafactor(
     weight_decay_mask: Any | None = None,
     *,
     min_rms: ScalarOrSchedule | None = None,
+    weight_dimension_numbers: Any | None = None,
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
@@ -670,7 +671,7 @@ def normuon(
     nesterov: bool = True,
     rescale: str = "norm",
     scale: str = "keller",
-    preconditioning: str = "frobenius",
+    preconditioning: Any = "frobenius",
     weight_dimension_numbers: Any | None = None,
     gram: bool | None = None,
     batched: bool = False,
@@ -1208,6 +1209,7 @@ def scale_by_factored_rms(
     decay_rate_fn: Callable[[Any, Any], Any] = ...,
     *,
     min_rms: ScalarOrSchedule | None = None,
+    weight_dimension_numbers: Any = None,
 ) -> Transform:
     """Divides by the root of a running mean square of which only the means of rows and columns are kept."""
 
