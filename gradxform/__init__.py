@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     # Matrices: optimizers and rules of weights as matrices, which matrices a weight is, and functions of them.
     from gradxform.optimizers.muon import muon as muon
     from gradxform.optimizers.dion2 import dion2 as dion2
+    from gradxform.optimizers.galore import galore as galore, scale_by_galore as scale_by_galore
     from gradxform.optimizers.hyperball import hyperball as hyperball
     from gradxform.optimizers.normuon import normuon as normuon
     from gradxform.optimizers.scion import scion as scion
@@ -82,7 +83,6 @@ if TYPE_CHECKING:
     from gradxform.rules.normuon import scale_by_normuon as scale_by_normuon
     from gradxform.rules.qk_clip import qk_clip as qk_clip
     from gradxform.rules.scion import normalize_vectors as normalize_vectors, scale_by_scion as scale_by_scion
-    from gradxform.wrappers.borrowed import galore as galore, scale_by_galore as scale_by_galore
     from gradxform.core.matrix_axes import MatrixAxes as MatrixAxes
     from gradxform.matrix_labels import (
         hidden_matrices as hidden_matrices,

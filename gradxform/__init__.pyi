@@ -650,6 +650,27 @@ def dion2(
     adam_weight_decay: ScalarOrSchedule = 0.0,
     adam_learning_rate: ScalarOrSchedule | None = None,
 ) -> Transform: ...
+def galore(
+    learning_rate: ScalarOrSchedule,
+    rank: int = 128,
+    update_proj_gap: int = 200,
+    scale: float = 1.0,
+    base_optimizer: GradientTransformation | None = None,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Any | None = None,
+    weight_dimension_numbers: Any | None = None,
+    *,
+    side: str = "longer",
+) -> Transform: ...
+def scale_by_galore(
+    rank: int = 128,
+    update_proj_gap: int = 200,
+    scale: float = 1.0,
+    base_optimizer: GradientTransformation | None = None,
+    weight_dimension_numbers: Any | None = None,
+    *,
+    side: str = "longer",
+) -> Transform: ...
 def hyperball(
     inner: GradientTransformation,
     learning_rate: ScalarOrSchedule,
@@ -793,27 +814,6 @@ def scale_by_scion(
     batched: bool = False,
 ) -> Transform:
     """Takes the running mean of the gradient to where a ball of each matrix's norm is steepest."""
-
-def galore(
-    learning_rate: ScalarOrSchedule,
-    rank: int = 128,
-    update_proj_gap: int = 200,
-    scale: float = 1.0,
-    base_optimizer: GradientTransformation | None = None,
-    weight_decay: ArrayLike = 0.0,
-    mask: Any | None = None,
-    weight_dimension_numbers: Any | None = None,
-) -> Transform:
-    """GaLore: Memory-efficient training via gradient lowrank projection."""
-
-def scale_by_galore(
-    rank: int = 128,
-    update_proj_gap: int = 200,
-    scale: float = 1.0,
-    base_optimizer: GradientTransformation | None = None,
-    weight_dimension_numbers: Any | None = None,
-) -> Transform:
-    """Scale updates using GaLore (Gradient Low-Rank Projection)."""
 
 def labels_by_axes(
     weight_dimension_numbers: Any | None = None, matrices: str = "matrices", rest: str = "rest"

@@ -41,6 +41,7 @@ MODULES = (
     # Matrices: optimizers and rules of weights as matrices, which matrices a weight is, and functions of them.
     ("optimizers.muon", "muon"),
     ("optimizers.dion2", "dion2"),
+    ("optimizers.galore", "galore scale_by_galore"),
     ("optimizers.hyperball", "hyperball"),
     ("optimizers.normuon", "normuon"),
     ("optimizers.scion", "scion"),
@@ -50,7 +51,6 @@ MODULES = (
     ("rules.normuon", "scale_by_normuon"),
     ("rules.qk_clip", "qk_clip"),
     ("rules.scion", "normalize_vectors scale_by_scion"),
-    ("wrappers.borrowed", "galore scale_by_galore"),
     ("core.matrix_axes", "MatrixAxes"),
     ("matrix_labels", "hidden_matrices labels_by_axes layer_kinds matrices_and_rest matrix_axes"),
     (
