@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -171,8 +171,7 @@ def _in_matrix_axes(told: Any) -> Any:
 
     def as_axes(each: Any) -> Any:
         if isinstance(each, GaLoreDimensionNumbers) or (is_axes(each) and isinstance(each, tuple)):
-            rows, columns = (tuple(axis) if isinstance(axis, list) else axis for axis in each)
-            return MatrixAxes(rows, columns)
+            return MatrixAxes(*cast(Any, each))
         return each
 
     def is_told(each: Any) -> bool:
