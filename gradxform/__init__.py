@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     # Matrices: optimizers and rules of weights as matrices, which matrices a weight is, and functions of them.
     from gradxform.optimizers.muon import muon as muon
     from gradxform.optimizers.dion2 import dion2 as dion2
+    from gradxform.optimizers.galore import galore as galore, scale_by_galore as scale_by_galore
     from gradxform.optimizers.hyperball import hyperball as hyperball
     from gradxform.optimizers.normuon import normuon as normuon
     from gradxform.optimizers.scion import scion as scion
@@ -91,7 +92,6 @@ if TYPE_CHECKING:
     from gradxform.rules.soap import scale_by_soap as scale_by_soap
     from gradxform.rules.psgd import scale_by_psgd_kron as scale_by_psgd_kron
     from gradxform.rules.shampoo import scale_by_kl_shampoo as scale_by_kl_shampoo, scale_by_shampoo as scale_by_shampoo
-    from gradxform.wrappers.borrowed import galore as galore, scale_by_galore as scale_by_galore
     from gradxform.core.matrix_axes import MatrixAxes as MatrixAxes
     from gradxform.matrix_labels import (
         hidden_matrices as hidden_matrices,

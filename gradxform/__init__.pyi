@@ -352,6 +352,7 @@ def adafactor(
     weight_decay_mask: Any | None = None,
     *,
     min_rms: ScalarOrSchedule | None = None,
+    weight_dimension_numbers: Any | None = None,
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
@@ -648,6 +649,27 @@ def dion2(
     adam_eps: ScalarOrSchedule = 1e-08,
     adam_weight_decay: ScalarOrSchedule = 0.0,
     adam_learning_rate: ScalarOrSchedule | None = None,
+) -> Transform: ...
+def galore(
+    learning_rate: ScalarOrSchedule,
+    rank: int = 128,
+    update_proj_gap: int = 200,
+    scale: float = 1.0,
+    base_optimizer: GradientTransformation | None = None,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Any | None = None,
+    weight_dimension_numbers: Any | None = None,
+    *,
+    side: str = "longer",
+) -> Transform: ...
+def scale_by_galore(
+    rank: int = 128,
+    update_proj_gap: int = 200,
+    scale: float = 1.0,
+    base_optimizer: GradientTransformation | None = None,
+    weight_dimension_numbers: Any | None = None,
+    *,
+    side: str = "longer",
 ) -> Transform: ...
 def hyperball(
     inner: GradientTransformation,
@@ -946,27 +968,6 @@ def scale_by_shampoo(
     weight_dimension_numbers: Any | None = None,
 ) -> Transform:
     """Multiplies the mean of the gradient by inverse roots of the sums of g g^T and of g^T g."""
-
-def galore(
-    learning_rate: ScalarOrSchedule,
-    rank: int = 128,
-    update_proj_gap: int = 200,
-    scale: float = 1.0,
-    base_optimizer: GradientTransformation | None = None,
-    weight_decay: ArrayLike = 0.0,
-    mask: Any | None = None,
-    weight_dimension_numbers: Any | None = None,
-) -> Transform:
-    """GaLore: Memory-efficient training via gradient lowrank projection."""
-
-def scale_by_galore(
-    rank: int = 128,
-    update_proj_gap: int = 200,
-    scale: float = 1.0,
-    base_optimizer: GradientTransformation | None = None,
-    weight_dimension_numbers: Any | None = None,
-) -> Transform:
-    """Scale updates using GaLore (Gradient Low-Rank Projection)."""
 
 def labels_by_axes(
     weight_dimension_numbers: Any | None = None, matrices: str = "matrices", rest: str = "rest"
@@ -1362,6 +1363,7 @@ def scale_by_factored_rms(
     decay_rate_fn: Callable[[Any, Any], Any] = ...,
     *,
     min_rms: ScalarOrSchedule | None = None,
+    weight_dimension_numbers: Any = None,
 ) -> Transform:
     """Divides by the root of a running mean square of which only the means of rows and columns are kept."""
 

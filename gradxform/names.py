@@ -41,6 +41,7 @@ MODULES = (
     # Matrices: optimizers and rules of weights as matrices, which matrices a weight is, and functions of them.
     ("optimizers.muon", "muon"),
     ("optimizers.dion2", "dion2"),
+    ("optimizers.galore", "galore scale_by_galore"),
     ("optimizers.hyperball", "hyperball"),
     ("optimizers.normuon", "normuon"),
     ("optimizers.scion", "scion"),
@@ -54,7 +55,6 @@ MODULES = (
     ("rules.soap", "scale_by_soap"),
     ("rules.psgd", "scale_by_psgd_kron"),
     ("rules.shampoo", "scale_by_kl_shampoo scale_by_shampoo"),
-    ("wrappers.borrowed", "galore scale_by_galore"),
     ("core.matrix_axes", "MatrixAxes"),
     ("matrix_labels", "hidden_matrices labels_by_axes layer_kinds matrices_and_rest matrix_axes"),
     (

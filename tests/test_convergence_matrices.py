@@ -42,6 +42,12 @@ MATRIX_TABLE = {
         Given(falling(0.1), weight_decay=0.0),
         Given(cooling(0.1), weight_decay=0.0),
     ),
+    # Of full rank, so that every direction is in reach.
+    "galore": (
+        Given(falling(1.0), 2, side="shorter"),
+        Given(falling(0.3), 1, side="shorter"),
+        Given(cooling(0.3), 5, side="shorter"),
+    ),
     "muon": (Given(falling(0.1)), Given(falling(0.1)), Given(cooling(0.1))),
     "normuon": (Given(falling(0.1)), Given(falling(0.1)), Given(cooling(0.1))),
     # The balls are as large as the way is long.

@@ -66,10 +66,11 @@ class MatrixLeaf(Leaf):
         view = self._view
         if not view.is_split:
             return jnp.squeeze(along(x, view.rest), view.rest)[..., None, None]
-        if self.cut_over:
+        # On a mesh with explicit axes the types tell.
+        if self.cut_over or any(jax.typeof(x).sharding.spec):
             raise ValueError(
-                f"{self._rule}: a leaf of shape {self.shape} is cut over {self.cut_over[0]!r}, and its matrices are "
-                "parts of it; give each its own leaf"
+                f"{self._rule}: a leaf of shape {self.shape} is cut over devices, and its matrices are parts of it; "
+                "give each its own leaf"
             )
         found = [of_parts(piece, (-2, -1), ()) for piece in view.matrices(view.stacked(x))]
         batch = tuple(x.shape[axis] for axis in view.batch)

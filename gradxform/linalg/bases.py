@@ -60,6 +60,28 @@ def orthogonal_iteration(x: jax.Array, basis: jax.Array, *, sort: bool = True) -
     return jnp.where(failed, jnp.nan, new).astype(basis.dtype), order
 
 
+def leading_vectors(x: jax.Array, rank: int) -> jax.Array:
+    """The left singular vectors of the largest singular values of each matrix, as columns.
+
+    Args:
+      x: (..., rows, cols), of any floating or complex dtype.
+      rank: how many, at most as many as the shorter side is long.
+
+    Returns:
+      (..., rows, rank), orthonormal columns, the largest entry of each of which is positive, so that they do not depend
+      on the signs of a decomposition; NaN where an entry is NaN.
+
+    jax: jnp.linalg.svd, with any signs. torch: torch.linalg.svd.
+    """
+    if not x.size:
+        return jnp.zeros((*x.shape[:-1], rank), x.dtype)
+    y = computed(x)
+    y, failed = _without_nan(y * matrix_unit_scale(y))
+    vectors = jnp.linalg.svd(y, full_matrices=False)[0][..., :rank]
+    largest = jnp.take_along_axis(vectors, jnp.argmax(jnp.abs(vectors), axis=-2, keepdims=True), axis=-2)
+    return jnp.where(failed, jnp.nan, vectors * (largest.conj() / jnp.abs(largest))).astype(x.dtype)
+
+
 def _without_nan(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Matrices with zeros in the place of those that are not finite, on which LAPACK may loop; and which those are."""
     failed = ~jnp.all(jnp.isfinite(x), axis=(-2, -1), keepdims=True)

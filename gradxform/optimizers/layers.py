@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform.core.chain import chain
-from gradxform.core.fields import Dtype, Hyper, Mask
+from gradxform.core.fields import Dtype, Hyper, Mask, WeightAxes
 from gradxform.core.hints import hinting
 from gradxform.core.transform import Transform
 from gradxform.optimizers.descent import decayed, descent, one_mask
@@ -97,6 +97,7 @@ def adafactor(
     weight_decay_mask: Mask | None = None,
     *,
     min_rms: Hyper | None = None,
+    weight_dimension_numbers: WeightAxes | None = None,
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
     independent: bool = False,
@@ -114,7 +115,7 @@ def adafactor(
       weight_decay_rate: optax's decay, not times the learning rate: weight_decay with independent. None: no decay.
       eps: as `epsilon` in `scale_by_factored_rms`.
       weight_decay_mask: optax's name for mask.
-      min_rms: as in `scale_by_factored_rms`.
+      min_rms, weight_dimension_numbers: as in `scale_by_factored_rms`; clipping and the size are of whole leaves.
       weight_decay, mask, independent: as in `adamw`; with it the learning rate comes after the mean. None: no decay.
 
     Raises:
@@ -129,7 +130,15 @@ def adafactor(
         raise ValueError("adafactor: expected one of weight_decay and weight_decay_rate, got both")
     chosen = one_mask(mask, weight_decay_mask)
     scaled = [
-        scale_by_factored_rms(factored, decay_rate, decay_offset, min_dim_size_to_factor, eps, min_rms=min_rms),
+        scale_by_factored_rms(
+            factored,
+            decay_rate,
+            decay_offset,
+            min_dim_size_to_factor,
+            eps,
+            min_rms=min_rms,
+            weight_dimension_numbers=weight_dimension_numbers,
+        ),
         *([] if clipping_threshold is None else [clip_by_block_rms(clipping_threshold)]),
     ]
     rate = [] if learning_rate is None else [scale_by_learning_rate(learning_rate, flip_sign=False)]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import reduce
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from optax.contrib import MuonDimensionNumbers
 
 from gradxform.core.declarations import Slot
 from gradxform.core.fields import Decay, NonNegative, Positive
+from gradxform.core.matrix_axes import MatrixAxes
 from gradxform.core.rule import LeafRule
+from gradxform.core.text import show
 from gradxform.core.transform import transform
 from gradxform.maths import abs_sq, ema, safe_root
 
@@ -23,34 +27,49 @@ def decay_rate_pow(step: Any, exponent: Any) -> Any:
     return 1.0 - (step + 1) ** (-exponent)
 
 
-def factored_axes(rule: Any, shape: tuple[int, ...]) -> tuple[int, int] | None:
-    """The second largest and the largest axis of a leaf that is to be factored, None for one that is not."""
+Axes = tuple[int, ...]
+
+
+def factored_axes(rule: Any, shape: tuple[int, ...]) -> tuple[Axes, Axes] | None:
+    """The axes that are averaged for columns and for rows, of a leaf that is to be factored; None for one that is not.
+
+    Those of a matrix, rows and columns, where they are told; else the second largest and the largest.
+    """
+    told = rule.weight_dimension_numbers
     if not rule.factored or len(shape) < 2:
         return None
-    *_, second, largest = sorted(range(len(shape)), key=shape.__getitem__)
-    return (second, largest) if shape[second] >= max(rule.min_dim_size_to_factor, 1) else None
+    if told is not None:
+        rows, columns = (axes if isinstance(axes, tuple) else (axes,) for axes in (told.rows, told.columns))
+        if not all(-len(shape) <= axis < len(shape) for axis in rows + columns):
+            return None
+        rows, columns = (tuple(axis % len(shape) for axis in axes) for axes in (rows, columns))
+        least = min(math.prod(shape[axis] for axis in axes) for axes in (rows, columns))
+    else:
+        *_, second, largest = sorted(range(len(shape)), key=shape.__getitem__)
+        rows, columns, least = (second,), (largest,), shape[second]
+    return (rows, columns) if least >= max(rule.min_dim_size_to_factor, 1) else None
 
 
-def all_but(axis: int | None, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes of a shape without one of them."""
-    return tuple(each for each in range(len(shape)) if each != axis)
+def all_but(axes: Axes, shape: tuple[int, ...]) -> Axes:
+    """The axes of a shape without some of them."""
+    return tuple(each for each in range(len(shape)) if each not in axes)
 
 
 def row_axes(rule: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The axes of v_row: all but the largest."""
+    """The axes of v_row: all but the largest, or but the columns."""
     factored = factored_axes(rule, shape)
     return all_but(factored[1], shape) if factored else None
 
 
 def column_axes(rule: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The axes of v_col: all but the second largest."""
+    """The axes of v_col: all but the second largest, or but the rows."""
     factored = factored_axes(rule, shape)
     return all_but(factored[0], shape) if factored else None
 
 
 def unfactored_axes(rule: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """The axes of v: all, if the leaf is not factored."""
-    return None if factored_axes(rule, shape) else all_but(None, shape)
+    return None if factored_axes(rule, shape) else all_but((), shape)
 
 
 def over_root(grad: jax.Array, square: jax.Array, least: Any) -> jax.Array:
@@ -80,8 +99,12 @@ class ScaleByFactoredRms(LeafRule):
       epsilon: added to the squares.
       decay_rate_fn: (step, decay_rate) -> d; the step is a floating-point array of shape (), from 0 on.
       min_rms: the least root mean square to divide by, more than 0, with which epsilon may be 0. None: there is none.
+      weight_dimension_numbers: the axes of the matrices that leaves are, as `MatrixAxes()` for (..., in, out), in the
+        place of the two largest, which of stacked layers (layers, in, out) may be the layers. Of one kind for all
+        leaves; a leaf without these axes is not factored. None: the two largest.
 
     Raises:
+      TypeError: weight_dimension_numbers is something else, or splits a matrix.
       ValueError: step_offset is no int or negative, or a factored leaf is spread over devices and `on_axes` does not
         tell how.
 
@@ -97,6 +120,8 @@ class ScaleByFactoredRms(LeafRule):
     epsilon: NonNegative = 1e-30
     decay_rate_fn: Callable[[Any, Any], Any] = decay_rate_pow
     min_rms: Positive | None = dataclasses.field(default=None, kw_only=True)
+    # One value for all leaves, which is static, and no role, which the maths does not see.
+    weight_dimension_numbers: Any = dataclasses.field(default=None, kw_only=True)
 
     v_row = Slot(axes=row_axes, signed=False)
     v_col = Slot(axes=column_axes, signed=False)
@@ -105,6 +130,15 @@ class ScaleByFactoredRms(LeafRule):
     def check(self):
         if not isinstance(self.step_offset, int) or self.step_offset < 0:
             raise ValueError(f"scale_by_factored_rms: step_offset must be an int, at least 0; got {self.step_offset!r}")
+        axes = self.weight_dimension_numbers
+        if isinstance(axes, MuonDimensionNumbers):
+            axes = MatrixAxes(*cast(Any, axes))
+            object.__setattr__(self, "weight_dimension_numbers", axes)
+        if axes is not None and (not isinstance(axes, MatrixAxes) or axes.split_rows or axes.split_columns):
+            raise TypeError(
+                "scale_by_factored_rms: weight_dimension_numbers must be MatrixAxes or MuonDimensionNumbers, without "
+                f"split, for all leaves; got {show(axes)}; for leaves of several kinds use partition"
+            )
 
     def update(self, grad, slots, leaf):
         square = abs_sq(grad) + self.epsilon
@@ -115,15 +149,15 @@ class ScaleByFactoredRms(LeafRule):
             v = ema(slots.v, square, decay)
             update = grad * lax.rsqrt(v) if self.min_rms is None else over_root(grad, v, self.min_rms)
             return update, slots._replace(v=v)
-        second, largest = axes
-        row = ema(jnp.expand_dims(slots.v_row, largest), leaf.mean_along(square, largest), decay)
-        col = ema(jnp.expand_dims(slots.v_col, second), leaf.mean_along(square, second), decay)
-        mean = leaf.mean_along(row, second)
+        rows, columns = axes
+        row = ema(jnp.expand_dims(slots.v_row, columns), leaf.mean_along(square, columns), decay)
+        col = ema(jnp.expand_dims(slots.v_col, rows), leaf.mean_along(square, rows), decay)
+        mean = leaf.mean_along(row, rows)
         if self.min_rms is None:
             update = grad * lax.rsqrt(row / mean) * lax.rsqrt(col)
         else:
             update = over_root(grad, row / jnp.maximum(mean, self.min_rms) * col, self.min_rms)
-        return update, slots._replace(v_row=row.squeeze(largest), v_col=col.squeeze(second))
+        return update, slots._replace(v_row=row.squeeze(columns), v_col=col.squeeze(rows))
 
 
 def each_axis(rule: Any, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -167,7 +201,7 @@ class ScaleBySm3(LeafRule):
 
     def update(self, grad, slots, leaf):
         axes = range(max(grad.ndim, 1))
-        others = [all_but(axis, grad.shape) for axis in axes]
+        others = [all_but((axis,), grad.shape) for axis in axes]
         bound = reduce(jnp.minimum, (jnp.expand_dims(mu, other) for mu, other in zip(slots.mu, others, strict=True)))
         total = jnp.where(self.b2 == 1, 1.0, 1 - self.b2) * jnp.square(grad) + self.b2 * bound
         positive = jnp.where(total > 0, total, 1)

@@ -47,7 +47,13 @@ REMOVABLE = {
     "ApplyIfFiniteState": "inner_state",
 }
 # Those that step whenever they are called, so that what they wrap has the count of what is around them.
-IN_STEP = ("MaskedState", "PartitionState", "InjectHyperparamsState", "InjectStatefulHyperparamsState")
+IN_STEP = (
+    "MaskedState",
+    "PartitionState",
+    "GaLoreState",
+    "InjectHyperparamsState",
+    "InjectStatefulHyperparamsState",
+)
 # What optax keeps and ours need not: a metric, and a random key, of which ours makes other numbers.
 NOT_NEEDED = ("ZeroNansState", "AddNoiseState")
 # optax's names of wrappers' states with the same fields.

@@ -1,4 +1,4 @@
-"""optax's wrappers, second-order methods and methods of matrices, as they are, in transforms that say what they wrap.
+"""optax's wrappers, and second-order methods, as they are, in transforms that say what they wrap.
 
 Each is optax's function of the same name and takes its arguments, ours or optax's transforms among them; what it makes
 is a Transform that prints as the call, compares and hashes by its arguments, and pickles if they do. The arithmetic is
@@ -17,7 +17,6 @@ from typing import Any, ParamSpec
 import jax
 import jax.numpy as jnp
 import optax
-import optax.contrib
 
 from gradxform.core.engine import Stage
 from gradxform.core.fields import Hyper
@@ -168,7 +167,3 @@ lbfgs = borrow(optax.lbfgs)
 scale_by_backtracking_linesearch = borrow(optax.scale_by_backtracking_linesearch)
 scale_by_lbfgs = borrow(optax.scale_by_lbfgs)
 scale_by_zoom_linesearch = borrow(optax.scale_by_zoom_linesearch)
-
-# Matrices.
-galore = borrow(optax.contrib.galore)
-scale_by_galore = borrow(optax.contrib.scale_by_galore)

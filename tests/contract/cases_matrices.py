@@ -16,6 +16,7 @@ from tests.contract.references import per_leaf
 MATRICES = gx.by_ndim(2)
 KELLER = references.KELLER
 HEADS = np.float32([1.5, 2.5, 4.0])
+MATRIX = gx.matrix_axes({MATRICES: gx.MatrixAxes()})
 TURNED = gx.matrix_axes({MATRICES: gx.MatrixAxes(1, 0)})
 
 
@@ -128,6 +129,17 @@ def clipped_heads(steps):
     return out
 
 
+def leading_vectors(g, rank):
+    """Singular vectors whose largest entries are positive, as ours are."""
+    u = np.linalg.svd(g, full_matrices=False)[0][:, :rank]
+    return u * np.sign(np.take_along_axis(u, np.argmax(np.abs(u), axis=0)[None], 0))
+
+
+def galore(grads):
+    """GaLore of rank 2, renewed every 30 steps."""
+    return references.galore(grads, 2, 30, basis=leading_vectors)
+
+
 MATRIX_METHODS = [
     muon_case(""),
     muon_case("without nesterov", nesterov=False, beta=0.8),
@@ -206,5 +218,18 @@ MATRIX_METHODS = [
         reference=clipped_heads,
         needs_params=True,
         extra={"logits": HEADS},
+    ),
+    Case(
+        "scale_by_galore",
+        lambda: gx.scale_by_galore(2, 30, 0.25, gx.scale_by_adam(eps=1e-6), MATRIX, side="shorter"),
+        reference=of_matrices(galore, functools.partial(references_adam.adam, eps=1e-6)),
+    ),
+    Case(
+        "galore",
+        lambda: gx.galore(0.1, 2, 30, 0.25, gx.scale_by_adam(eps=1e-6), side="shorter"),
+        reference=of_matrices(
+            lambda grads: [-0.1 * update for update in galore(grads)],
+            lambda grads: [-0.1 * update for update in references_adam.adam(grads, eps=1e-6)],
+        ),
     ),
 ]

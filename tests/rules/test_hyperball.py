@@ -135,6 +135,14 @@ def test_norms_are_those_of_whole_matrices_where_leaves_are_sharded(way, cut):
     np.testing.assert_allclose(jax.jit(run)(params, grads), expected, rtol=2e-5, atol=1e-6)
 
 
+def test_parts_of_a_leaf_that_is_cut_over_devices_are_an_error():
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    params = jax.device_put(jnp.ones((8, 16)), jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data")))
+    tx = gx.scale_by_hyperball(0.1, gx.MatrixAxes(split_columns=2))
+    with jax.set_mesh(mesh), pytest.raises(ValueError, match="is cut over devices, and its matrices are parts of it"):
+        jax.eval_shape(lambda params: tx.update(params, tx.init(params), params), params)
+
+
 def test_the_word_for_the_radius_is_checked():
     with pytest.raises(ValueError, match="scale_by_hyperball: radius must be one of 'present', 'first'; got 'last'"):
         gx.hyperball(gx.adam(0.1), 0.1, radius="last")

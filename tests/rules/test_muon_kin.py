@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
 
 import gradxform as gx
 from tests.contract import references_matrices as references
@@ -177,17 +178,19 @@ def test_the_first_step_of_normuon_is_of_neurons_of_one_size():
     )
 
 
-def test_a_step_of_normuon_on_a_mesh_is_that_of_one_device():
-    """Whole matrices go to devices, and what is kept of their neurons with them."""
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
-    spec = jax.sharding.PartitionSpec(None, None, "data")
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["automatic", "explicit"])
+@pytest.mark.parametrize("name", ["normuon", "dion2", "scion, columns", "scion, sign"])
+def test_a_step_on_a_mesh_is_that_of_one_device(name, kind):
+    """Whole matrices go to devices, and what is kept of them with them."""
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(kind,))
     grads = jnp.asarray(gradients((3, 16, 8), 2), jnp.float32)
-    tx = gx.scale_by_normuon(weight_dimension_numbers=STACKED)
+    tx = RULES[name](weight_dimension_numbers=STACKED)
     expected = ran(tx, grads, x64=False)[0]
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, None, "data"))
     with jax.set_mesh(mesh):
-        state = gx.init_sharded(tx, jax.device_put(grads[0], spec))
+        state = gx.init_sharded(tx, jax.device_put(grads[0], sharding))
         for grad, update in zip(grads, expected, strict=True):
-            found, state = jax.jit(tx.update)(jax.device_put(grad, spec), state)
+            found, state = jax.jit(tx.update)(jax.device_put(grad, sharding), state)
             # Sums of float32 in another order, which Newton-Schulz amplifies.
             np.testing.assert_allclose(found, update, rtol=1e-4, atol=1e-5)
 
