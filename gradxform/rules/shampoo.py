@@ -70,7 +70,7 @@ class ScaleByShampoo(MatrixRule):
       debias: whether means are corrected for their pull to 0, but that of the graft, which goes by its name.
       spread: whether each matrix has its own turn in k steps, which spreads the work of a refresh over them; at the
         first step all are due.
-      weight_dimension_numbers: as in `scale_by_muon`.
+      weight_dimension_numbers, batched: as in `scale_by_muon`.
 
     Raises:
       ValueError: another name, exponents that are not two numbers of at least 0, a block size below 1, or a leaf that
@@ -225,7 +225,7 @@ class ScaleByKlShampoo(MatrixRule):
       clamp: the largest 1 / sqrt(l), of long sides. inf: as long as the side.
       spread: whether each matrix has its own turn in k steps, which spreads the work of a refresh over them; at the
         first step all are due.
-      weight_dimension_numbers: as in `scale_by_muon`.
+      weight_dimension_numbers, batched: as in `scale_by_muon`.
 
     Raises:
       ValueError: a leaf that is no matrix, with its path.

@@ -29,11 +29,12 @@ def state_of(state, name):
 
 
 @every_rule
-def test_a_stack_is_its_matrices(name):
-    grads = gradients((3, 4, 3))
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_stack_is_its_matrices(name, batched):
+    grads = gradients((2, 4, 3))
     stacked = updates_of(RULES[name](weight_dimension_numbers=STACKED), grads)
-    alone = updates_of(RULES[name](), {f"layer{i}": grads[:, i] for i in range(3)})
-    for i in range(3):
+    alone = updates_of(RULES[name](batched=batched), {f"layer{i}": grads[:, i] for i in range(2)})
+    for i in range(2):
         np.testing.assert_allclose(stacked[:, i], alone[f"layer{i}"], **CLOSE)
 
 
