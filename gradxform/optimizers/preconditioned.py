@@ -9,14 +9,12 @@ from gradxform.core.chain import chain
 from gradxform.core.fields import Hyper, Mask, Seed, WeightAxes
 from gradxform.core.hints import hinting
 from gradxform.core.transform import Transform
-from gradxform.matrix_labels import labels_by_axes
-from gradxform.optimizers.classic import adamw
+from gradxform.optimizers.beside_adamw import beside_adamw
 from gradxform.optimizers.descent import descent
 from gradxform.rules.psgd import scale_by_psgd_kron
 from gradxform.rules.shampoo import scale_by_kl_shampoo, scale_by_shampoo
 from gradxform.rules.soap import scale_by_soap
 from gradxform.schedules import exponential_decay
-from gradxform.wrappers.route import partition
 
 # psgd_jax refreshes with a frequency of exp(-(t - 500) / 1000) from 1 to 3 in 100; this is how many steps lie between.
 SELDOMER = exponential_decay(1.0, 1000, math.e, transition_begin=499, end_value=100 / 3)
@@ -34,6 +32,7 @@ def soap(
     *,
     debias: bool = True,
     spread: bool = False,
+    batched: bool = False,
     weight_dimension_numbers: WeightAxes | None = None,
     weight_decay: Hyper = 0.01,
     mask: Mask | None = None,
@@ -51,7 +50,8 @@ def soap(
 
     Args:
       learning_rate: the step size; a number or a schedule. The authors' is 3e-3.
-      b1, b2, eps, precondition_frequency, max_precond_dim, shampoo_beta, debias, spread: as in `scale_by_soap`.
+      b1, b2, eps, precondition_frequency, max_precond_dim, shampoo_beta, debias, spread, batched: as in
+        `scale_by_soap`.
       weight_dimension_numbers: as in `scale_by_muon`, with None for what is no matrix. None: each parameter with two
         axes is one.
       weight_decay, mask, independent: as in `adamw`, of the matrices.
@@ -70,11 +70,12 @@ def soap(
         shampoo_beta,
         debias=debias,
         spread=spread,
+        batched=batched,
         weight_dimension_numbers=weight_dimension_numbers,
     )
     matrices = chain(rule, descent(learning_rate, weight_decay, mask, independent))
-    rest = _adamw(learning_rate, adam_learning_rate, adam_b1, adam_b2, adam_eps, adam_weight_decay)
-    return partition({"soap": matrices, "adam": rest}, labels_by_axes(weight_dimension_numbers, "soap", "adam"))
+    adam = (adam_b1, adam_b2, adam_eps, adam_weight_decay, adam_learning_rate)
+    return beside_adamw("soap", matrices, weight_dimension_numbers, learning_rate, *adam)
 
 
 @hinting
@@ -93,6 +94,7 @@ def shampoo(
     root: Literal["eigh", "newton"] = "eigh",
     debias: bool = True,
     spread: bool = False,
+    batched: bool = False,
     weight_dimension_numbers: WeightAxes | None = None,
     weight_decay: Hyper = 0.0,
     mask: Mask | None = None,
@@ -110,8 +112,8 @@ def shampoo(
 
     Args:
       learning_rate: the step size; a number or a schedule. With graft="adam" that of Adam.
-      b1, b2, eps, precondition_frequency, block_size, exponents, graft, graft_b2, graft_eps, root, debias, spread: as
-        in `scale_by_shampoo`.
+      b1, b2, eps, precondition_frequency, block_size, exponents, graft, graft_b2, graft_eps, root, debias, spread,
+        batched: as in `scale_by_shampoo`.
       weight_dimension_numbers, weight_decay, mask, independent, adam_b1, adam_b2, adam_eps, adam_weight_decay,
         adam_learning_rate: as in `soap`.
 
@@ -134,11 +136,12 @@ def shampoo(
         root=root,
         debias=debias,
         spread=spread,
+        batched=batched,
         weight_dimension_numbers=weight_dimension_numbers,
     )
     matrices = chain(rule, descent(learning_rate, weight_decay, mask, independent))
-    rest = _adamw(learning_rate, adam_learning_rate, adam_b1, adam_b2, adam_eps, adam_weight_decay)
-    return partition({"shampoo": matrices, "adam": rest}, labels_by_axes(weight_dimension_numbers, "shampoo", "adam"))
+    adam = (adam_b1, adam_b2, adam_eps, adam_weight_decay, adam_learning_rate)
+    return beside_adamw("shampoo", matrices, weight_dimension_numbers, learning_rate, *adam)
 
 
 @hinting
@@ -152,6 +155,7 @@ def kl_shampoo(
     clamp: Hyper = 4000.0,
     *,
     spread: bool = False,
+    batched: bool = False,
     weight_dimension_numbers: WeightAxes | None = None,
     weight_decay: Hyper = 0.01,
     mask: Mask | None = None,
@@ -169,7 +173,7 @@ def kl_shampoo(
 
     Args:
       learning_rate: the step size; a number or a schedule. Updates are of Adam's size.
-      b1, b2, eps, precondition_frequency, init_factor, clamp, spread: as in `scale_by_kl_shampoo`.
+      b1, b2, eps, precondition_frequency, init_factor, clamp, spread, batched: as in `scale_by_kl_shampoo`.
       weight_dimension_numbers, weight_decay, mask, independent, adam_b1, adam_b2, adam_eps, adam_weight_decay,
         adam_learning_rate: as in `soap`.
 
@@ -183,11 +187,12 @@ def kl_shampoo(
         init_factor,
         clamp,
         spread=spread,
+        batched=batched,
         weight_dimension_numbers=weight_dimension_numbers,
     )
-    matrices, axes = chain(rule, descent(learning_rate, weight_decay, mask, independent)), weight_dimension_numbers
-    rest = _adamw(learning_rate, adam_learning_rate, adam_b1, adam_b2, adam_eps, adam_weight_decay)
-    return partition({"kl_shampoo": matrices, "adam": rest}, labels_by_axes(axes, "kl_shampoo", "adam"))
+    matrices = chain(rule, descent(learning_rate, weight_decay, mask, independent))
+    adam = (adam_b1, adam_b2, adam_eps, adam_weight_decay, adam_learning_rate)
+    return beside_adamw("kl_shampoo", matrices, weight_dimension_numbers, learning_rate, *adam)
 
 
 @hinting
@@ -203,6 +208,7 @@ def psgd_kron(
     key: Seed = 0,
     *,
     spread: bool = False,
+    batched: bool = False,
     weight_dimension_numbers: WeightAxes | None = None,
     weight_decay: Hyper = 0.0,
     mask: Mask | None = None,
@@ -222,8 +228,8 @@ def psgd_kron(
       learning_rate: the step size; a number or a schedule. The authors' is 1e-3, or a third of Adam's.
       precondition_frequency: as in `scale_by_psgd_kron`. By default each step until the 500th, and then more and more
         seldom, until 33 steps lie between from the 4000th on.
-      b1, precond_lr, max_size_triangular, max_skew, precond_init_scale, max_rms, key, spread: as in
-        `scale_by_psgd_kron`.
+      b1, precond_lr, max_size_triangular, max_skew, precond_init_scale, max_rms, key, spread, batched: as
+        in `scale_by_psgd_kron`.
       weight_dimension_numbers, weight_decay, mask, independent, adam_b1, adam_b2, adam_eps, adam_weight_decay,
         adam_learning_rate: as in `soap`.
 
@@ -243,13 +249,9 @@ def psgd_kron(
         max_rms,
         key,
         spread=spread,
+        batched=batched,
         weight_dimension_numbers=weight_dimension_numbers,
     )
-    matrices, axes = chain(rule, descent(learning_rate, weight_decay, mask, independent)), weight_dimension_numbers
-    rest = _adamw(learning_rate, adam_learning_rate, adam_b1, adam_b2, adam_eps, adam_weight_decay)
-    return partition({"psgd_kron": matrices, "adam": rest}, labels_by_axes(axes, "psgd_kron", "adam"))
-
-
-def _adamw(rate: Hyper, own_rate: Hyper | None, b1: Hyper, b2: Hyper, eps: Hyper, weight_decay: Hyper) -> Transform:
-    """Of the parameters that are no matrices."""
-    return adamw(rate if own_rate is None else own_rate, b1, b2, eps, weight_decay=weight_decay)
+    matrices = chain(rule, descent(learning_rate, weight_decay, mask, independent))
+    adam = (adam_b1, adam_b2, adam_eps, adam_weight_decay, adam_learning_rate)
+    return beside_adamw("psgd_kron", matrices, weight_dimension_numbers, learning_rate, *adam)

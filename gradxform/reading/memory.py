@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gradxform.core.declarations import Metric, Rule, Slot
+from gradxform.core.declarations import MatrixSlot, Metric, Rule, Slot
 from gradxform.core.hyperparameters import hyperparameters
 from gradxform.core.record import Live
 from gradxform.core.rule import LeafRule
@@ -68,6 +68,8 @@ def _shape(rule: Rule, slot: Slot) -> str:
         return _MEASURED
     if slot.copy:
         return "a copy of the parameter"
+    if isinstance(slot, MatrixSlot):
+        return "one of each matrix"
     if callable(slot.axes):
         return "some axes of the parameter"
     if slot.axes is None:

@@ -53,7 +53,7 @@ class ScaleByPsgdKron(MatrixRule):
         whatever its dtype.
       spread: whether each matrix has its own turn in k steps, which spreads the work of a refresh over them; at the
         first step all are due.
-      weight_dimension_numbers: as in `scale_by_muon`.
+      weight_dimension_numbers, batched: as in `scale_by_muon`.
 
     Raises:
       ValueError: a scale that is not above 0, or a leaf that is no matrix, with its path.

@@ -45,14 +45,13 @@ class ScaleByShampoo(MatrixRule):
     goes its own way, norms of the graft among it.
 
     Memory for an n x m matrix: m, L, R and their roots, 4 (n m + 2 n^2 + 2 m^2) bytes, and with a graft but sgd 4 n m
-    more; 20 and 24 a parameter where n = m. In blocks of b, which count each side's sum again, 20 and 24 too. Work:
-    2 n^2 m + 2 n m^2 operations for L and R and as many for u; every k steps two roots, of about 25 n^3 each by
-    eigenvalues. bfloat16 is computed, and kept, in float32.
+    more; 20 and 24 a parameter where n = m, and where a matrix is cut into square blocks. Work: 2 n^2 m + 2 n m^2
+    operations for L and R and as many for u; every k steps two roots, of about 25 n^3 each by eigenvalues. bfloat16 is
+    computed, and kept, in float32.
 
     A matrix of zeros has the identity for its roots, and updates of zeros. A NaN makes the matrix (of several blocks:
     the block), and its slots, NaN, and no other. Where nothing was seen L is 0, and its root eps^-p: what first comes
-    there after a refresh is multiplied by it until the next. A 1 x n matrix is divided by its norm on one side and, on
-    the other, along its rows alone.
+    there after a refresh is multiplied by it until the next. Of 1 x n, and n x 1, the first update is g / |g|.
 
     Args:
       b1: decay of the mean, in [0, 1). 0: the gradient itself, as in the paper.
@@ -70,7 +69,7 @@ class ScaleByShampoo(MatrixRule):
       debias: whether means are corrected for their pull to 0, but that of the graft, which goes by its name.
       spread: whether each matrix has its own turn in k steps, which spreads the work of a refresh over them; at the
         first step all are due.
-      weight_dimension_numbers: as in `scale_by_muon`.
+      weight_dimension_numbers, batched: as in `scale_by_muon`.
 
     Raises:
       ValueError: another name, exponents that are not two numbers of at least 0, a block size below 1, or a leaf that
@@ -225,7 +224,7 @@ class ScaleByKlShampoo(MatrixRule):
       clamp: the largest 1 / sqrt(l), of long sides. inf: as long as the side.
       spread: whether each matrix has its own turn in k steps, which spreads the work of a refresh over them; at the
         first step all are due.
-      weight_dimension_numbers: as in `scale_by_muon`.
+      weight_dimension_numbers, batched: as in `scale_by_muon`.
 
     Raises:
       ValueError: a leaf that is no matrix, with its path.

@@ -48,7 +48,7 @@ class ScaleBySoap(MatrixRule):
       debias: whether the means are corrected for their pull to 0.
       spread: whether each matrix has its own turn in k steps, which spreads the work of a refresh over them; at the
         first step all are due.
-      weight_dimension_numbers: as in `scale_by_muon`.
+      weight_dimension_numbers, batched: as in `scale_by_muon`.
 
     Raises:
       ValueError: a leaf that is no matrix, with its path.

@@ -103,6 +103,16 @@ def test_a_chain_rule_by_rule():
     assert described.groups == ()
 
 
+def test_what_is_of_matrices_is_told_from_what_is_like_the_parameter():
+    described = gx.describe(gx.scale_by_psgd_kron(), {"w": jnp.zeros((4, 6))})
+    assert kept(described, "scale_by_psgd_kron") == {
+        "mu": ("slot", "like the parameter", ("float32",), 1, 96),
+        "left": ("slot", "one of each matrix", ("float32",), 1, 64),
+        "right": ("slot", "one of each matrix", ("float32",), 1, 144),
+        "noise": ("key", "one key", ("uint32",), 1, 8),
+    }
+
+
 def test_without_parameters_it_says_what_is_declared():
     described = gx.describe(gx.chain(gx.lamb(0.1), gx.add_noise(0.1, 0.5, 1)))
     assert (described.params, described.state_bytes, described.ratio, described.step) == (None, None, None, None)
