@@ -92,9 +92,14 @@ COMPILER_gpu := jax[cuda12]
 
 programs:  ## compile steps for a TPU and a GPU that are not there, and count; more with ARGS="--full"
 	@$(MAKE) --no-print-directory --keep-going programs-tpu programs-gpu
+	@$(MAKE) --no-print-directory programs-pods ARGS=
 
 programs-tpu programs-gpu: programs-%: .venvs/%/.ready  ## for one of the two alone
 	@.venvs/$*/bin/python benchmarks/programs.py $* $(ARGS)
+
+.PHONY: programs-pods
+programs-pods: .venvs/tpu/.ready  ## for pods of TPUs, a step of Muon; more with ARGS="--pods 8x8 16x16"
+	@.venvs/tpu/bin/python benchmarks/matrix_programs.py $(ARGS)
 
 check: lint types test  ## all that must hold before a change lands
 
