@@ -63,12 +63,13 @@ def for_matrices(make, **kwargs):
     return optax.masked(make(**kwargs), MATRICES)
 
 
-def muon_case(variant, **kwargs):
-    """Our scale_by_muon and optax's, of matrices."""
+def muon_case(variant, smooth=False, **kwargs):
+    """Our scale_by_muon and optax's, of matrices; `tests/linalg` has derivatives of the same function."""
     return Case(
         f"scale_by_muon:{variant}" if variant else "scale_by_muon",
         lambda: gx.masked(gx.scale_by_muon(**kwargs), MATRICES),
         optax=lambda: for_matrices(optax.contrib.scale_by_muon, **kwargs, weight_dimension_numbers=dimension_numbers),
+        smooth=smooth,
     )
 
 
@@ -79,6 +80,7 @@ def both(name, *args, variant="", needs_params=False, **kwargs):
         lambda: getattr(gx, name)(*args, **kwargs),
         optax=lambda: getattr(optax.contrib, name)(*args, **kwargs),
         needs_params=needs_params,
+        smooth=False,
     )
 
 
@@ -141,9 +143,9 @@ def galore(grads):
 
 
 MATRIX_METHODS = [
-    muon_case(""),
+    muon_case("", smooth=True),
     muon_case("without nesterov", nesterov=False, beta=0.8),
-    muon_case("adaptive", adaptive=True, ns_steps=3),
+    muon_case("adaptive", smooth=True, adaptive=True, ns_steps=3),
     *(muon_case(by, preconditioning=by) for by in ("spectral", "aol", "schatten")),
     Case(
         "scale_by_muon:published",
@@ -175,6 +177,7 @@ MATRIX_METHODS = [
         "muon:own axes",
         lambda: gx.muon(0.1, adam_learning_rate=0.02, muon_weight_dimension_numbers=TURNED),
         optax=lambda: optax.contrib.muon(0.1, adam_learning_rate=0.02, muon_weight_dimension_numbers=turned),
+        smooth=False,
     ),
     rule_case("scale_by_normuon", functools.partial(references.normuon_of_code, scale=None)),
     rule_case("scale_by_normuon", references.normuon, "rms", eps=1e-8, nesterov=False, rescale="rms"),
