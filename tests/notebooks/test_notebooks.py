@@ -23,7 +23,7 @@ FOLDER = pathlib.Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 SECONDS = 300
 # They train for long: what is saved in compiling is lost in running.
-LONG = {"4_exploding_gradients", "5_depth"}
+LONG = {"4_exploding_gradients", "5_depth", "8_matrices"}
 # Bytes.
 LARGEST = 1_000_000
 # In which pictures, counted from 1, how many curves, areas or paths have a colour each.
@@ -35,6 +35,7 @@ COLOURED = {
     "5_depth": {4: 6, 5: 6, 7: 5},
     "6_a_chain_from_the_inside": {2: 2},
     "7_eight_devices": {1: 3, 4: 3},
+    "8_matrices": {1: 3, 2: 4, 3: 4},
 }
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -135,8 +136,8 @@ def test_says_what_is_to_be_seen_and_where_it_comes_from(path):
     assert [heading.split(".")[0] for heading in numbered] == [str(k) for k in range(1, len(numbered) + 1)]
 
 
-def test_all_seven_are_there():
-    assert [path.stem[0] for path in NOTEBOOKS] == list("1234567")
+def test_all_eight_are_there():
+    assert [path.stem[0] for path in NOTEBOOKS] == list("12345678")
 
 
 def test_the_table_of_topics_leads_to_sections_that_are_there():
