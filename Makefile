@@ -75,11 +75,12 @@ bench-tracing: $(READY)  ## measure how long steps take to trace and lower; some
 bench-accumulate: $(READY)  ## measure micro-steps against optax.MultiSteps
 	@$(BIN)/python benchmarks/accumulation.py $(ARGS)
 
+# One thread for OpenBLAS, by which XLA decomposes matrices: more of them wait for each other.
 bench-matrices: $(READY)  ## measure steps of matrix methods beside their floors; some with ARGS="muon soap"
-	@$(BIN)/python benchmarks/matrices.py $(ARGS)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/matrices.py $(ARGS)
 
 bench-characters: $(READY)  ## train a small language model with each of some optimizers; less with ARGS="--quick"
-	@$(BIN)/python benchmarks/characters.py $(ARGS)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/characters.py $(ARGS)
 
 # The compilers are in JAX's wheels for either device, which do not bear each other's settings.
 COMPILER_tpu := jax[tpu]

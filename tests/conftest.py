@@ -8,6 +8,8 @@ from tests.environment import COMPILE_FAST, EIGHT_DEVICES
 # Before JAX is imported: it reads these once.
 os.environ["XLA_FLAGS"] = " ".join([COMPILE_FAST, os.environ.get("XLA_FLAGS", ""), EIGHT_DEVICES])
 os.environ["JAX_PLATFORMS"] = "cpu"
+# SciPy's OpenBLAS, whose threads wait for each other on small decompositions wherever other work has the cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import hypothesis
 import jax
