@@ -31,6 +31,7 @@ class Case:
       smooth: whether derivatives through it are compared with optax's.
       needs_params: whether `update` must be given the parameters.
       extra: the extra arguments of `update`, by name.
+      numbers_alone: whether only its numbers are looked at, as all else is that of another case of its transform.
       batch: how many examples the incoming updates hold in an axis in front; 0 where they have no such axis.
     """
 
@@ -43,6 +44,7 @@ class Case:
     needs_params: bool = False
     extra: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     batch: int = 0
+    numbers_alone: bool = False
 
     @property
     def public_name(self) -> str:

@@ -50,6 +50,7 @@ def rule_case(name, rule, variant="", real_only=False, **kwargs):
         lambda: gx.masked(getattr(gx, name)(**kwargs), MATRICES),
         reference=of_matrices(rule),
         real_only=real_only,
+        numbers_alone=bool(variant),
     )
 
 
@@ -70,6 +71,7 @@ def muon_case(variant, smooth=False, **kwargs):
         lambda: gx.masked(gx.scale_by_muon(**kwargs), MATRICES),
         optax=lambda: for_matrices(optax.contrib.scale_by_muon, **kwargs, weight_dimension_numbers=dimension_numbers),
         smooth=smooth,
+        numbers_alone=not smooth,
     )
 
 
@@ -81,6 +83,7 @@ def both(name, *args, variant="", needs_params=False, **kwargs):
         optax=lambda: getattr(optax.contrib, name)(*args, **kwargs),
         needs_params=needs_params,
         smooth=False,
+        numbers_alone=bool(variant),
     )
 
 
@@ -89,6 +92,7 @@ def shape_case(scale):
     return Case(
         f"scale_by_shape:{scale}",
         lambda: gx.masked(gx.scale_by_shape(scale=scale), MATRICES),
+        numbers_alone=True,
         reference=of_matrices(lambda grads: [references.shape_factor(g.shape, scale) * g for g in grads]),
     )
 
@@ -150,6 +154,7 @@ MATRIX_METHODS = [
     Case(
         "scale_by_muon:published",
         lambda: gx.masked(gx.scale_by_muon(eps=1e-7, debias=False), MATRICES),
+        numbers_alone=True,
         reference=of_matrices(references.muon, scale=None),
     ),
     Case(
@@ -160,6 +165,7 @@ MATRIX_METHODS = [
     Case(
         "scale_by_shape:consistent_rms",
         lambda: gx.masked(gx.scale_by_shape(consistent_rms=0.3), MATRICES),
+        numbers_alone=True,
         reference=of_matrices(lambda grads: [0.3 * max(g.shape) ** 0.5 * g for g in grads]),
     ),
     *map(shape_case, ("moonshot", "spectral")),
@@ -178,6 +184,7 @@ MATRIX_METHODS = [
         lambda: gx.muon(0.1, adam_learning_rate=0.02, muon_weight_dimension_numbers=TURNED),
         optax=lambda: optax.contrib.muon(0.1, adam_learning_rate=0.02, muon_weight_dimension_numbers=turned),
         smooth=False,
+        numbers_alone=True,
     ),
     rule_case("scale_by_normuon", functools.partial(references.normuon_of_code, scale=None)),
     rule_case("scale_by_normuon", references.normuon, "rms", eps=1e-8, nesterov=False, rescale="rms"),
@@ -203,6 +210,7 @@ MATRIX_METHODS = [
         Case(
             f"scale_by_hyperball:{radius}",
             lambda radius=radius: gx.masked(gx.scale_by_hyperball(0.1, radius=radius), MATRICES),
+            numbers_alone=radius == "first",
             reference=of_matrices(on_the_sphere),
             needs_params=True,
         )

@@ -18,6 +18,7 @@ def of_matrices(name, *args, variant="matrices", reference, **kwargs):
         f"{name}:{variant}",
         lambda: gx.masked(getattr(gx, name)(*args, **kwargs), MATRICES),
         reference=lambda grads: through(grads, reference),
+        numbers_alone=variant != "matrices",
         **fields,
     )
 

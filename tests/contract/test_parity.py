@@ -7,17 +7,17 @@ import pytest
 
 import gradxform as gx
 from tests.contract.case import at, gradients
-from tests.contract.cases import CASES
+from tests.contract.cases import CASES, LISTED
 from tests.contract.runs import STEPS, compiled, exactly
 
-WITH_OPTAX = [case for case in CASES if case.optax]
+WITH_OPTAX = [case for case in LISTED if case.optax]
 # What makes a transform of another or of a file, what only works where devices are mapped, and what takes parameters in
 # pairs: with tests of their own.
 WITHOUT_A_CASE = {
     *("from_dict", "from_json", "live", "on_axes", "pmean_updates", "psum_updates", "replace", "zero"),
     "lookahead",
 }
-WITH_FORMULA = [case for case in CASES if case.reference]
+WITH_FORMULA = [case for case in LISTED if case.reference]
 
 
 def assert_close(ours, theirs, rtol, atol):
