@@ -728,11 +728,11 @@ def scale_by_muon(
     eps: ScalarOrSchedule = 1e-08,
     mu_dtype: DTypeLike | None = None,
     *,
-    batched: bool = False,
     nesterov: bool = True,
     adaptive: bool = False,
     preconditioning: Literal["frobenius", "spectral", "aol", "schatten"] = "frobenius",
     weight_dimension_numbers: Any | None = None,
+    batched: bool = False,
     debias: bool = True,
     gram: bool | None = None,
 ) -> Transform:
@@ -742,7 +742,6 @@ def scale_by_shape(
     weight_dimension_numbers: Any | None = None,
     consistent_rms: ScalarOrSchedule | None = None,
     *,
-    batched: bool = False,
     scale: str = "keller",
 ) -> Transform:
     """Multiplies by a factor of each matrix's shape, so that one learning rate fits all."""
@@ -754,9 +753,9 @@ def scale_by_dion2(
     ns_steps: int = 5,
     eps: ScalarOrSchedule = 1e-07,
     *,
-    batched: bool = False,
     weight_dimension_numbers: Any | None = None,
     gram: bool | None = None,
+    batched: bool = False,
 ) -> Transform:
     """Makes the largest rows or columns of the sum of gradients orthogonal, and moves only these."""
 
@@ -764,7 +763,6 @@ def scale_by_hyperball(
     learning_rate: ScalarOrSchedule,
     weight_dimension_numbers: Any | None = None,
     *,
-    batched: bool = False,
     radius: str = "present",
     flip_sign: bool = True,
 ) -> Transform:
@@ -778,12 +776,12 @@ def scale_by_normuon(
     eps: ScalarOrSchedule = 1e-10,
     mu_dtype: DTypeLike | None = None,
     *,
-    batched: bool = False,
     nesterov: bool = True,
     rescale: str | None = "norm",
     preconditioning: Literal["frobenius", "spectral", "aol", "schatten"] = "frobenius",
     weight_dimension_numbers: Any | None = None,
     gram: bool | None = None,
+    batched: bool = False,
 ) -> Transform:
     """Makes the running mean of the gradient orthogonal, and gives each neuron's weights the same size."""
 
@@ -811,9 +809,9 @@ def scale_by_scion(
     eps: ScalarOrSchedule = 1e-08,
     mu_dtype: DTypeLike | None = None,
     *,
-    batched: bool = False,
     weight_dimension_numbers: Any | None = None,
     gram: bool | None = None,
+    batched: bool = False,
 ) -> Transform:
     """Takes the running mean of the gradient to where a ball of each matrix's norm is steepest."""
 
@@ -917,10 +915,10 @@ def scale_by_soap(
     max_precond_dim: int = 10000,
     shampoo_beta: ScalarOrSchedule | None = None,
     *,
-    batched: bool = False,
     debias: bool = True,
     spread: bool = False,
     weight_dimension_numbers: Any | None = None,
+    batched: bool = False,
 ) -> Transform:
     """Adam in the bases in which the mean products g g^T and g^T g of each matrix are nearly diagonal."""
 
@@ -934,9 +932,9 @@ def scale_by_psgd_kron(
     max_rms: ScalarOrSchedule | None = 1.1,
     key: int | Array = 0,
     *,
-    batched: bool = False,
     spread: bool = False,
     weight_dimension_numbers: Any | None = None,
+    batched: bool = False,
 ) -> Transform:
     """Multiplies the mean of the gradient by Ql^T Ql and Qr^T Qr, which are learnt so that what results is white."""
 
@@ -948,9 +946,9 @@ def scale_by_kl_shampoo(
     init_factor: ScalarOrSchedule = 0.1,
     clamp: ScalarOrSchedule = 4000.0,
     *,
-    batched: bool = False,
     spread: bool = False,
     weight_dimension_numbers: Any | None = None,
+    batched: bool = False,
 ) -> Transform:
     """Shampoo whose factors each see the gradient without what the other has of it, in bases that QR turns."""
 
@@ -962,7 +960,6 @@ def scale_by_shampoo(
     block_size: int = 1024,
     exponents: tuple[float, float] = ...,
     *,
-    batched: bool = False,
     graft: str = "none",
     graft_b2: ScalarOrSchedule = 0.999,
     graft_eps: ScalarOrSchedule = 1e-08,
@@ -970,6 +967,7 @@ def scale_by_shampoo(
     debias: bool = True,
     spread: bool = False,
     weight_dimension_numbers: Any | None = None,
+    batched: bool = False,
 ) -> Transform:
     """Multiplies the mean of the gradient by inverse roots of the sums of g g^T and of g^T g."""
 

@@ -40,6 +40,7 @@ WITHOUT = {
     "fromage": "shrinks the weights by itself",
     "rprop": "has no rate that all elements share",
     "optimistic_adam": "has its rate inside; optimistic_adam_v2 decays",
+    "scion": "its weights decay with the rate, or not at all where they may leave their balls",
 }
 
 
@@ -81,14 +82,15 @@ def test_every_optimizer_that_can_takes_it():
     whole |= {"dadapt_adamw", "prodigy", "momo", "momo_adam", "fromage"}
     # They take optax's arguments, and their decay is within the steps that are averaged: `test_judged` holds them.
     whole -= {"schedule_free_adamw", "schedule_free_sgd"}
+    # They hold an optimizer, or take optax's arguments.
+    whole -= {"galore", "hyperball", "scale_by_galore"}
     assert whole - set(DECAYING) == set(WITHOUT)
 
 
 def decayed(name, by):
     """What a decay adds: to matrices alone where these have a rule, beside which the rest has a decay of its own."""
-    parameters = inspect.signature(getattr(gx, name)).parameters
-    by_axes = any(parameter.endswith("weight_dimension_numbers") for parameter in parameters)
-    return jax.tree.map(lambda p: -by * p if p.ndim == 2 or not by_axes else 0 * p, PARAMS)
+    parts = "adam_weight_decay" in inspect.signature(getattr(gx, name)).parameters
+    return jax.tree.map(lambda p: -by * p if p.ndim == 2 or not parts else 0 * p, PARAMS)
 
 
 @pytest.mark.parametrize("name", sorted(set(DECAYING) - set(NOT_SIMPLY)))

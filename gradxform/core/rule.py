@@ -6,7 +6,6 @@ and has one `update`. Everything else that it may ask for comes through the cont
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
@@ -84,13 +83,13 @@ class MatrixRule(Rule):
     it.
 
     `transposable` says that `update` of the transposed matrix is the transposed update, so that a matrix and another's
-    transpose may be stacked. `batched`, which every matrix rule takes, is whether matrices of one shape go through
-    `update` in one stack also on one device; the numbers are the same.
+    transpose may be stacked. `batched`, which a rule may make a field of its own, is whether matrices of one shape go
+    through `update` in one stack also on one device; the numbers are the same.
     """
 
-    batched: bool = dataclasses.field(default=False, kw_only=True)
-
     transposable: ClassVar[bool] = False
+    # No annotation, or it would be a field whose place in a signature is before those of the rules that have it.
+    batched = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

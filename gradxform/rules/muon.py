@@ -62,6 +62,7 @@ class ScaleByMuon(MatrixRule):
     adaptive: bool = dataclasses.field(default=False, kw_only=True)
     preconditioning: Preconditioning = dataclasses.field(default="frobenius", kw_only=True)
     weight_dimension_numbers: WeightAxes | None = dataclasses.field(default=None, kw_only=True)
+    batched: bool = dataclasses.field(default=False, kw_only=True)
     debias: bool = dataclasses.field(default=True, kw_only=True)
     gram: bool | None = dataclasses.field(default=None, kw_only=True)
 

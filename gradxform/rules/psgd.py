@@ -74,6 +74,7 @@ class ScaleByPsgdKron(MatrixRule):
     key: Seed = 0
     spread: bool = dataclasses.field(default=False, kw_only=True)
     weight_dimension_numbers: WeightAxes | None = dataclasses.field(default=None, kw_only=True)
+    batched: bool = dataclasses.field(default=False, kw_only=True)
 
     real_only = True
     mu = Slot()

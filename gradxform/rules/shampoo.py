@@ -95,6 +95,7 @@ class ScaleByShampoo(MatrixRule):
     debias: bool = dataclasses.field(default=True, kw_only=True)
     spread: bool = dataclasses.field(default=False, kw_only=True)
     weight_dimension_numbers: WeightAxes | None = dataclasses.field(default=None, kw_only=True)
+    batched: bool = dataclasses.field(default=False, kw_only=True)
 
     mu = MatrixSlot(shape=lambda rule, rows, columns: (rows, columns))
     square = MatrixSlot(shape=lambda rule, rows, columns: (rows, columns) if rule.has_square else None, signed=False)
@@ -242,6 +243,7 @@ class ScaleByKlShampoo(MatrixRule):
     clamp: Positive = 4000.0
     spread: bool = dataclasses.field(default=False, kw_only=True)
     weight_dimension_numbers: WeightAxes | None = dataclasses.field(default=None, kw_only=True)
+    batched: bool = dataclasses.field(default=False, kw_only=True)
 
     mu = MatrixSlot(shape=lambda rule, rows, columns: (rows, columns))
     left = MatrixSlot(shape=lambda rule, rows, columns: (rows, rows))

@@ -67,6 +67,7 @@ class ScaleBySoap(MatrixRule):
     debias: bool = dataclasses.field(default=True, kw_only=True)
     spread: bool = dataclasses.field(default=False, kw_only=True)
     weight_dimension_numbers: WeightAxes | None = dataclasses.field(default=None, kw_only=True)
+    batched: bool = dataclasses.field(default=False, kw_only=True)
 
     # One array of a leaf goes to the device that has its matrices, and L and nu ask for the gradient itself. The mean,
     # made where the leaf lies, would have to be a second one; so it is a slot that moves there and back as others do.

@@ -199,7 +199,8 @@ def test_zero_divides_the_momentum_and_deals_out_matrices():
         np.testing.assert_allclose(found[name], expected[name], atol=1e-6)
 
 
-WIDTH = 64
+# So small that nothing is in a loop, whose operations XLA counts once.
+WIDTH = 32
 LAYER = {"qkv": (WIDTH, 3 * WIDTH), "out": (WIDTH, WIDTH), "up": (WIDTH, 4 * WIDTH), "down": (4 * WIDTH, WIDTH)}
 MATRICES = {f"{name}/{layer}": shape for layer in range(8) for name, shape in LAYER.items()}
 BYTES = 4 * sum(rows * columns for rows, columns in MATRICES.values())
@@ -248,7 +249,9 @@ def test_each_matrix_moves_twice_and_is_computed_once(operations_of_one, layout)
     assert not any(exchange.conditional for exchange in program.collectives)
     assert {exchange.kind for exchange in program.collectives} <= {"all-to-all", "all-gather"}
     assert sum(exchange.bytes for exchange in program.collectives) <= 1.01 * moved * BYTES
-    assert compiled.cost_analysis()["flops"] <= 1.1 / 8 * operations_of_one
+    # Where it is replicated, each device has the whole momentum to compute: a few operations an element.
+    elementwise = 8 * BYTES / 4 if layout == "replicated" else 0
+    assert compiled.cost_analysis()["flops"] <= 1.1 / 8 * operations_of_one + elementwise
     assert not program.wasted
 
 
