@@ -29,6 +29,14 @@ def safe_root(x: jax.Array, ord: float) -> jax.Array:
     return jnp.where(x == 0, 0, jnp.sqrt(positive) if ord == 2 else positive ** (1 / ord))
 
 
+def length(x: jax.Array, axis: Axis = (-2, -1)) -> jax.Array:
+    """The L2 norm over some axes, which stay with length 1: of a matrix its Frobenius norm; with derivative 0 at 0.
+
+    Squares beyond the range of the dtype are infinite, or 0; the norms of the contexts are right there too.
+    """
+    return safe_root(jnp.sum(abs_sq(x), axis=axis, keepdims=True), 2)
+
+
 def ema(mean: jax.Array, value: jax.Array, decay: Any) -> jax.Array:
     """The running mean decay * mean + (1 - decay) * value."""
     return decay * mean + (1 - decay) * value

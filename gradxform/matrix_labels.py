@@ -8,10 +8,9 @@ from typing import Any, ClassVar, cast
 
 import jax
 import numpy as np
-from optax.contrib import MuonDimensionNumbers
 
 from gradxform.core.fields import WeightAxes
-from gradxform.core.matrix_axes import MatrixAxes, axes_labels, is_axes
+from gradxform.core.matrix_axes import MatrixAxes, as_ours, axes_labels, is_axes
 from gradxform.core.record import Record, factory
 from gradxform.core.registry import register
 from gradxform.core.text import show, written_call
@@ -89,7 +88,7 @@ class AxesByRule(Record, is_leaf=True):
     def __post_init__(self) -> None:
         """Keeps pairs, which have an order, and MatrixAxes."""
         object.__setattr__(self, "rules", _pairs(self.rules))
-        object.__setattr__(self, "default", _as_axes(self.default))
+        object.__setattr__(self, "default", as_ours(self.default))
         super().__post_init__()
 
     def check(self) -> None:
@@ -254,7 +253,7 @@ class HiddenMatrices(_ByWords, is_leaf=True):
     def __post_init__(self) -> None:
         """Keeps pairs, which have an order, and MatrixAxes."""
         given = self.axes
-        object.__setattr__(self, "axes", _as_axes(given) if given is None or is_axes(given) else _pairs(given))
+        object.__setattr__(self, "axes", as_ours(given) if given is None or is_axes(given) else _pairs(given))
         super().__post_init__()
 
     def check(self) -> None:
@@ -330,11 +329,7 @@ def _words(key: str) -> set[str]:
 def _pairs(rules: Any) -> Any:
     pairs = tuple(rules.items()) if isinstance(rules, Mapping) else rules
     are_pairs = isinstance(pairs, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs)
-    return tuple((rule, _as_axes(axes)) for rule, axes in pairs) if are_pairs else pairs
-
-
-def _as_axes(axes: Any) -> Any:
-    return MatrixAxes(*cast(Any, axes)) if isinstance(axes, MuonDimensionNumbers) else axes
+    return tuple((rule, as_ours(axes)) for rule, axes in pairs) if are_pairs else pairs
 
 
 def _check_rules(who: str, name: str, rules: Any) -> None:

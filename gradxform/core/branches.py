@@ -28,7 +28,7 @@ def either(pred: jax.Array, yes: Callable[[], Any], no: Callable[[], Any]) -> An
     if not types_tell():
         return lax.cond(pred, yes, no)
     axes = jax.tree.map(lambda *arrays: union(map(varying_axes, arrays)), *map(jax.eval_shape, (yes, no)))
-    return lax.cond(pred, *(lambda branch=branch: jax.tree.map(_varying, branch(), axes) for branch in (yes, no)))
+    return lax.cond(pred, *(lambda branch=branch: jax.tree.map(varying, branch(), axes) for branch in (yes, no)))
 
 
 def selected(pred: jax.Array, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
@@ -55,7 +55,7 @@ def at_most_once(pred: jax.Array, function: Callable[[Any], Any], carry: Any) ->
         return function(carry) if pred else carry
     if types_tell():
         axes = jax.tree.map(lambda *arrays: union(map(varying_axes, arrays)), carry, jax.eval_shape(function, carry))
-        carry = jax.tree.map(_varying, carry, axes)
+        carry = jax.tree.map(varying, carry, axes)
 
     def loop(pred: jax.Array, carry: Any) -> Any:
         def turn(state: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
@@ -94,6 +94,7 @@ def _opened(function: Callable[..., Any], *args: Any) -> tuple[Callable[[Any, An
     return call, closed.consts
 
 
-def _varying(x: jax.Array, axes: Axes) -> jax.Array:
+def varying(x: jax.Array, axes: Axes) -> jax.Array:
+    """A value whose type says that it varies over some mesh axes too."""
     missing = tuple(name for name in axes if name not in varying_axes(x))
     return lax.pcast(x, missing, to="varying") if missing else x

@@ -212,7 +212,7 @@ def axes_of(who: str, given: Any, structure: Any, leaves: Sequence[Any]) -> list
                 f"{who}: expected MatrixAxes, MuonDimensionNumbers or None for the leaf at {leaf_name(path)}, got "
                 f"{show(axes)}"
             )
-    return [axes if axes is None else _as_ours(axes) for axes in found]
+    return list(map(as_ours, found))
 
 
 def axes_labels(who: str, given: Any, params: Any, matrices: str, rest: str) -> Any:
@@ -251,10 +251,11 @@ def _not_served(who: str, path: Any, leaf: Any) -> str:
     )
 
 
-def _as_ours(axes: MatrixAxes | MuonDimensionNumbers) -> MatrixAxes:
-    if isinstance(axes, MatrixAxes):
+def as_ours(axes: Any) -> Any:
+    """MatrixAxes in the place of optax's MuonDimensionNumbers; anything else as it is."""
+    if not isinstance(axes, MuonDimensionNumbers):
         return axes
-    rows, columns = ((each,) if isinstance(each, int) else tuple(each) for each in axes)
+    rows, columns = (each if isinstance(each, int) else tuple(each) for each in axes)
     return MatrixAxes(rows, columns)
 
 

@@ -12,9 +12,10 @@ import optax
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from gradxform.core.branches import varying
 from gradxform.core.declarations import MatrixSlot
 from gradxform.core.matrix_axes import View
-from gradxform.core.placement import Axes, Cut, place_among, types_tell, union, varying_axes
+from gradxform.core.placement import Axes, Cut, place_among, types_tell, union
 from gradxform.core.slots import first_value, kept_dtype
 
 
@@ -103,8 +104,7 @@ def _first(rule: Any, slot: MatrixSlot, leaf: jax.Array, view: View, cut: Cut | 
             size = first.shape[axis] // math.prod(map(lax.axis_size, names))
             first = lax.dynamic_slice_in_dim(first, place_among(names) * size, size, axis)
     spread = union([*(cut[axis] for axis in view.batch), *own_cut])
-    missing = tuple(name for name in spread if name not in varying_axes(first))
-    return lax.pcast(first, missing, to="varying") if missing and types_tell() else first
+    return varying(first, spread) if types_tell() else first
 
 
 def _spec(cut: Sequence[Axes]) -> PartitionSpec:

@@ -10,7 +10,7 @@ import numpy as np
 Triple: TypeAlias = tuple[Any, Any, Any]
 Coefficients: TypeAlias = str | Sequence[Any] | Any
 
-_STANDARD = (3.4445, -4.7750, 2.0315)
+STANDARD = (3.4445, -4.7750, 2.0315)
 _DION = (
     (4.0848, -6.8946, 2.9270),
     (3.9505, -6.3029, 2.6377),
@@ -36,7 +36,7 @@ _POLAR_EXPRESS = (
     *((a / _SAFETY, b / _SAFETY**3, c / _SAFETY**5) for a, b, c in _BEST_QUINTICS[:-1]),
     _BEST_QUINTICS[-1],
 )
-_DEEPSEEK = (_STANDARD,) * 8 + ((2.0, -1.5, 0.5),) * 2
+_DEEPSEEK = (STANDARD,) * 8 + ((2.0, -1.5, 0.5),) * 2
 
 
 def newton_schulz_coefficients(ns_coeffs: Coefficients = "standard", ns_steps: int = 5) -> tuple[Triple, ...]:
@@ -78,7 +78,7 @@ def newton_schulz_coefficients(ns_coeffs: Coefficients = "standard", ns_steps: i
 
 def _named(name: str, steps: int) -> tuple[Triple, ...]:
     sets = {
-        "standard": (_STANDARD,) * steps,
+        "standard": (STANDARD,) * steps,
         "dion": _DION,
         "polar_express": (*_POLAR_EXPRESS, *(_POLAR_EXPRESS[-1],) * (steps - len(_POLAR_EXPRESS)))[:steps],
         "deepseek": _DEEPSEEK,

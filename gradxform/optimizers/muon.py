@@ -8,11 +8,12 @@ from gradxform.core.chain import chain
 from gradxform.core.fields import Dtype, Hyper, Mask, WeightAxes
 from gradxform.core.hints import hinting
 from gradxform.core.transform import Transform
+from gradxform.linalg.coefficients import STANDARD
 from gradxform.linalg.polar import Preconditioning
 from gradxform.matrix_labels import labels_by_axes
 from gradxform.optimizers.classic import adamw
 from gradxform.optimizers.descent import descent, one_mask
-from gradxform.rules.muon import STANDARD, scale_by_muon, scale_by_shape
+from gradxform.rules.muon import scale_by_muon, scale_by_shape
 from gradxform.wrappers.route import partition
 
 

@@ -8,10 +8,11 @@ from gradxform.core.chain import chain
 from gradxform.core.fields import Dtype, Hyper, Mask, WeightAxes
 from gradxform.core.hints import hinting
 from gradxform.core.transform import Transform
+from gradxform.linalg.coefficients import STANDARD
 from gradxform.optimizers.beside_adamw import beside_adamw
 from gradxform.optimizers.descent import descent
 from gradxform.rules.muon import scale_by_shape
-from gradxform.rules.normuon import STANDARD, scale_by_normuon
+from gradxform.rules.normuon import scale_by_normuon
 
 
 @hinting

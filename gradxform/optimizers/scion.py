@@ -9,11 +9,12 @@ from gradxform.core.fields import Dtype, Hyper, WeightAxes
 from gradxform.core.hints import hinting
 from gradxform.core.matrix_axes import MatrixAxes
 from gradxform.core.transform import Transform
+from gradxform.linalg.coefficients import STANDARD
 from gradxform.matrix_labels import hidden_matrices, layer_kinds
 from gradxform.optimizers.descent import descent
 from gradxform.rules.momentum import ema
 from gradxform.rules.scaling import scale
-from gradxform.rules.scion import STANDARD, normalize_vectors, scale_by_scion
+from gradxform.rules.scion import normalize_vectors, scale_by_scion
 from gradxform.wrappers.route import partition
 
 

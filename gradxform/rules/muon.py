@@ -13,11 +13,9 @@ from gradxform.core.fields import Decay, Dtype, NonNegative, WeightAxes
 from gradxform.core.rule import MatrixRule
 from gradxform.core.transform import transform
 from gradxform.linalg import newton_schulz_coefficients, orthogonalize
+from gradxform.linalg.coefficients import STANDARD
 from gradxform.linalg.polar import Preconditioning
 from gradxform.maths import corrected_mean, ema
-
-# Keller Jordan's.
-STANDARD = (3.4445, -4.7750, 2.0315)
 
 
 class ScaleByMuon(MatrixRule):

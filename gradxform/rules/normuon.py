@@ -13,11 +13,10 @@ from gradxform.core.fields import Decay, Dtype, NonNegative, WeightAxes
 from gradxform.core.rule import MatrixRule
 from gradxform.core.transform import transform
 from gradxform.linalg import newton_schulz_coefficients, orthogonalize
+from gradxform.linalg.coefficients import STANDARD
 from gradxform.linalg.polar import Preconditioning
-from gradxform.maths import abs_sq, ema, safe_root
+from gradxform.maths import abs_sq, ema, length, safe_root
 
-# Keller Jordan's.
-STANDARD = (3.4445, -4.7750, 2.0315)
 RESCALE = ("norm", "rms", None)
 
 
@@ -88,19 +87,14 @@ class ScaleByNormuon(MatrixRule):
 
     def update(self, grad, slots, matrix):
         update = orthogonalize(grad, self.ns_coeffs, self.ns_steps, self.preconditioning, 1e-7, gram=self.gram)
-        square = abs_sq(update)
-        nu = ema(slots.nu, jnp.sum(square, axis=-2, keepdims=True) / max(grad.shape[-2], 1), self.b2)
+        nu = ema(slots.nu, jnp.sum(abs_sq(update), axis=-2, keepdims=True) / max(grad.shape[-2], 1), self.b2)
         root = safe_root(nu, 2) + self.eps
         normal = update / jnp.where(root == 0, 1, root)
         if self.rescale is not None:
-            before = _norm(square) if self.rescale == "norm" else 0.2 * math.sqrt(grad.shape[-2] * grad.shape[-1])
-            after = _norm(abs_sq(normal))
+            before = length(update) if self.rescale == "norm" else 0.2 * math.sqrt(grad.shape[-2] * grad.shape[-1])
+            after = length(normal)
             normal = normal * (before / jnp.where(after == 0, 1, after))
         return normal, slots._replace(nu=nu)
-
-
-def _norm(square):
-    return safe_root(jnp.sum(square, axis=(-2, -1), keepdims=True), 2)
 
 
 scale_by_normuon = transform(ScaleByNormuon)

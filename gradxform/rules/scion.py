@@ -13,10 +13,9 @@ from gradxform.core.fields import Decay, Dtype, NonNegative, WeightAxes
 from gradxform.core.rule import LeafRule, MatrixRule
 from gradxform.core.transform import transform
 from gradxform.linalg import newton_schulz_coefficients, orthogonalize
-from gradxform.maths import abs_sq, ema, safe_root
+from gradxform.linalg.coefficients import STANDARD
+from gradxform.maths import ema, length
 
-# Keller Jordan's.
-STANDARD = (3.4445, -4.7750, 2.0315)
 NORMS = ("spectral", "input", "rows", "columns", "sign")
 
 
@@ -83,9 +82,9 @@ class ScaleByScion(MatrixRule):
     def update(self, grad, slots, matrix):
         rows, columns = grad.shape[-2:]
         if self.norm == "rows":
-            return self.radius * _divided(grad, _length(grad, -1) / math.sqrt(max(columns, 1)) + self.eps), slots
+            return self.radius * _divided(grad, length(grad, -1) / math.sqrt(max(columns, 1)) + self.eps), slots
         if self.norm == "columns":
-            return self.radius * _divided(grad, _length(grad, -2) * math.sqrt(rows) + self.eps), slots
+            return self.radius * _divided(grad, length(grad, -2) * math.sqrt(rows) + self.eps), slots
         factor = math.sqrt(columns / max(rows, 1))
         direction = orthogonalize(grad, self.ns_coeffs, self.ns_steps, eps=1e-7, gram=self.gram)
         return self.radius * (max(1.0, factor) if self.norm == "input" else factor) * direction, slots
@@ -113,10 +112,6 @@ class NormalizeVectors(LeafRule):
         size = max(leaf.shape[-1], 1) if grad.ndim else 1
         norm = leaf.norm_along(grad, -1) if grad.ndim else jnp.abs(grad)
         return _divided(grad, norm / math.sqrt(size) + self.eps), slots
-
-
-def _length(x, axis):
-    return safe_root(jnp.sum(abs_sq(x), axis=axis, keepdims=True), 2)
 
 
 def _divided(x, by):

@@ -25,7 +25,7 @@ from gradxform.linalg import (
     orthogonal_iteration,
 )
 from gradxform.linalg.roots import RootMethod
-from gradxform.maths import abs_sq, debias, ema, safe_root
+from gradxform.maths import abs_sq, debias, ema, length
 
 GRAFTS = ("none", "sgd", "adagrad", "rmsprop", "adam")
 
@@ -153,7 +153,7 @@ class ScaleByShampoo(MatrixRule):
             update = update @ root
         square = jax.tree.map(partial(self._squared, grad), slots.square)
         if self.graft != "none":
-            update = update * _length(self._grafted(mean, square, matrix.step)) / (_length(update) + 1e-16)
+            update = update * length(self._grafted(mean, square, matrix.step)) / (length(update) + 1e-16)
         return joined_blocks(update, shape[-2], shape[-1], self.block_size), slots._replace(
             mu=mu,
             square=square,
@@ -184,10 +184,6 @@ class ScaleByShampoo(MatrixRule):
             return mean
         second = debias(square, self.graft_b2, step) if self.graft == "adam" else square
         return mean / (jnp.sqrt(blocks(second, self.block_size)) + self.graft_eps)
-
-
-def _length(x):
-    return safe_root(jnp.sum(abs_sq(x), axis=(-2, -1), keepdims=True), 2)
 
 
 scale_by_shampoo = transform(ScaleByShampoo)
