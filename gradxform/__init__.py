@@ -109,6 +109,17 @@ if TYPE_CHECKING:
         spectral_norm as spectral_norm,
     )
 
+    # How state and parameters lie in memory between steps.
+    from gradxform.storage.stored import decoded as decoded, stored as stored
+    from gradxform.storage.codecs import int4 as int4, int8 as int8
+    from gradxform.storage.floats import as_dtype as as_dtype
+    from gradxform.storage.params import (
+        kahan as kahan,
+        master_weights as master_weights,
+        split_weights as split_weights,
+        stochastic_rounding as stochastic_rounding,
+    )
+
     # Second derivatives and line searches.
     from gradxform.optimizers.curvature import sophia as sophia
     from gradxform.rules.curvature import (

@@ -28,6 +28,7 @@ from gradxform.core.fields import (
     WeightAxes as WeightAxes,
 )
 from gradxform.core.flow import Flow as Flow, Node as Node, Step as Step
+from gradxform.core.keep import Codec
 from gradxform.core.matrix_axes import MatrixAxes as MatrixAxes
 from gradxform.core.record import Live as Live
 from gradxform.core.rule import (
@@ -86,6 +87,9 @@ from gradxform.rules.private import (
 from gradxform.rules.schedule_free import schedule_free_eval_params as schedule_free_eval_params
 from gradxform.schedules.pieces import JoinSchedules
 from gradxform.schedules.schedule import Schedule
+from gradxform.storage.codecs import Int4, Int8
+from gradxform.storage.floats import AsDtype
+from gradxform.storage.stored import decoded as decoded
 from gradxform.takeover.from_optax import from_optax as from_optax
 from gradxform.takeover.from_torch import from_torch as from_torch
 from gradxform.takeover.migration import migrate as migrate
@@ -981,6 +985,52 @@ def matrix_axes(
 ) -> AxesByRule:
     """Matrix axes by rule: of each parameter those of the first rule that fits it."""
 
+def stored(
+    inner: GradientTransformation,
+    codec: Codec | None = None,
+    *,
+    where: Any = None,
+    min_size: int = 4096,
+    **slots: Codec | None,
+) -> Transform: ...
+def int4(
+    block: int = 128,
+    *,
+    companded: bool = True,
+    stochastic: bool = False,
+    axis: int | None = None,
+    signed: bool | None = None,
+    seed: int = 0,
+) -> Int4:
+    """Keeps arrays in 4 bits an element, two in a byte, and a float32 scale a block: 0.53 bytes with blocks of 128."""
+
+def int8(
+    block: int = 128,
+    *,
+    companded: bool = True,
+    stochastic: bool = False,
+    axis: int | None = None,
+    signed: bool | None = None,
+    seed: int = 0,
+) -> Int8:
+    """Keeps arrays in 8 bits an element, and a float32 scale a block: 1.03 bytes with blocks of 128."""
+
+def as_dtype(
+    dtype: Any,
+    block: int = 128,
+    *,
+    companded: bool = True,
+    stochastic: bool = True,
+    axis: int | None = None,
+    signed: bool | None = None,
+    seed: int = 0,
+) -> AsDtype:
+    """Keeps arrays in a smaller floating-point dtype."""
+
+def kahan(inner: GradientTransformation) -> Transform: ...
+def master_weights(inner: GradientTransformation) -> Transform: ...
+def split_weights(inner: GradientTransformation, bits: int = 8, *, seed: int = 0) -> Transform: ...
+def stochastic_rounding(inner: GradientTransformation, seed: int = 0) -> Transform: ...
 def sophia(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.965,

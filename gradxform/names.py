@@ -61,6 +61,11 @@ MODULES = (
         "linalg",
         "eigenbasis inverse_root newton_schulz_coefficients orthogonal_iteration orthogonalize spectral_norm",
     ),
+    # How state and parameters lie in memory between steps.
+    ("storage.stored", "decoded stored"),
+    ("storage.codecs", "int4 int8"),
+    ("storage.floats", "as_dtype"),
+    ("storage.params", "kahan master_weights split_weights stochastic_rounding"),
     # Second derivatives and line searches.
     ("optimizers.curvature", "sophia"),
     ("rules.curvature", "hutchinson_estimator_diag_hessian scale_by_sophia"),

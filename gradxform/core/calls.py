@@ -18,7 +18,7 @@ from jax.core import Tracer
 
 from gradxform.core import absent, engine, placement as placing
 from gradxform.core.engine import Stage, Stages
-from gradxform.core.flow import Flow, stepped
+from gradxform.core.flow import Flow, Node, stepped
 from gradxform.core.guest import Guest
 from gradxform.core.numbers import Number
 from gradxform.core.placement import Placement
@@ -50,6 +50,9 @@ class Calls:
     def step(self, grads: Any, state: State, params: Any, **extra: Any) -> tuple[Any, State]:
         """One step: the parameters after it, and the new state. Those whose gradient is None stay as they are."""
         flow = Flow.of(grads, params)
+        if self._parts.lands or self._is_within(flow, state, extra):
+            new, state = self._called(engine.land, flow, state, extra)
+            return absent.joined(grads, new, params), state
         old = flow.params_tree()
         # By hand two programs: in one, XLA would round otherwise than in `update` and `apply_updates`.
         change, state = self._called(engine.change, flow, state, extra)
@@ -63,12 +66,9 @@ class Calls:
         """A function of the engine, of this transform."""
         parts, held = self._parts, [*flow.updates, *(flow.params or ())]
         as_it_is = partial(function, self.stages, self.placement, flow, state, extra)
-        # The state is asked last, so that it is not flattened for this where the rest tells.
-        if _is_traced([*held, *parts.numbers, getattr(state, "count", None)]):
+        if self._is_within(flow, state, extra):
             return as_it_is()
         rest = jax.tree.leaves((state, extra))
-        if _is_traced(rest):
-            return as_it_is()
         if parts.is_ours and all(isinstance(leaf, _ARRAYS) for leaf in (*held, *rest)):
             placement = self.placement or placing.current()
             compiled = _program(function, parts.names, parts.structure, parts.constants, placement)
@@ -76,6 +76,12 @@ class Calls:
             return _tried(partial(program, state, extra), as_it_is)
         stages = _whole(parts.names, parts.structure, parts.constants, parts.numbers)
         return _tried(partial(function, stages, self.placement, flow, state, extra), as_it_is)
+
+    def _is_within(self, flow: Flow, state: State, extra: dict[str, Any]) -> bool:
+        """Whether a call is within a trace."""
+        held = [*flow.updates, *(flow.params or ()), *self._parts.numbers, getattr(state, "count", None)]
+        # The state is asked last, so that it is not flattened for this where the rest tells.
+        return _is_traced(held) or _is_traced(jax.tree.leaves((state, extra)))
 
     @cached_property
     def _parts(self) -> _Parts:
@@ -85,7 +91,10 @@ class Calls:
         varying = [leaf for leaf, constant in zip(leaves, constants, strict=True) if constant is None]
         numbers = [Number.of(leaf) if isinstance(leaf, float) else leaf for leaf in varying]
         names = tuple(stage.name for stage in self.stages)
-        return _Parts(names, structure, constants, numbers, all(_is_ours(stage.node) for stage in self.stages))
+        is_ours = all(_is_ours(stage.node) for stage in self.stages)
+        return _Parts(
+            names, structure, constants, numbers, is_ours, any(_keeps_params(stage.node) for stage in self.stages)
+        )
 
 
 def compiled_by_hand(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -118,6 +127,7 @@ class _Parts(NamedTuple):
       numbers: the others.
       is_ours: whether there is no transform of another library among the stages, of whose functions nobody knows
         whether they are the same as yesterday's.
+      lands: whether anything in it says by itself what the parameters are after a step.
     """
 
     names: Names
@@ -125,6 +135,7 @@ class _Parts(NamedTuple):
     constants: Constants
     numbers: list[Any]
     is_ours: bool
+    lands: bool
 
 
 def _tried(compiled: Callable[[], Any], as_it_is: Callable[[], Any]) -> Any:
@@ -176,3 +187,11 @@ def _is_ours(value: Any) -> bool:
     if isinstance(value, Record):
         return all(map(_is_ours, value.fields().values()))
     return all(map(_is_ours, value.values())) if isinstance(value, dict) else True
+
+
+def _keeps_params(value: Any) -> bool:
+    if isinstance(value, Node):
+        return value.keeps_params or any(map(_keeps_params, value.fields().values()))
+    if isinstance(value, optax.GradientTransformation):
+        return any(_keeps_params(stage.node) for stage in getattr(value, "stages", ()))
+    return any(map(_keeps_params, value.values())) if isinstance(value, dict) else False

@@ -304,7 +304,7 @@ class Tree(Context):
     def _advanced(
         self, transform: Any, updates: list[jax.Array], state: Any, params: list[jax.Array] | None = None
     ) -> tuple[Flow, Any]:
-        flow = self._flow.replace(updates=updates, came=updates)
+        flow = self._flow.replace(updates=updates, came=updates, lands=False)
         if flow.params is not None:
             flow = flow.replace(params=self.params if params is None else params)
         flow, new = as_node(transform).advance(flow, state, self._step)

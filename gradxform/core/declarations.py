@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 from gradxform.core.flow import Node
-from gradxform.core.keep import IN_DTYPE, Keep
 from gradxform.core.short import in_short
 from gradxform.core.text import show
 
@@ -154,7 +153,7 @@ class Rule(Node):
     `real_only` refuses complex leaves, `any_dtype` lets integers and the like through. `per_example` is for a TreeRule
     that stands first in its chain: its updates come with one more axis in front, that of the examples of a batch, and
     leave without it. `is_measure` is for a TreeRule whose result is no update but a measurement, any pytree of arrays,
-    as `monitor` takes them; it stands last in its chain. `keep` is how its slots lie in memory between steps.
+    as `monitor` takes them; it stands last in its chain.
     """
 
     slots: ClassVar[dict[str, Slot]]
@@ -163,7 +162,6 @@ class Rule(Node):
     extras: ClassVar[dict[str, Extra]]
     inners: ClassVar[dict[str, Inner]]
     State: ClassVar[Any]
-    keep: ClassVar[Keep] = IN_DTYPE
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

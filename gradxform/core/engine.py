@@ -55,12 +55,25 @@ def change(
     stages: Stages, placement: Placement | None, flow: Flow, state: State, extra: dict[str, Any]
 ) -> tuple[Any, State]:
     """One step: what is to be added to the parameters, in the dtypes of computation, and the new state."""
+    _check_step(stages, flow)
+    flow, state = advance(stages, placement, flow.replace(is_rounded=False), state, extra)
+    return flow.structure.unflatten(addable(flow.whole()).leaving()), state
+
+
+def land(
+    stages: Stages, placement: Placement | None, flow: Flow, state: State, extra: dict[str, Any]
+) -> tuple[Any, State]:
+    """One step: the parameters after it, in their own dtypes, and the new state."""
+    _check_step(stages, flow)
+    flow, state = advance(stages, placement, flow.replace(is_rounded=False, lands=True), state, extra)
+    return flow.structure.unflatten(flow.after()), state
+
+
+def _check_step(stages: Stages, flow: Flow) -> None:
     if flow.params is None:
         raise ValueError("step needs the parameters: call step(grads, state, params)")
     if stages and stages[-1].node.is_measure:
         raise TypeError(f"step: {stages[-1].name} returns a measurement, which is no update of parameters; call update")
-    flow, state = advance(stages, placement, flow.replace(is_rounded=False), state, extra)
-    return flow.structure.unflatten(addable(flow.whole()).leaving()), state
 
 
 def evaluated(stages: Stages, placement: Placement | None, flow: Flow, state: State, _: dict[str, Any]) -> Any:

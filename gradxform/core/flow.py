@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import optax
 
 from gradxform.core import absent, alike, checks
+from gradxform.core.keep import decoded
 from gradxform.core.placement import Cut, Placement
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype, wider
 from gradxform.core.record import Record
@@ -54,6 +55,8 @@ class Flow:
       factor: the number, of shape (), by which all updates are still to be multiplied. None: 1.
       is_rounded: whether the updates leave in the dtypes in which they came; else they are added to the parameters in
         those of computation.
+      lands: whether what comes next is the last that the updates meet, and may add them to the parameters itself.
+      landed: the leaves of the parameters after the step, where what came last added the updates; None where not.
     """
 
     updates: list[Any]
@@ -64,6 +67,8 @@ class Flow:
     cuts: Sequence[Cut | None]
     factor: jax.Array | None = None
     is_rounded: bool = True
+    lands: bool = False
+    landed: list[Any] | None = None
 
     @classmethod
     def of(cls, updates: Any, params: Any = None) -> Flow:
@@ -96,7 +101,17 @@ class Flow:
 
     def params_tree(self) -> Any:
         """The tree of parameters, None if there are none."""
-        return None if self.params is None else self.params_structure.unflatten(self.params)
+        return None if self.params is None else self.params_structure.unflatten(map(decoded, self.params))
+
+    def after(self) -> list[Any]:
+        """The leaves of the parameters after the step: as they landed, else those before it and the updates."""
+        flow = addable(self.whole())
+        landed = [None] * len(flow.updates) if flow.landed is None else flow.landed
+        left = [index for index, param in enumerate(landed) if param is None]
+        params = flow.params or []
+        added_ = stepped([params[index] for index in left], [flow.updates[index] for index in left])
+        found = dict(zip(left, added_, strict=True))
+        return [found.get(index, param) for index, param in enumerate(landed)]
 
     def with_tree(self, tree: Any) -> Flow:
         """The flow of what a foreign transform returned; of another structure it leaves as it is."""
@@ -116,6 +131,7 @@ class Flow:
             structure=structure,
             came=chosen(self.came),
             params=None if self.params is None else chosen(self.params),
+            landed=None,
             params_structure=None if self.params is None else structure,
             cuts=chosen(self.cuts),
         )
@@ -126,11 +142,13 @@ Advance = Callable[[Sequence[Any], Flow, Sequence[Any], Step], tuple[Flow, list[
 
 def one_by_one(nodes: Sequence[Any], flow: Flow, records: Sequence[Any], step: Step) -> tuple[Flow, list[Any]]:
     """Nodes in a row, one after the other."""
-    new = []
+    new: list[Any] = []
+    lands = flow.lands
     for node, record in zip(nodes, records, strict=True):
+        flow = flow.replace(lands=lands and len(new) + 1 == len(nodes))
         flow, kept = node.advance(flow, record, step)
         new.append(kept)
-    return flow, new
+    return flow.replace(lands=lands), new
 
 
 class Node(Record):
@@ -143,7 +161,7 @@ class Node(Record):
     first in a chain, and whose updates come with one more axis in front, that of the examples of a batch. `is_measure`
     is for what returns no updates but a measurement, any pytree of arrays, and stands last. What `stands_last` sees the
     updates that are added to the parameters, so that only its like may stand after it. What `is_foreign` takes and
-    returns updates that nobody has checked.
+    returns updates that nobody has checked. What `keeps_params` says by itself what the parameters are after a step.
     """
 
     any_dtype: ClassVar[bool] = False
@@ -152,6 +170,7 @@ class Node(Record):
     is_measure: ClassVar[bool] = False
     stands_last: ClassVar[bool] = False
     is_foreign: ClassVar[bool] = False
+    keeps_params: ClassVar[bool] = False
     advance_all: ClassVar[Advance] = staticmethod(one_by_one)
 
     @property
@@ -188,15 +207,17 @@ def through(nodes: Sequence[Any], flow: Flow, records: Sequence[Any], step: Step
     """A flow through a row of nodes, checked where it comes in from outside: at the beginning, and behind a guest."""
     row = list(zip(nodes, records, strict=True))
     new: list[Any] = []
+    lands = flow.lands
     for is_foreign, segment in itertools.groupby(row, lambda pair: pair[0].is_foreign):
         pairs = list(segment)
         if not is_foreign:
             flow = admitted([node for node, _ in pairs], flow, step.placement)
         for advance_all, those in itertools.groupby(pairs, lambda pair: pair[0].advance_all):
             some, old = zip(*those, strict=True)
+            flow = flow.replace(lands=lands and len(new) + len(some) == len(nodes))
             flow, kept = advance_all(some, flow, old, step)
             new += kept
-    return flow, new
+    return flow.replace(lands=lands), new
 
 
 def admitted(nodes: Sequence[Any], flow: Flow, placement: Placement | None, what: str = "updates") -> Flow:

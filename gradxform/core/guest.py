@@ -7,13 +7,28 @@ from typing import Any
 import jax
 import optax
 
-from gradxform.core import placement as placing
+from gradxform.core import keep, placement as placing
 from gradxform.core.checks import path_of
 from gradxform.core.elementwise import joining
 from gradxform.core.flow import Flow, Node, Step
-from gradxform.core.placement import union, varying_axes
+from gradxform.core.placement import leaf_name, union, varying_axes
 from gradxform.core.record import Branch
+from gradxform.core.slots import noise_of
 from gradxform.core.text import maker
+
+# What optax calls means and sums of squares, of which it does not say that they are never negative.
+NEVER_NEGATIVE = {
+    "nu",
+    "nu_max",
+    "sum_of_squares",
+    "e_g",
+    "e_x",
+    "v",
+    "v_row",
+    "v_col",
+    "sum_grad_squared",
+    "diagonal_statistics",
+}
 
 
 class Guest(Node):
@@ -41,13 +56,14 @@ class Guest(Node):
         return self.name
 
     def begin(self, params: Flow, step: Step) -> Any:
-        """The guest's own state."""
-        return self.init(params.tree())
+        """The guest's own state, kept as `stored` says."""
+        state, first = self.init(params.tree()), keep.first_keeper()
+        return state if first is None else _first_kept(state, first)
 
     def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
         """The guest's own step, of trees."""
-        updates, new = self.update(flow.tree(), record, flow.params_tree(), step.extra)
-        return flow.with_tree(updates), new
+        updates, new = self.update(flow.tree(), keep.decoded(record), keep.decoded(flow.params_tree()), step.extra)
+        return flow.with_tree(updates), keep.encoded_like(new, record, noise_of(step.number, record))
 
     def init(self, params: Any) -> Any:
         """The guest's own state."""
@@ -60,6 +76,19 @@ class Guest(Node):
     def update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
         """The guest's own step. Raises ValueError as `step`."""
         return step(self.name, self.pair, updates, state, params, extra)
+
+
+def _first_kept(state: Any, first: keep.First) -> Any:
+    """A guest's state, its arrays kept as `first` says, by the names of the fields in which they lie."""
+
+    def kept(path: tuple[Any, ...], value: Any) -> Any:
+        fields = [index for index, key in enumerate(path) if isinstance(key, jax.tree_util.GetAttrKey)]
+        name = path[fields[-1]].name if fields else ""
+        behind = path[fields[-1] + 1 :] if fields else path
+        is_array = isinstance(value, jax.Array)
+        return first(name, leaf_name(behind), value, name not in NEVER_NEGATIVE) if is_array else value
+
+    return jax.tree_util.tree_map_with_path(kept, state, is_leaf=keep.is_encoded)
 
 
 def step(

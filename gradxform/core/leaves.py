@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 
 import jax
 
-from gradxform.core import alike, checks
+from gradxform.core import alike, checks, keep
 from gradxform.core.context import Leaf
 from gradxform.core.declarations import Rule
 from gradxform.core.fields import DecayMask, Mask
 from gradxform.core.flow import Flow, Step, times
 from gradxform.core.hyperparameters import chosen_by, split
+from gradxform.core.noise import Noise
 from gradxform.core.placement import Cut
-from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
-from gradxform.core.slots import columns, extras, in_columns, loaded, stored
+from gradxform.core.precision import fitting, mixing, real_dtype
+from gradxform.core.slots import columns, extras, in_columns, loaded, noise_of, stored
 
 
 class Shared(NamedTuple):
@@ -58,9 +59,9 @@ def advance_run(rules: Sequence[Rule], flow: Flow, records: Sequence[Any], step:
     static, hypers = zip(*(split(rule, step.done) for rule in rules), strict=True)
     shared = Shared(step.number, flow.factor, hypers, tuple(extras(rule, step.extra) for rule in rules))
     chosen = zip(*(map(Chosen, *_masks(rule, flow)) for rule in rules), strict=True)
-    old = zip(*(columns(rule, record, flow) for rule, record in zip(rules, records, strict=True)), strict=True)
+    old = list(zip(*(columns(rule, record, flow) for rule, record in zip(rules, records, strict=True)), strict=True))
     params = [None] * len(flow.updates) if flow.params is None else flow.params
-    leaves = list(zip(flow.updates, old, params, strict=True))
+    leaves = list(zip(flow.updates, old, params, _noise(step, old, params), strict=True))
     kinds = list(zip(chosen, flow.cuts, strict=True))
     programs = {kind: program(static, *kind) for kind in set(kinds)}
     types = [(kind, *map(jax.typeof, jax.tree.leaves(leaf))) for kind, leaf in zip(kinds, leaves, strict=True)]
@@ -97,7 +98,7 @@ def judge(rule: Rule, params: Flow, record: Any, step: Step) -> Flow:
     def evaluated(param: jax.Array, slots: Any, chosen: Chosen, cut: Cut | None) -> jax.Array:
         if not chosen.applies:
             return param
-        dtypes = [x.dtype for x in jax.tree.leaves((param, slots)) if is_inexact(x)]
+        dtypes = keep.dtypes((param, slots))
         fit, real = fitting(*dtypes), real_dtype(*dtypes)
         bound = static.replace(**jax.tree.map(lambda number: number.astype(real), hypers))
         leaf = Leaf(rule.call_name, step.number, {}, fit(param), chosen.decays, fit(param), cut)
@@ -111,19 +112,24 @@ def judge(rule: Rule, params: Flow, record: Any, step: Step) -> Flow:
 
 @partial(jax.jit, static_argnums=0)
 def advance(
-    program: Program, grad: jax.Array, records: tuple[Any, ...], param: jax.Array | None, shared: Shared
+    program: Program,
+    grad: jax.Array,
+    records: tuple[Any, ...],
+    param: jax.Array | None,
+    noise: Noise | None,
+    shared: Shared,
 ) -> tuple[jax.Array, tuple[Any, ...]]:
     """One step of one leaf through a run of rules.
 
     Rules compute in the widest of float32 and the dtypes of the gradient, the parameter and the slots, complex where
     the gradient is. The update leaves in that dtype; each slot keeps the dtype that it has.
     """
-    dtypes = [x.dtype for x in jax.tree.leaves((grad, records, param)) if is_inexact(x)]
+    dtypes = keep.dtypes((grad, records, param))
     fit, real = fitting(*dtypes), real_dtype(*dtypes)
-    update, param = times(fit(grad), shared.factor), None if param is None else fit(param)
+    update, param = times(fit(grad), shared.factor), None if param is None else keep.load(param, fit)
     kept = []
-    for rule, chosen, record, hypers, extra in zip(
-        program.rules, program.chosen, records, shared.hypers, shared.extras, strict=True
+    for place, (rule, chosen, record, hypers, extra) in enumerate(
+        zip(program.rules, program.chosen, records, shared.hypers, shared.extras, strict=True)
     ):
         if not chosen.applies:
             kept.append(record)
@@ -135,7 +141,7 @@ def advance(
         update, new = checks.pair(rule.call_name, "update", result, rule.State)
         checks.leaf_result(rule.call_name, update, grad)
         update = fit(update)
-        kept.append(stored(rule, new, record))
+        kept.append(stored(rule, new, record, None if noise is None else noise.of(place)))
     return update, tuple(kept)
 
 
@@ -143,6 +149,13 @@ def advance(
 def advance_group(program: Program, leaves: list[Any], shared: Shared) -> list[Any]:
     """One step of each of a few leaves that are alike."""
     return [advance(program, *leaf, shared) for leaf in leaves]
+
+
+def _noise(step: Step, *kept: Any) -> list[Noise | None]:
+    """The noise of each leaf; None where nothing of what is kept of it is rounded at random."""
+    noise = noise_of(step.number, kept)
+    found = list(zip(*kept, strict=True))
+    return [noise.of(index) if noise is not None and keep.is_random(leaf) else None for index, leaf in enumerate(found)]
 
 
 def _masks(rule: Rule, flow: Flow) -> tuple[list[bool], list[bool]]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
-from gradxform.core import alike, checks, dealing
+from gradxform.core import alike, checks, dealing, keep
 from gradxform.core.dealing import Arrays
 from gradxform.core.declarations import MatrixSlot, Rule
 from gradxform.core.fields import WeightAxes
@@ -22,9 +22,18 @@ from gradxform.core.matrix_axes import View, views
 from gradxform.core.matrix_context import Matrices, MatrixLeaf
 from gradxform.core.matrix_groups import groups_of, is_dealt, numbers, returned
 from gradxform.core.matrix_slots import Held, cut_of, first_slot, of_matrices, specs_of
+from gradxform.core.noise import Noise
 from gradxform.core.placement import Cut, Placement, cuts_of, whole_shape
-from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
-from gradxform.core.slots import column, extras, first_leaf_records, next_key, step_key
+from gradxform.core.precision import fitting, mixing, real_dtype
+from gradxform.core.slots import (
+    column,
+    extras,
+    first_kept,
+    first_leaf_records,
+    next_key,
+    noise_of,
+    step_key,
+)
 
 
 class Shared(NamedTuple):
@@ -66,7 +75,14 @@ def begin(rule: Rule, params: Flow) -> Any:
     record = first_leaf_records(rule, params, [True] * len(params.updates))
     leaves = list(zip(params.updates, _views(rule, params), params.cuts, strict=True))
     slots = [(name, slot) for name, slot in rule.slots.items() if isinstance(slot, MatrixSlot)]
-    firsts = {name: [first_slot(rule, slot, *leaf) for leaf in leaves] for name, slot in slots}
+    paths = [partial(checks.path_of, params.structure, index) for index in range(len(leaves))]
+    firsts = {
+        name: [
+            first_kept(name, slot, first_slot(rule, slot, *leaf), where)
+            for leaf, where in zip(leaves, paths, strict=True)
+        ]
+        for name, slot in slots
+    }
     return record._replace(**{name: params.structure.unflatten(first) for name, first in firsts.items()})
 
 
@@ -80,11 +96,13 @@ def advance(rule: Any, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
     params = [None] * len(flow.updates) if flow.params is None else flow.params
     kept = {name: column(rule, name, getattr(record, name), flow) for name in rule.slots}
     slots = [{name: kept[name][index] for name in kept} for index in range(len(kinds))]
-    leaves = list(zip(flow.updates, slots, params, strict=True))
+    noise = noise_of(step.number, (slots, params))
+    noises = [None if noise is None else noise.of(index) for index in range(len(kinds))]
+    leaves = list(zip(flow.updates, slots, params, noises, strict=True))
     prepared = _in_groups(_prepared, kinds, leaves, shared) if rule.prepares or flow.factor is not None else leaves
     done = [leaf[:2] for leaf in prepared]
     if rule.takes_matrices and kinds:
-        done = _whole(kinds, done, shared, partial(_cuts_on, flow, step.placement))
+        done = _whole(kinds, done, noises, shared, partial(_cuts_on, flow, step.placement))
     new = {name: flow.structure.unflatten([leaf[1][name] for leaf in done]) for name in rule.slots}
     new |= {name: next_key(rule, name, getattr(record, name)) for name in rule.keys}
     return flow.replace(updates=[leaf[0] for leaf in done], factor=None), rule.State(**new)
@@ -113,11 +131,16 @@ def _prepared(kind: Kind, leaves: list[Any], shared: Shared) -> list[Any]:
 
 @partial(jax.jit, static_argnums=0)
 def _prepare(
-    kind: Kind, grad: jax.Array, slots: dict[str, Any], param: jax.Array | None, shared: Shared
+    kind: Kind,
+    grad: jax.Array,
+    slots: dict[str, Any],
+    param: jax.Array | None,
+    noise: Noise | None,
+    shared: Shared,
 ) -> tuple[jax.Array, dict[str, Any]]:
     rule = kind.rule
     fit, bound = _fitted(rule, (grad, slots, param), shared)
-    update, param = times(fit(grad), shared.factor), None if param is None else fit(param)
+    update, param = times(fit(grad), shared.factor), None if param is None else keep.load(param, fit)
     if not rule.prepares:
         return update, slots
     leaf = MatrixLeaf(rule.call_name, shared.step, shared.extras, param, True, update, kind.cut, view=kind.view)
@@ -126,7 +149,7 @@ def _prepare(
         result = bound.prepare(update, _record(rule, own, fit), leaf)
     update, new = checks.pair(rule.call_name, "update", result, rule.State)
     checks.leaf_result(rule.call_name, update, grad)
-    return fit(update), {**slots, **_kept(rule, own, new)}
+    return fit(update), {**slots, **_kept(rule, own, new, noise)}
 
 
 def _cuts_on(flow: Flow, placement: Placement | None, mesh: Any) -> list[Cut] | None:
@@ -145,10 +168,16 @@ def _cuts_on(flow: Flow, placement: Placement | None, mesh: Any) -> list[Cut] | 
 
 
 def _whole(
-    kinds: Sequence[Kind], leaves: Sequence[Any], shared: Shared, cuts_on: Callable[[Any], list[Cut] | None]
+    kinds: Sequence[Kind],
+    leaves: Sequence[Any],
+    noises: Sequence[Noise | None],
+    shared: Shared,
+    cuts_on: Callable[[Any], list[Cut] | None],
 ) -> list[Any]:
     """Leaves after what the rule does to their matrices."""
-    held = [Held(update, {name: slots[name] for name in of_matrices(kinds[0].rule)}) for update, slots in leaves]
+    old = [{name: slots[name] for name in of_matrices(kinds[0].rule)} for _, slots in leaves]
+    # Matrices move as they are computed with: a codec's blocks are those of the leaf where it lies.
+    held = [Held(update, keep.decoded(slots)) for (update, _), slots in zip(leaves, old, strict=True)]
     mesh = dealing.meshed([update for update, _ in leaves])
     if mesh is None:
         new = _here(kinds, held, shared)
@@ -156,7 +185,10 @@ def _whole(
         new = _in_map([kind._replace(cut=cut) for kind, cut in zip(kinds, cuts, strict=True)], held, shared, mesh)
     else:
         new = _grouped(kinds, held, lambda groups: dealing.on_mesh(groups, shared, mesh), math.prod(mesh.axis_sizes))
-    return [(update, {**slots, **kept}) for (_, slots), (update, kept) in zip(leaves, new, strict=True)]
+    return [
+        (update, {**slots, **keep.encoded_like(kept, own, noise)})
+        for (_, slots), own, (update, kept), noise in zip(leaves, old, new, noises, strict=True)
+    ]
 
 
 def _here(kinds: Sequence[Kind], held: Sequence[Held], shared: Shared) -> list[Any]:
@@ -268,14 +300,14 @@ def worked(kind: Kind, structure: Any, arrays: Arrays, shared: Shared) -> Arrays
 
 def _fitted(rule: Any, arrays: Any, shared: Shared) -> tuple[Callable[[jax.Array], jax.Array], Any]:
     """The cast to the dtype of computation with these arrays, and the rule with its numbers."""
-    dtypes = [x.dtype for x in jax.tree.leaves(arrays) if is_inexact(x)]
+    dtypes = keep.dtypes(arrays)
     real = real_dtype(*dtypes)
     return fitting(*dtypes), rule.replace(**jax.tree.map(lambda number: number.astype(real), shared.hypers))
 
 
 def _record(rule: Any, values: Mapping[str, Any], fit: Callable[[jax.Array], jax.Array]) -> Any:
     """A record of what is known here of the slots, loaded; None for the others."""
-    loaded = jax.tree.map(partial(rule.keep.load, fit=fit), dict(values))
+    loaded = keep.each(partial(keep.load, fit=fit), dict(values))
     return rule.State(**{name: loaded.get(name) for name in rule.State._fields})
 
 

@@ -12,10 +12,11 @@ import optax
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from gradxform.core import checks
+from gradxform.core import checks, keep
 from gradxform.core.declarations import MatrixSlot, Metric, Rule, Slot
 from gradxform.core.flow import Flow
 from gradxform.core.keep import Fit
+from gradxform.core.noise import Noise, salt_of
 from gradxform.core.placement import Cut, spread_axes, union, varying_axes, whole_shape
 from gradxform.core.precision import compute_dtype, fitting, is_complex, is_inexact, mixing, real_dtype
 from gradxform.core.reductions import own_keys
@@ -32,7 +33,8 @@ def first_leaf_records(rule: Rule, params: Flow, applies: Sequence[bool]) -> Any
         for name, slot in rule.slots.items():
             # Those of matrices begin where it is known what the leaf's matrices are.
             has_it = applied and not isinstance(slot, MatrixSlot)
-            found[name].append(_first(rule, slot, leaf, cut, where) if has_it else optax.MaskedNode())
+            first = _first(rule, slot, leaf, cut, where) if has_it else optax.MaskedNode()
+            found[name].append(first_kept(name, slot, first, where))
         for name, metric in rule.metrics.items():
             found[name].append(_scalar(metric, leaf) if applied else optax.MaskedNode())
     trees = {name: params.structure.unflatten(column) for name, column in found.items()}
@@ -49,9 +51,10 @@ def first_tree_record(rule: Rule, params: Flow) -> Any:
         elif slot.axes == ():
             values[name] = _first(rule, slot, jnp.zeros((), real_dtype(*(leaf.dtype for leaf in leaves))), None)
         else:
+            paths = [partial(checks.path_of, structure, index) for index in range(len(leaves))]
             values[name] = structure.unflatten(
-                _first(rule, slot, leaf, cut, partial(checks.path_of, structure, index))
-                for index, (leaf, cut) in enumerate(zip(leaves, params.cuts, strict=True))
+                first_kept(name, slot, _first(rule, slot, leaf, cut, where), where)
+                for leaf, cut, where in zip(leaves, params.cuts, paths, strict=True)
             )
     metrics = {name: _first_metric(rule, metric, params) for name, metric in rule.metrics.items()}
     within = {name: _first_within(getattr(rule, inner.field), params.tree()) for name, inner in rule.inners.items()}
@@ -99,31 +102,56 @@ def in_trees(rule: Rule, record: Any, structure: Any) -> Any:
 def loaded(rule: Rule, record: Any, fit: Fit) -> Any:
     """A record in the arrays that the rule computes with; keys, and the states of transforms within, as they are."""
     as_they_are = (*rule.keys, *rule.inners)
-    load = partial(rule.keep.load, fit=fit)
     return record._replace(
         **{
-            name: jax.tree.map(load, value)
+            name: keep.each(partial(keep.load, fit=fit), value)
             for name, value in zip(record._fields, record, strict=True)
             if name not in as_they_are
         }
     )
 
 
-def stored(rule: Rule, new: Any, old: Any) -> Any:
-    """A record of new values, arrays or trees, in the shapes and dtypes of the old ones; keys as they were."""
+def stored(rule: Rule, new: Any, old: Any, noise: Noise | None = None) -> Any:
+    """A record of new values, arrays or trees, in the shapes and dtypes of the old ones; keys as they were.
 
-    def store(name: str, value: Any, kept: Any) -> Any:
-        checks.slot_shape(rule.call_name, name, value, kept)
-        if name in rule.inners:
-            checks.state_kind(rule.call_name, name, value, kept)
-            return lax.convert_element_type(value, kept.dtype)
-        return rule.keep.store(value, kept)
-
-    values = {
-        name: kept if name in rule.keys else jax.tree.map(partial(store, name), value, kept)
-        for name, value, kept in zip(old._fields, new, old, strict=True)
-    }
+    Args:
+      noise: for what is rounded at random.
+    """
+    values = {}
+    for name, value, kept in zip(old._fields, new, old, strict=True):
+        if name in rule.keys:
+            values[name] = kept
+        elif name in rule.inners:
+            values[name] = jax.tree.map(partial(_state_within, rule, name), value, kept)
+        else:
+            values[name] = stored_slot(rule, name, value, kept, noise)
     return type(old)(**values)
+
+
+def _state_within(rule: Rule, name: str, value: Any, kept: Any) -> Any:
+    """An array of the state of a transform within a rule, in the dtype of the old one."""
+    checks.slot_shape(rule.call_name, name, value, kept)
+    checks.state_kind(rule.call_name, name, value, kept)
+    return lax.convert_element_type(value, kept.dtype)
+
+
+def stored_slot(rule: Rule, name: str, value: Any, kept: Any, noise: Noise | None) -> Any:
+    """A slot, or a tree of them, kept as what was kept before."""
+    place = rule.State._fields.index(name)
+
+    def store(value: Any, kept: Any, index: int) -> Any:
+        checks.slot_shape(rule.call_name, name, value, kept)
+        is_random = noise is not None and keep.is_random(kept)
+        return keep.store(value, kept, noise.of(place, index) if is_random else None)
+
+    old, structure = jax.tree.flatten(kept, is_leaf=keep.is_encoded)
+    new = structure.flatten_up_to(value)
+    return structure.unflatten(map(store, new, old, range(len(old))))
+
+
+def noise_of(step: jax.Array, kept: Any) -> Noise | None:
+    """The noise of a step; None where nothing of what is kept is rounded at random."""
+    return Noise(salt_of(step)) if keep.is_random(kept) else None
 
 
 def extras(rule: Rule, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,6 +190,12 @@ def column(rule: Rule, name: str, tree: Any, flow: Flow) -> list[Any]:
         if rule.slots[name].signed:
             checks.same_kinds("updates", flow.structure, flow.updates, kept, kept_by)
     return column
+
+
+def first_kept(name: str, slot: Slot, value: Any, where: Callable[[], str]) -> Any:
+    """What a slot begins with, as it is kept: by a codec where `stored` says so."""
+    first = keep.first_keeper()
+    return value if first is None else jax.tree.map(lambda each: first(name, where(), each, slot.signed), value)
 
 
 def _first(rule: Rule, slot: Slot, leaf: Any, cut: Cut | None, where: Callable[[], str] = lambda: "the root") -> Any:

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform.core import checks
+from gradxform.core import checks, keep
 from gradxform.core.context import Tree
 from gradxform.core.declarations import Rule
 from gradxform.core.fields import DecayMask
 from gradxform.core.flow import Flow, Step
 from gradxform.core.hyperparameters import chosen_by, split
-from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype
-from gradxform.core.slots import extras, in_lists, in_trees, loaded, next_key, step_key, stored
+from gradxform.core.precision import fitting, mixing, real_dtype
+from gradxform.core.slots import extras, in_lists, in_trees, loaded, next_key, noise_of, step_key, stored
 
 
 def call(rule: Rule, method: str, returns: str, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any, Any]:
@@ -25,12 +25,15 @@ def call(rule: Rule, method: str, returns: str, flow: Flow, record: Any, step: S
       The flow in the dtype of computation, what the method returns beside the slots, and the new record.
     """
     opened = _opened(rule, flow, record, step, extras(rule, step.extra))
-    flow, old = opened.flow, opened.old
+    flow, old, params = opened.flow, opened.old, flow.params
     with jax.named_scope(rule.call_name), mixing(*flow.updates):
         returned = getattr(opened.rule, method)(flow.updates, opened.slots, opened.tree)
     result, new = checks.pair(rule.call_name, returns, returned, rule.State)
-    new = stored(rule, new, old)._replace(**{name: next_key(rule, name, getattr(old, name)) for name in rule.keys})
-    return flow, result, in_trees(rule, new, flow.structure)
+    noise = noise_of(step.number, old)
+    new = stored(rule, new, old, noise)._replace(
+        **{name: next_key(rule, name, getattr(old, name)) for name in rule.keys}
+    )
+    return flow.replace(params=params), result, in_trees(rule, new, flow.structure)
 
 
 def judge(rule: Rule, params: Flow, record: Any, step: Step) -> Flow:
@@ -64,11 +67,11 @@ class _Opened(NamedTuple):
 
 
 def _opened(rule: Rule, flow: Flow, record: Any, step: Step, extra: Mapping[str, Any]) -> _Opened:
-    flow = flow.whole()
+    flow = flow.whole().replace(params=keep.decoded(flow.params))
     old = in_lists(rule, record, flow)
     # One dtype for the whole tree, so that leaves, scalars and hyperparameters meet in the rule's maths.
     own = [value for name, value in zip(old._fields, old, strict=True) if name not in rule.inners]
-    dtypes = [x.dtype for x in jax.tree.leaves((flow.updates, flow.params, own)) if is_inexact(x)]
+    dtypes = keep.dtypes((flow.updates, flow.params, own))
     fit, real = fitting(*dtypes), real_dtype(*dtypes)
     static, hypers = split(rule, step.done)
     bound = static.replace(**{name: jax.tree.map(lambda x: _as_real(x, real), value) for name, value in hypers.items()})

@@ -1,0 +1,1 @@
+"""How state and parameters lie in memory between steps: codecs, and what keeps arrays by them."""

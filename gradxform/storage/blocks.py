@@ -1,0 +1,83 @@
+"""Blocks of an array along one axis, each with a scale of its own, and the curves by which values become codes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+class Layout(NamedTuple):
+    """How an array lies in blocks.
+
+    Attributes:
+      axis: along which axis the blocks are, counted from the last, so that axes in front may be added.
+      size: how many elements a block has; the last may have fewer.
+      signed: whether values may be negative.
+      missing: how many elements the last block lacks.
+    """
+
+    axis: int
+    size: int
+    signed: bool
+    missing: int
+
+
+def layout_of(shape: tuple[int, ...], size: int, axis: int | None, signed: bool) -> Layout:
+    """The layout of an array of a shape: along the last axis but one where it has a block, else the longest.
+
+    Along the last axis but one a block of a matrix is a column of some rows, which is what accelerators reduce fastest.
+    """
+    if axis is None:
+        is_long = len(shape) >= 2 and shape[-2] >= size
+        longest = max(range(len(shape)), key=lambda each: shape[each], default=0)
+        axis = len(shape) - 2 if is_long else longest
+    axis = axis if axis < 0 else axis - len(shape)
+    length = shape[axis]
+    # Even, so that two elements may share a byte.
+    size = min(size, length + length % 2)
+    return Layout(axis, size, signed, -length % size)
+
+
+def blocked(x: jax.Array, layout: Layout) -> jax.Array:
+    """An array in blocks: the axis of its blocks as two, how many there are and their elements, zeros at the end."""
+    axis, (_, size, _, missing) = x.ndim + layout.axis, layout
+    if missing:
+        x = jnp.pad(x, [(0, missing if each == axis else 0) for each in range(x.ndim)])
+    return x.reshape(*x.shape[:axis], x.shape[axis] // size, size, *x.shape[axis + 1 :])
+
+
+def whole(blocks: jax.Array, layout: Layout) -> jax.Array:
+    """The array of its blocks."""
+    axis = blocks.ndim - 1 + layout.axis
+    x = blocks.reshape(*blocks.shape[:axis], -1, *blocks.shape[axis + 2 :])
+    return lax.slice_in_dim(x, 0, x.shape[axis] - layout.missing, axis=axis) if layout.missing else x
+
+
+def along(scale: jax.Array, layout: Layout) -> jax.Array:
+    """A number of each block, as an array that broadcasts against the blocks."""
+    return jnp.expand_dims(scale, scale.ndim + layout.axis + 1)
+
+
+def scale_of(blocks: jax.Array, layout: Layout) -> jax.Array:
+    """The largest modulus of each block, of what is finite; 0 where that is a denormal number, as XLA may take it."""
+    axis = blocks.ndim - 1 + layout.axis + 1
+    modulus = jnp.abs(blocks)
+    largest = jnp.max(jnp.where(modulus < jnp.inf, modulus, 0), axis=axis)
+    return jnp.where(largest < jnp.finfo(largest.dtype).tiny, 0, largest)
+
+
+def squeezed(y: jax.Array, layout: Layout, companded: bool) -> jax.Array:
+    """Values in [-1, 1] as they are rounded evenly: by softsign, those of no sign by the square root."""
+    if not companded:
+        return y
+    return 2 * y / (1 + jnp.abs(y)) if layout.signed else jnp.sqrt(y)
+
+
+def stretched(z: jax.Array, layout: Layout, companded: bool) -> jax.Array:
+    """The values of what `squeezed` made of them."""
+    if not companded:
+        return z
+    return z / (2 - jnp.abs(z)) if layout.signed else z * z

@@ -1,0 +1,162 @@
+"""Codecs that keep arrays in smaller floating-point dtypes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform.core.fields import check_seed
+from gradxform.core.keep import Codec, Encoded
+from gradxform.core.noise import Noise
+from gradxform.core.precision import is_complex
+from gradxform.core.record import factory
+from gradxform.core.text import show
+from gradxform.storage import blocks
+from gradxform.storage.blocks import Layout
+from gradxform.storage.codecs import check_axis, check_blocks
+
+
+class AsDtype(Codec, is_leaf=True):
+    """Keeps arrays in a smaller floating-point dtype.
+
+        16 bits:  x ~ round(x)
+        8 bits:   x ~ s f^-1(round(m f(x / s)) / m),   s = max |x| of the block,   m the largest number of the dtype
+                  f(y) = sqrt(y) for what is never negative, else y
+
+    Rounding to the nearest, a running mean in bfloat16 stands still once a step changes it by less than half of its
+    last bit, as b2 = 0.999 does: so rounding is at random unless it is told otherwise.
+
+    Args:
+      dtype: the dtype or its name: bfloat16, float16, float8_e4m3fn, float8_e5m2, or float32 for parameters of float64.
+      block: of how many elements those of 8 bits share a float32 scale.
+      companded: whether f is as above, for 8 bits; False for f(y) = y.
+      stochastic: whether values are rounded to one of the two nearest at random, so that the mean is the value; False
+        for the nearest, with which 16 bits are plain arrays of the dtype.
+      axis, signed, seed: as in `int8`.
+
+    Raises:
+      TypeError, ValueError: no floating-point dtype, or as `int8`.
+
+    optax: mu_dtype, of some methods and one slot, to the nearest. torch: torchao.optim.AdamWFp8.
+    """
+
+    dtype: Any
+    block: int = 128
+    companded: bool = dataclasses.field(default=True, kw_only=True)
+    stochastic: bool = dataclasses.field(default=True, kw_only=True)
+    axis: int | None = dataclasses.field(default=None, kw_only=True)
+    signed: bool | None = dataclasses.field(default=None, kw_only=True)
+    seed: int = dataclasses.field(default=0, kw_only=True)
+
+    def check(self) -> None:
+        """Raises TypeError or ValueError for what is no dtype, and what is no block, axis or seed."""
+        try:
+            dtype = np.dtype(jnp.dtype(self.dtype))
+        except TypeError as error:
+            raise TypeError(f"as_dtype: dtype must be a dtype or its name; got {show(self.dtype)}") from error
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(f"as_dtype: dtype must be a floating-point dtype; got {dtype.name}")
+        object.__setattr__(self, "dtype", dtype)
+        check_blocks(self.call_name, self.block, self.axis)
+        check_seed(f"{self.call_name}: seed", self.seed)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it rounds at random."""
+        return self.stochastic
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether its range is so small that blocks have scales."""
+        return jnp.finfo(self.dtype).bits <= 8
+
+    def first(self, value: jax.Array, signed: bool) -> Encoded | jax.Array:
+        """The array in the dtype, with scales for 8 bits. What is in no more bits, and what is empty, is as it is."""
+        if is_complex(value):
+            raise ValueError(f"as_dtype keeps real numbers, got {value.dtype}")
+        if jnp.finfo(value.dtype).bits <= jnp.finfo(self.dtype).bits or not value.size:
+            return value
+        if not self.is_scaled:
+            kept = value.astype(self.dtype)
+            return Encoded(self, np.dtype(value.dtype), {"value": kept}) if self.stochastic else kept
+        if not value.ndim:
+            return value
+        check_axis(self.call_name, self.axis, value.shape)
+        layout = blocks.layout_of(value.shape, self.block, self.axis, signed if self.signed is None else self.signed)
+        return Encoded(self, layout, self._scaled(value, layout, None))
+
+    def load(self, kept: Encoded) -> jax.Array:
+        """The array in its own dtype."""
+        if not self.is_scaled:
+            return kept.parts["value"].astype(kept.dtype)
+        layout, scale = kept.layout, kept.parts["scale"]
+        y = blocks.blocked(kept.parts["value"].astype(scale.dtype), layout) / self._most
+        value = blocks.stretched(y, layout, self._is_companded(layout)) * blocks.along(scale, layout)
+        return blocks.whole(value, layout)
+
+    def store(self, value: jax.Array, kept: Encoded, noise: Noise | None) -> Encoded:
+        """The nearest numbers of the dtype, or one of the two nearest at random."""
+        if self.is_scaled:
+            return kept.replace(**self._scaled(value, kept.layout, noise))
+        return kept.replace(value=self._rounded(value, noise).astype(self.dtype))
+
+    def shape_of(self, kept: Encoded) -> tuple[int, ...]:
+        """The shape of the array."""
+        return kept.parts["value"].shape
+
+    def dtype_of(self, kept: Encoded) -> np.dtype[Any]:
+        """The dtype of the array."""
+        return np.dtype(kept.parts["scale"].dtype) if self.is_scaled else kept.layout
+
+    @property
+    def _most(self) -> float:
+        return float(jnp.finfo(self.dtype).max)
+
+    def _is_companded(self, layout: Layout) -> bool:
+        # Numbers of a floating-point dtype are dense at 0 by themselves; the root doubles their range.
+        return self.companded and not layout.signed
+
+    def _scaled(self, value: jax.Array, layout: Layout, noise: Noise | None) -> dict[str, jax.Array]:
+        value = blocks.blocked(value, layout)
+        scale = blocks.scale_of(value, layout)
+        y = value / blocks.along(jnp.where(scale > 0, scale, 1), layout)
+        is_finite = jnp.abs(value) < jnp.inf
+        y = jnp.clip(jnp.where(is_finite, y, 0), -1 if layout.signed else 0, 1)
+        z = blocks.whole(self._most * blocks.squeezed(y, layout, self._is_companded(layout)), layout)
+        z = jnp.where(blocks.whole(is_finite, layout), self._rounded(z, noise), jnp.nan)
+        return {"value": z.astype(self.dtype), "scale": scale}
+
+    def _rounded(self, x: jax.Array, noise: Noise | None) -> jax.Array:
+        """Numbers of the dtype, in the dtype of what came."""
+        if noise is None or not self.stochastic:
+            return x
+        return rounded_at_random(x, self.dtype, noise.of(self.seed).uniform(x.shape))
+
+
+def rounded_at_random(x: jax.Array, dtype: Any, uniform: jax.Array) -> jax.Array:
+    """An array, each element of which is one of the two nearest numbers of another dtype, in its own dtype.
+
+    The mean over `uniform` is the element itself, where that is no larger than the largest number of the dtype; what is
+    not finite stays as it is.
+
+    Args:
+      x: a real array.
+      dtype: a floating-point dtype with fewer bits.
+      uniform: float32 of its shape: numbers of [0, 1).
+    """
+    info, own = jnp.finfo(dtype), jnp.finfo(x.dtype)
+    bits = jnp.uint32 if own.bits == 32 else jnp.uint64
+    exponents = ((1 << own.nexp) - 1) << own.nmant
+    # The power of two below, but for what is denormal in the dtype: there numbers are spaced as at the least normal.
+    power = jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(x, bits) & bits(exponents), x.dtype)
+    spacing = jnp.maximum(power, jnp.asarray(info.tiny, x.dtype)) * 2.0**-info.nmant
+    near = jnp.floor(x / spacing + uniform.astype(x.dtype)) * spacing
+    largest = jnp.asarray(info.max, x.dtype)
+    return jnp.where(jnp.abs(x) < jnp.inf, jnp.clip(near, -largest, largest), x)
+
+
+as_dtype = factory(AsDtype, lambda codec: codec, AsDtype)
