@@ -17,18 +17,9 @@ from gradxform.core.slots import noise_of
 from gradxform.core.text import maker
 
 # What optax calls means and sums of squares, of which it does not say that they are never negative.
-NEVER_NEGATIVE = {
-    "nu",
-    "nu_max",
-    "sum_of_squares",
-    "e_g",
-    "e_x",
-    "v",
-    "v_row",
-    "v_col",
-    "sum_grad_squared",
-    "diagonal_statistics",
-}
+NEVER_NEGATIVE = frozenset(
+    ["nu", "nu_max", "sum_of_squares", "e_g", "e_x", "v", "v_row", "v_col", "sum_grad_squared", "diagonal_statistics"]
+)
 
 
 class Guest(Node):

@@ -8,7 +8,7 @@ an `Encoded` as it holds any other pytree.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -75,7 +75,7 @@ class Encoded:
     """
 
     codec: Codec
-    layout: Hashable
+    layout: Any
     parts: dict[str, Any]
 
     @property

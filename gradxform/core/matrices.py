@@ -311,11 +311,6 @@ def _record(rule: Any, values: Mapping[str, Any], fit: Callable[[jax.Array], jax
     return rule.State(**{name: loaded.get(name) for name in rule.State._fields})
 
 
-def _kept(rule: Any, old: Mapping[str, Any], new: Any) -> dict[str, Any]:
+def _kept(rule: Rule, old: Mapping[str, Any], new: Any, noise: Noise | None = None) -> dict[str, Any]:
     """What is kept of a new record, in the shapes and dtypes of the old values."""
-
-    def store(name: str, value: Any, kept: Any) -> Any:
-        checks.slot_shape(rule.call_name, name, value, kept)
-        return rule.keep.store(value, kept)
-
-    return {name: jax.tree.map(partial(store, name), getattr(new, name), kept) for name, kept in old.items()}
+    return {name: stored_slot(rule, name, getattr(new, name), kept, noise) for name, kept in old.items()}

@@ -141,8 +141,8 @@ def stored_slot(rule: Rule, name: str, value: Any, kept: Any, noise: Noise | Non
 
     def store(value: Any, kept: Any, index: int) -> Any:
         checks.slot_shape(rule.call_name, name, value, kept)
-        is_random = noise is not None and keep.is_random(kept)
-        return keep.store(value, kept, noise.of(place, index) if is_random else None)
+        own = noise.of(place, index) if noise is not None and keep.is_random(kept) else None
+        return keep.store(value, kept, own)
 
     old, structure = jax.tree.flatten(kept, is_leaf=keep.is_encoded)
     new = structure.flatten_up_to(value)

@@ -35,7 +35,7 @@ class Blockwise(Codec, is_leaf=True):
     seed: int = dataclasses.field(default=0, kw_only=True)
 
     def check(self) -> None:
-        """Raises TypeError or ValueError for a block that is no positive integer, and an axis or a seed that is none."""
+        """Raises TypeError or ValueError for a block, an axis or a seed that is none."""
         check_blocks(self.call_name, self.block, self.axis)
         check_seed(f"{self.call_name}: seed", self.seed)
 

@@ -96,7 +96,7 @@ class ParamsKept(Node):
         came = flow.params
         inner, state = as_node(self.inner).advance(flow.replace(params=old), record.inner_state, step)
         inner = inner.replace(params=came)
-        landed = [None] * len(came) if inner.landed is None else list(inner.landed)
+        landed: list[Any] = [None] * len(came) if inner.landed is None else list(inner.landed)
         if all(param is None for param in landed):
             inner = inner.whole()
         updates = list(inner.updates)
