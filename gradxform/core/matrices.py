@@ -33,6 +33,7 @@ from gradxform.core.slots import (
     next_key,
     noise_of,
     step_key,
+    stored_slot,
 )
 
 
