@@ -5,7 +5,7 @@ By hand, where the predicate is known, a branch is chosen, and nothing is compil
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -38,9 +38,9 @@ def selected(pred: jax.Array, yes: Callable[[], Any], no: Callable[[], Any]) -> 
     """
     if not isinstance(pred, Tracer):
         return either(pred, yes, no)
-    return _by_backend(
+    return by_backend(
         lambda pred: either(pred, yes, no),
-        lambda pred: jax.tree.map(partial(jnp.where, pred), yes(), no()),
+        {"default": lambda pred: jax.tree.map(partial(jnp.where, pred), yes(), no())},
         pred,
     )
 
@@ -63,24 +63,37 @@ def at_most_once(pred: jax.Array, function: Callable[[Any], Any], carry: Any) ->
 
         return lax.while_loop(lambda state: state[0], turn, (pred, carry))[1]
 
-    return _by_backend(lambda pred, carry: either(pred, lambda: function(carry), lambda: carry), loop, pred, carry)
+    return by_backend(
+        lambda pred, carry: either(pred, lambda: function(carry), lambda: carry), {"default": loop}, pred, carry
+    )
 
 
-def _by_backend(branch: Callable[..., Any], fast: Callable[..., Any], *args: Any) -> Any:
-    """`branch(*args)` on a CPU and wherever it is differentiated, else `fast(*args)`, which has the same values."""
-    # What the two close over is an argument of its own, so that derivatives go through it.
-    (branch, held), (fast, held_by_fast) = (_opened(each, *args) for each in (branch, fast))
+def by_backend(plain: Callable[..., Any], fast: Mapping[str, Callable[..., Any]], *args: Any) -> Any:
+    """A function on a CPU and wherever it is differentiated, else the one for the backend, of the same values.
+
+    Args:
+      plain: the function.
+      fast: those for other backends, by the names of `lax.platform_dependent`; "default" for all others. Where there
+        is none, `plain` is for all others.
+      *args: arrays.
+    """
+    # What they close over is an argument of its own, so that derivatives go through it.
+    plain, held = _opened(plain, *args)
+    opened = {name: _opened(each, *args) for name, each in fast.items()}
+    by_fast = {name: held for name, (_, held) in opened.items()}
 
     @jax.custom_jvp
-    def run(args: Any, held: Any, held_by_fast: Any) -> Any:
-        return lax.platform_dependent(cpu=lambda: branch(args, held), default=lambda: fast(args, held_by_fast))
+    def run(args: Any, held: Any, by_fast: Any) -> Any:
+        as_it_is = partial(plain, args, held)
+        others = {name: partial(each, args, by_fast[name]) for name, (each, _) in opened.items()}
+        return lax.platform_dependent(**{"default": as_it_is, "cpu": as_it_is, **others})
 
     @run.defjvp
     def _(primals: Any, tangents: Any) -> Any:
         (args, held, _), (moves, held_moves, _) = primals, tangents
-        return jax.jvp(branch, (args, held), (moves, held_moves))
+        return jax.jvp(plain, (args, held), (moves, held_moves))
 
-    return run(args, held, held_by_fast)
+    return run(args, held, by_fast)
 
 
 def _opened(function: Callable[..., Any], *args: Any) -> tuple[Callable[[Any, Any], Any], list[Any]]:

@@ -16,7 +16,7 @@ _OF_EACH_ELEMENT = """
 _OF_DEVICES = """
     all_gather all_gather_invariant all_to_all pmax pmin ppermute psum psum2 psum_invariant psum_scatter reduce_scatter
 """
-_ALONE, _COLLECTIVE = frozenset(_OF_EACH_ELEMENT.split()), frozenset(_OF_DEVICES.split())
+ALONE, _COLLECTIVE = frozenset(_OF_EACH_ELEMENT.split()), frozenset(_OF_DEVICES.split())
 
 
 def joining(function: Callable[..., Any], *trees: Any) -> str | None:
@@ -34,7 +34,7 @@ def joining(function: Callable[..., Any], *trees: Any) -> str | None:
     if any(operation.primitive.name in _COLLECTIVE for operation in found):
         return None
     names = (operation.primitive.name for operation in found if _takes_arrays(operation))
-    return next((name for name in names if name not in _ALONE), None)
+    return next((name for name in names if name not in ALONE), None)
 
 
 def _operations(jaxpr: Any) -> Iterator[Any]:

@@ -36,6 +36,11 @@ class Codec(Record, is_leaf=True):
         """Whether it rounds at random, and `store` asks for noise."""
         return False
 
+    @property
+    def is_in_blocks(self) -> bool:
+        """Whether blocks of an array have a number in common, so that storing passes over each twice."""
+        return False
+
     def first(self, value: jax.Array, signed: bool) -> Any:
         """An array before the first step, as it is kept. ValueError for one that it cannot keep, without its path.
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from gradxform.core import alike, checks, keep
+from gradxform.core import alike, checks, fused, keep
 from gradxform.core.context import Leaf
 from gradxform.core.declarations import Rule
 from gradxform.core.fields import DecayMask, Mask
@@ -44,14 +44,48 @@ class Chosen(NamedTuple):
     decays: bool
 
 
+class Kind(NamedTuple):
+    """What is static of a leaf in a run.
+
+    Attributes:
+      chosen: for each rule what its masks say of the leaf.
+      cut: how it is cut over devices, None where nobody told.
+      is_fused: whether one kernel may do the step, where the backend has it and each element is treated alone.
+      lands: whether this kernel may add the update to the parameter.
+      interpreted: for which platform kernels are run by JAX's interpreter, as tests do; None for none.
+    """
+
+    chosen: tuple[Chosen, ...]
+    cut: Cut | None
+    is_fused: bool
+    lands: bool
+    interpreted: str | None
+
+
+class OfLeaf(NamedTuple):
+    """The arrays of a leaf that a step begins with, or ends with.
+
+    Attributes:
+      update: the leaf of the updates.
+      records: of each rule its slots and metrics.
+      param: before the step the parameter, None if there is none; after it that which landed, None if none did.
+      noise: for what is rounded at random; None after the step.
+    """
+
+    update: jax.Array
+    records: tuple[Any, ...]
+    param: Any
+    noise: Noise | None
+
+
 class Program:
-    """The static part of a run: its rules, what their masks say of the leaf, and how it is cut over devices.
+    """The static part of a run: its rules, and what is static of the leaf.
 
     Hashed by identity; `program` gives equal runs the same object.
     """
 
-    def __init__(self, rules: tuple[Rule, ...], chosen: tuple[Chosen, ...], cut: Cut | None) -> None:
-        self.rules, self.chosen, self.cut = rules, chosen, cut
+    def __init__(self, rules: tuple[Rule, ...], kind: Kind) -> None:
+        self.rules, self.kind = rules, kind
 
 
 def advance_run(rules: Sequence[Rule], flow: Flow, records: Sequence[Any], step: Step) -> tuple[Flow, list[Any]]:
@@ -61,31 +95,41 @@ def advance_run(rules: Sequence[Rule], flow: Flow, records: Sequence[Any], step:
     chosen = zip(*(map(Chosen, *_masks(rule, flow)) for rule in rules), strict=True)
     old = list(zip(*(columns(rule, record, flow) for rule, record in zip(rules, records, strict=True)), strict=True))
     params = [None] * len(flow.updates) if flow.params is None else flow.params
-    leaves = list(zip(flow.updates, old, params, _noise(step, old, params), strict=True))
-    kinds = list(zip(chosen, flow.cuts, strict=True))
-    programs = {kind: program(static, *kind) for kind in set(kinds)}
+    leaves = list(map(OfLeaf, flow.updates, old, params, _noise(step, old, params)))
+    fusable = [flow.fuses and fused.is_worth(leaf) for leaf in leaves]
+    kinds = list(
+        map(
+            Kind,
+            chosen,
+            flow.cuts,
+            fusable,
+            [flow.lands and each for each in fusable],
+            [fused.interpreter()] * len(leaves),
+        )
+    )
+    programs = {kind: program(static, kind) for kind in set(kinds)}
     types = [(kind, *map(jax.typeof, jax.tree.leaves(leaf))) for kind, leaf in zip(kinds, leaves, strict=True)]
-    advanced = alike.in_groups(
+    done = alike.in_groups(
         types, lambda group: advance_group(programs[kinds[group[0]]], [leaves[index] for index in group], shared)
     )
-    updates, kept = map(list, zip(*advanced, strict=True)) if advanced else ([], [])
     new = [
-        in_columns(rule, [leaf[i] for leaf in kept], flow.structure, record)
+        in_columns(rule, [leaf.records[i] for leaf in done], flow.structure, record)
         for i, (rule, record) in enumerate(zip(rules, records, strict=True))
     ]
-    return flow.replace(updates=updates, factor=None), new
+    landed = [leaf.param for leaf in done] if flow.lands else None
+    return flow.replace(updates=[leaf.update for leaf in done], factor=None, landed=landed), new
 
 
-def program(rules: tuple[Rule, ...], chosen: tuple[Chosen, ...], cut: Cut | None) -> Program:
+def program(rules: tuple[Rule, ...], kind: Kind) -> Program:
     """The program of rules whose array hyperparameters were taken out."""
     # The types belong to the key because 1 == 1.0, and what is traced may depend on which it is.
-    return _program(rules, chosen, cut, tuple(type(value) for rule in rules for value in rule.fields().values()))
+    return _program(rules, kind, tuple(type(value) for rule in rules for value in rule.fields().values()))
 
 
 @lru_cache(maxsize=1024)
-def _program(rules: tuple[Rule, ...], chosen: tuple[Chosen, ...], cut: Cut | None, types: tuple[type, ...]) -> Program:
+def _program(rules: tuple[Rule, ...], kind: Kind, types: tuple[type, ...]) -> Program:
     del types
-    return Program(rules, chosen, cut)
+    return Program(rules, kind)
 
 
 def judge(rule: Rule, params: Flow, record: Any, step: Step) -> Flow:
@@ -111,44 +155,64 @@ def judge(rule: Rule, params: Flow, record: Any, step: Step) -> Flow:
 
 
 @partial(jax.jit, static_argnums=0)
-def advance(
-    program: Program,
-    grad: jax.Array,
-    records: tuple[Any, ...],
-    param: jax.Array | None,
-    noise: Noise | None,
-    shared: Shared,
-) -> tuple[jax.Array, tuple[Any, ...]]:
+def advance(program: Program, leaf: OfLeaf, shared: Shared) -> OfLeaf:
+    """One step of one leaf through a run of rules: by one kernel, where that is worth it and can be, else plainly."""
+    done = fused.step(program, leaf, shared) if program.kind.is_fused else None
+    return plain(program, leaf, shared) if done is None else done
+
+
+@partial(jax.jit, static_argnums=0)
+def advance_group(program: Program, leaves: list[OfLeaf], shared: Shared) -> list[OfLeaf]:
+    """One step of each of a few leaves that are alike."""
+    return [advance(program, leaf, shared) for leaf in leaves]
+
+
+def plain(program: Program, leaf: OfLeaf, shared: Shared) -> OfLeaf:
     """One step of one leaf through a run of rules.
 
     Rules compute in the widest of float32 and the dtypes of the gradient, the parameter and the slots, complex where
     the gradient is. The update leaves in that dtype; each slot keeps the dtype that it has.
     """
-    dtypes = keep.dtypes((grad, records, param))
-    fit, real = fitting(*dtypes), real_dtype(*dtypes)
-    update, param = times(fit(grad), shared.factor), None if param is None else keep.load(param, fit)
-    kept = []
-    for place, (rule, chosen, record, hypers, extra) in enumerate(
-        zip(program.rules, program.chosen, records, shared.hypers, shared.extras, strict=True)
+    fit = fitting(*keep.dtypes((leaf.update, leaf.records, leaf.param)))
+    param = None if leaf.param is None else keep.load(leaf.param, fit)
+    slots = [
+        loaded(rule, record, fit) if chosen.applies else record
+        for rule, chosen, record in zip(program.rules, program.kind.chosen, leaf.records, strict=True)
+    ]
+    update, new = maths(program, fit(leaf.update), slots, param, shared)
+    kept = tuple(
+        record if slots is None else stored(rule, slots, record, None if leaf.noise is None else leaf.noise.of(place))
+        for place, (rule, record, slots) in enumerate(zip(program.rules, leaf.records, new, strict=True))
+    )
+    return OfLeaf(update, kept, None, None)
+
+
+def maths(
+    program: Program, update: jax.Array, slots: Sequence[Any], param: jax.Array | None, shared: Shared
+) -> tuple[jax.Array, list[Any]]:
+    """What the rules make of an update and of their slots, all in the dtype of computation.
+
+    Returns:
+      The update that leaves the last rule, and of each rule its new slots; None of one that does not apply.
+    """
+    fit, real = fitting(update.dtype), real_dtype(update.dtype)
+    update = came = times(update, shared.factor)
+    new: list[Any] = []
+    for rule, chosen, own, hypers, extra in zip(
+        program.rules, program.kind.chosen, slots, shared.hypers, shared.extras, strict=True
     ):
         if not chosen.applies:
-            kept.append(record)
+            new.append(None)
             continue
         bound = rule.replace(**jax.tree.map(lambda number: number.astype(real), hypers))
-        leaf = Leaf(rule.call_name, shared.step, extra, param, chosen.decays, update, program.cut)
-        with jax.named_scope(rule.call_name), mixing(grad):
-            result = bound.update(update, loaded(rule, record, fit), leaf)
-        update, new = checks.pair(rule.call_name, "update", result, rule.State)
-        checks.leaf_result(rule.call_name, update, grad)
+        leaf = Leaf(rule.call_name, shared.step, extra, param, chosen.decays, update, program.kind.cut)
+        with jax.named_scope(rule.call_name), mixing(came):
+            result = bound.update(update, own, leaf)
+        update, kept = checks.pair(rule.call_name, "update", result, rule.State)
+        checks.leaf_result(rule.call_name, update, came)
         update = fit(update)
-        kept.append(stored(rule, new, record, None if noise is None else noise.of(place)))
-    return update, tuple(kept)
-
-
-@partial(jax.jit, static_argnums=0)
-def advance_group(program: Program, leaves: list[Any], shared: Shared) -> list[Any]:
-    """One step of each of a few leaves that are alike."""
-    return [advance(program, *leaf, shared) for leaf in leaves]
+        new.append(kept)
+    return update, new
 
 
 def _noise(step: Step, *kept: Any) -> list[Noise | None]:

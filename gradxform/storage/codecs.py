@@ -44,6 +44,11 @@ class Blockwise(Codec, is_leaf=True):
         """Whether it rounds at random."""
         return self.stochastic
 
+    @property
+    def is_in_blocks(self) -> bool:
+        """True."""
+        return True
+
     def first(self, value: jax.Array, signed: bool) -> Encoded | jax.Array:
         """The codes of an array, and their scales. Numbers, and arrays without elements, stay as they are."""
         if is_complex(value):

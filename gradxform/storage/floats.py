@@ -70,6 +70,11 @@ class AsDtype(Codec, is_leaf=True):
         return self.stochastic
 
     @property
+    def is_in_blocks(self) -> bool:
+        """Whether blocks have scales."""
+        return self.is_scaled
+
+    @property
     def is_scaled(self) -> bool:
         """Whether its range is so small that blocks have scales."""
         return jnp.finfo(self.dtype).bits <= 8

@@ -1,0 +1,183 @@
+"""Which leaves of a run are done by one kernel, and what that kernel does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.core import branches, keep, kernels
+from gradxform.core.flow import added
+from gradxform.core.keep import Encoded
+from gradxform.core.kernels import Result, Work
+from gradxform.core.noise import Noise
+from gradxform.core.parting import Parted, parted
+from gradxform.core.precision import fitting, real_dtype
+
+if TYPE_CHECKING:
+    from gradxform.core.leaves import OfLeaf, Program, Shared
+
+# By the names of `lax.platform_dependent`.
+_PLATFORMS = {"tpu": "tpu", "cuda": "gpu"}
+
+_interpreted: ContextVar[str | None] = ContextVar("interpreted", default=None)
+
+
+@contextmanager
+def interpreted(platform: str) -> Iterator[None]:
+    """Kernels for a "tpu" or a "gpu" are run by JAX's interpreter, on whatever device there is."""
+    token = _interpreted.set(platform)
+    try:
+        yield
+    finally:
+        _interpreted.reset(token)
+
+
+def interpreter() -> str | None:
+    """For which platform kernels are interpreted here; None for none."""
+    return _interpreted.get()
+
+
+def is_worth(leaf: OfLeaf) -> bool:
+    """Whether plain operations would pass over memory more than once: where what is kept is in blocks with scales."""
+    return any(isinstance(each, Encoded) and each.codec.is_in_blocks for each in _kept(leaf.records))
+
+
+def step(program: Program, leaf: OfLeaf, shared: Shared) -> OfLeaf | None:
+    """A step of a leaf by one kernel, on the backends that have it; None where the plain way is the only one."""
+    from gradxform.core.leaves import plain
+
+    platform = program.kind.interpreted
+    platforms = {platform: platform} if platform else _PLATFORMS
+    works = {name: _work(program, leaf, shared, platforms[name]) for name in platforms}
+    found = {name: work for name, work in works.items() if work is not None}
+    if not found:
+        return None
+
+    def otherwise() -> OfLeaf:
+        done = plain(program, leaf, shared)
+        return done._replace(param=_landed(leaf, done.update)) if program.kind.lands else done
+
+    def by_kernel(name: str) -> Any:
+        work, tiles, rebuilt = found[name]
+        return lambda: rebuilt(kernels.run(work, tiles, platforms[name], interpret=platform is not None))
+
+    if platform:
+        return by_kernel(platform)()
+    return branches.by_backend(otherwise, {name: by_kernel(name) for name in found})
+
+
+def _kept(tree: Any) -> list[Any]:
+    return jax.tree.leaves(tree, is_leaf=keep.is_encoded)
+
+
+def _landed(leaf: OfLeaf, update: jax.Array) -> Any:
+    """The parameter after the step, kept as it is before it."""
+    if not isinstance(leaf.param, Encoded):
+        return added(leaf.param, update)
+    return keep.store(keep.load(leaf.param, lambda x: x) + update, leaf.param, _noise_of_param(leaf))
+
+
+def _noise_of_param(leaf: OfLeaf) -> Noise | None:
+    # Beyond the places of all rules.
+    return None if leaf.noise is None else leaf.noise.of(len(leaf.records))
+
+
+def _work(program: Program, leaf: OfLeaf, shared: Shared, platform: str) -> Any:
+    """What a kernel does, in which blocks, and how its results are put together; None where there is no kernel."""
+    old, structure = jax.tree.flatten(leaf.records, is_leaf=keep.is_encoded)
+    shape, is_large = leaf.update.shape, [bool(each.shape) for each in old]
+    kept = [leaf.update, *(each for each, large in zip(old, is_large, strict=True) if large)]
+    kept += [] if leaf.param is None else [leaf.param]
+    if not _fits(kept, shape) or _is_on_a_mesh(leaf):
+        return None
+    tiles = kernels.tiling(kept, platform)
+    if tiles is None:
+        return None
+    slots_at = list(range(1, 1 + sum(is_large)))
+    numbers = shared, [each for each, large in zip(old, is_large, strict=True) if not large]
+
+    def function(blocks: list[Any], numbers: Any) -> list[Any]:
+        from gradxform.core.leaves import maths
+
+        shared, small = numbers
+        of_blocks, of_numbers = iter(blocks[1:]), iter(small)
+        loaded = [next(of_blocks) if large else next(of_numbers) for large in is_large]
+        records = structure.unflatten(loaded)
+        param = None if leaf.param is None else blocks[-1]
+        update, new = maths(program, blocks[0], records, param, shared)
+        whole = tuple(own if each is None else each for own, each in zip(records, new, strict=True))
+        return [update, *structure.flatten_up_to(whole)]
+
+    done = _parted(function, tiles.block, shape, len(kept), numbers)
+    if done is None:
+        return None
+    noises = _noises(program, leaf)
+    lands = program.kind.lands and leaf.param is not None
+    first = Result(0, len(kept) - 1, _noise_of_param(leaf) if keep.is_random(leaf.param) else None, len(kept) - 1)
+    results = [first if lands else Result(0, None)]
+    at = iter(slots_at)
+    for index, large in enumerate(is_large):
+        if large:
+            like = next(at)
+            noise = noises[index] if keep.is_random(kept[like]) else None
+            results.append(Result(1 + index, like, noise))
+
+    def rebuilt(found: list[Any]) -> OfLeaf:
+        new_first, *slots = found
+        of_slots = iter(slots)
+        leaves = [
+            next(of_slots) if large else jnp.asarray(done.results[1 + index]).astype(old[index].dtype)
+            for index, large in enumerate(is_large)
+        ]
+        records = structure.unflatten(leaves)
+        if not lands:
+            return type(leaf)(new_first, records, None, None)
+        # Nobody asks for it, as nothing comes behind.
+        after, before = (keep.load(each, fitting(jnp.float32)) for each in (new_first, leaf.param))
+        update = after - before
+        return type(leaf)(update, records, new_first, None)
+
+    return Work(kept, done, results), tiles, rebuilt
+
+
+def _noises(program: Program, leaf: OfLeaf) -> list[Noise | None]:
+    """The noise of each slot, as the plain way has it."""
+    found: list[Noise | None] = []
+    for place, (rule, record) in enumerate(zip(program.rules, leaf.records, strict=True)):
+        for field in record._fields:
+            for index, _ in enumerate(_kept(getattr(record, field))):
+                own = None if leaf.noise is None else leaf.noise.of(place).of(rule.State._fields.index(field), index)
+                found.append(own)
+    return found
+
+
+def _fits(kept: list[Any], shape: tuple[int, ...]) -> bool:
+    """Whether all is of one shape, and computed with in float32."""
+    dtypes = keep.dtypes(kept)
+    is_real = not any(jnp.issubdtype(dtype, jnp.complexfloating) for dtype in dtypes)
+    return (
+        all(each.shape == shape and hasattr(each, "dtype") for each in kept)
+        and len(dtypes) == len(kept)
+        and is_real
+        and real_dtype(*dtypes) == jnp.float32
+    )
+
+
+def _is_on_a_mesh(leaf: OfLeaf) -> bool:
+    """Whether the partitioner divides the leaf, which divides no kernel."""
+    mesh = jax.typeof(leaf.update).sharding.mesh
+    return not mesh.empty and len(mesh.manual_axes) < len(mesh.axis_names)
+
+
+def _parted(function: Any, block: tuple[int, ...], shape: tuple[int, ...], count: int, numbers: Any) -> Parted | None:
+    """What is done to each block; None where a rule asks for the leaf's shape."""
+    found = [parted(function, [jax.ShapeDtypeStruct(each, jnp.float32)] * count, numbers) for each in (block, shape)]
+    of_block, of_whole = found
+    if of_block is None or of_whole is None:
+        return None
+    return of_block if of_block.outline() == of_whole.outline() else None

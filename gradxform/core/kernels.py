@@ -1,0 +1,273 @@
+"""One kernel a leaf: what is kept is loaded, the rules themselves are run, and what is new is stored, block by block.
+
+As plain operations each pass over a block, to find its largest value, is a pass over memory. In a kernel blocks stay
+where they are computed with, and a step moves what it must: gradients in, parameters and codes in and out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from gradxform.core import keep
+from gradxform.core.keep import Encoded
+from gradxform.core.noise import Noise
+from gradxform.core.parting import Parted
+from gradxform.core.placement import types_tell, union, varying_axes
+
+# How many elements a block has at most. On a TPU a dozen of such blocks of float32, each twice, are in 16 MiB of
+# memory beside the core; on a GPU they are in registers.
+LARGEST = {"tpu": 1 << 16, "gpu": 1 << 11}
+
+
+class Result(NamedTuple):
+    """What comes out of a kernel.
+
+    Attributes:
+      position: among the results of what is done to blocks.
+      like: the index of what it is kept in the place of; None for what leaves as float32.
+      noise: with which it is stored, of the whole leaf; None for none.
+      added: the index of what it is added to before; None for nothing.
+    """
+
+    position: int
+    like: int | None
+    noise: Noise | None = None
+    added: int | None = None
+
+
+class Work(NamedTuple):
+    """A step of a leaf, as a kernel does it.
+
+    Attributes:
+      kept: what goes in, arrays and what codecs keep, all of the leaf's shape.
+      parted: what is done to them once they are loaded.
+      results: what comes out.
+    """
+
+    kept: list[Any]
+    parted: Parted
+    results: list[Result]
+
+
+class Tiling(NamedTuple):
+    """How a leaf is taken in blocks.
+
+    Attributes:
+      shape: of the leaf.
+      axis: along which the codec's blocks are.
+      block: the shape of a block.
+    """
+
+    shape: tuple[int, ...]
+    axis: int
+    block: tuple[int, ...]
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """How many blocks there are along each axis, that of the codec's blocks last."""
+        counts = [size // block for size, block in zip(self.shape, self.block, strict=True)]
+        return (*counts[: self.axis], *counts[self.axis + 1 :], counts[self.axis])
+
+    def place(self, *ids: Any) -> tuple[Any, ...]:
+        """The block's number along each axis, of its place in the grid."""
+        return (*ids[: self.axis], ids[-1], *ids[self.axis : -1])
+
+
+def tiling(kept: Sequence[Any], platform: str) -> Tiling | None:
+    """How a leaf is taken in blocks on a "tpu" or a "gpu"; None where its shape does not allow it."""
+    layouts = {each.layout for each in kept if isinstance(each, Encoded) and hasattr(each.layout, "size")}
+    shape = kept[0].shape
+    axes = {layout.axis for layout in layouts}
+    if len(axes) != 1 or any(layout.missing for layout in layouts):
+        return None
+    axis = axes.pop() + len(shape)
+    if platform == "gpu":
+        # On a GPU the axes before and behind are one each: the same memory.
+        shape = (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
+        axis = 1
+    rows = max(layout.size for layout in layouts)
+    if axis == len(shape) - 1 or shape[axis] % rows or any(rows % layout.size for layout in layouts):
+        return None
+    most, last = LARGEST[platform] // rows, shape[-1]
+    if platform == "gpu":
+        columns = min(last & -last, 1 << max(most.bit_length() - 1, 0))
+        return Tiling(shape, axis, (1, rows, columns)) if rows & (rows - 1) == 0 else None
+    between = math.prod(shape[axis + 1 : -1])
+    fitting = [size for size in range(128, last, 128) if last % size == 0 and between * size <= most]
+    columns = last if between * last <= most else max(fitting, default=0)
+    if not columns:
+        return None
+    while 2 * rows * between * columns <= LARGEST[platform] and shape[axis] % (2 * rows) == 0:
+        rows *= 2
+    return Tiling(shape, axis, (*(1 for _ in shape[:axis]), rows, *shape[axis + 1 : -1], columns))
+
+
+class Part(NamedTuple):
+    """An array of which a kernel sees a block, or all rows of some columns.
+
+    Attributes:
+      tiles: how the leaf is taken in blocks.
+      shape: of the array, in as many axes as the leaf; along the axis of the codec's blocks it may be shorter.
+      is_resident: whether a kernel sees all rows, because those of a block are too few to be a block on a TPU.
+    """
+
+    tiles: Tiling
+    shape: tuple[int, ...]
+    is_resident: bool
+
+    @classmethod
+    def of(cls, array: Any, tiles: Tiling, platform: str) -> Part:
+        """The part that an array is."""
+        shape, axis = array.shape, tiles.axis
+        if len(shape) != len(tiles.shape):
+            front, behind = tiles.shape[0], tiles.shape[2]
+            shape = (front, math.prod(shape) // (front * behind), behind)
+        rows = tiles.block[axis] * shape[axis] // tiles.shape[axis]
+        return cls(tiles, shape, platform == "tpu" and axis == len(shape) - 2 and rows % 8 != 0)
+
+    @property
+    def rows(self) -> int:
+        """How many rows belong to a block of the leaf."""
+        axis = self.tiles.axis
+        return self.tiles.block[axis] * self.shape[axis] // self.tiles.shape[axis]
+
+    @property
+    def spec(self) -> Any:
+        """Which block of it a kernel sees."""
+        from jax.experimental import pallas as pl
+
+        axis, block = self.tiles.axis, self.tiles.block
+
+        def place(*ids: Any) -> tuple[Any, ...]:
+            found = self.tiles.place(*ids)
+            return (*found[:axis], 0 if self.is_resident else found[axis], *found[axis + 1 :])
+
+        rows = self.shape[axis] if self.is_resident else self.rows
+        return pl.BlockSpec((*block[:axis], rows, *block[axis + 1 :]), place)
+
+    def where(self, ids: tuple[Any, ...]) -> Any:
+        """The index of the block's rows among those that a kernel sees."""
+        from jax.experimental import pallas as pl
+
+        if not self.is_resident:
+            return ...
+        axis = self.tiles.axis
+        return (*(slice(None) for _ in range(axis)), pl.ds(ids[axis] * self.rows, self.rows))
+
+
+def run(work: Work, tiles: Tiling, platform: str, interpret: bool = False) -> list[Any]:
+    """The results of the work, each kept as what it replaces."""
+    from jax.experimental import pallas as pl
+
+    salts = [result.noise.salt for result in work.results if result.noise is not None]
+    packed, unpacked = _packed([*work.parted.numbers, *salts])
+    flat, structures = zip(*(jax.tree.flatten(each) for each in work.kept), strict=True)
+    ins = [Part.of(array, tiles, platform) for arrays in flat for array in arrays]
+    first = [len(packed) + sum(map(len, flat[:index])) for index in range(len(flat))]
+    names = union(map(varying_axes, jax.tree.leaves(work.kept))) if types_tell() else ()
+    outs, shapes, aliases = [], [], {}
+    for result in work.results:
+        replaced = [work.kept[0]] if result.like is None else flat[result.like]
+        for offset, array in enumerate(replaced):
+            if result.like is not None:
+                aliases[first[result.like] + offset] = len(outs)
+            outs.append(Part.of(array, tiles, platform))
+            shapes.append(_shaped(outs[-1].shape, jnp.float32 if result.like is None else array.dtype, names))
+
+    def kernel(*refs: Any) -> None:
+        ids = tiles.place(*map(pl.program_id, range(len(tiles.grid))))
+        numbers = unpacked(refs[: len(packed)])
+        given = zip(refs[len(packed) : len(packed) + len(ins)], ins, strict=True)
+        blocks = iter([ref[part.where(ids)] for ref, part in given])
+        kept = [structure.unflatten([next(blocks) for _ in range(structure.num_leaves)]) for structure in structures]
+        loaded = [keep.load(each, lambda x: x.astype(jnp.float32)) for each in kept]
+        count = len(work.parted.numbers)
+        values, own_salts = work.parted.within(loaded, numbers[:count]), iter(numbers[count:])
+        start = [number * size for number, size in zip(ids, tiles.block, strict=True)]
+        found = zip(refs[len(packed) + len(ins) :], outs, strict=True)
+        for result in work.results:
+            value = jnp.broadcast_to(values[result.position], tiles.block).astype(jnp.float32)
+            value = value if result.added is None else loaded[result.added] + value
+            noise = None if result.noise is None else Noise(next(own_salts), start, tiles.shape)
+            new = value if result.like is None else keep.store(value, kept[result.like], noise)
+            for array in jax.tree.leaves(new):
+                ref, part = next(found)
+                ref[part.where(ids)] = array
+
+    call = pl.pallas_call(
+        kernel,
+        shapes,
+        grid=tiles.grid,
+        in_specs=[*_specs_of_numbers(packed, platform), *(part.spec for part in ins)],
+        out_specs=[part.spec for part in outs],
+        input_output_aliases=aliases,
+        interpret=interpret,
+        name="step_of_a_leaf",
+        compiler_params=None if interpret else _compiled(platform),
+    )
+    arrays = [array.reshape(part.shape) for array, part in zip((a for own in flat for a in own), ins, strict=True)]
+    done = iter(call(*packed, *arrays))
+    return [
+        next(done).reshape(work.kept[0].shape)
+        if result.like is None
+        else jax.tree.map(lambda old: next(done).reshape(old.shape), work.kept[result.like])
+        for result in work.results
+    ]
+
+
+def _packed(numbers: Sequence[Any]) -> tuple[list[jax.Array], Callable[[Sequence[Any]], list[Any]]]:
+    """Numbers as two vectors, of float32 and of int32, and the function that has them back from their references."""
+    numbers = [jnp.asarray(number) for number in numbers]
+    is_float = [jnp.issubdtype(number.dtype, jnp.floating) for number in numbers]
+    floats = [number.astype(jnp.float32) for number, floating in zip(numbers, is_float, strict=True) if floating]
+    whole = [_as_int(number) for number, floating in zip(numbers, is_float, strict=True) if not floating]
+    vectors = [jnp.stack(own) for own in (floats, whole) if own]
+
+    def unpacked(refs: Sequence[Any]) -> list[Any]:
+        given = iter(refs)
+        of_floats = next(given) if floats else None
+        of_whole = next(given) if whole else None
+        found, counts = [], {True: 0, False: 0}
+        for number, floating in zip(numbers, is_float, strict=True):
+            ref = of_floats if floating else of_whole
+            assert ref is not None
+            found.append(_as_it_was(ref[counts[floating]], number.dtype))
+            counts[floating] += 1
+        return found
+
+    return vectors, unpacked
+
+
+def _as_int(number: jax.Array) -> jax.Array:
+    return lax.bitcast_convert_type(number, jnp.int32) if number.dtype == jnp.uint32 else number.astype(jnp.int32)
+
+
+def _as_it_was(value: Any, dtype: Any) -> Any:
+    if dtype == jnp.bool_:
+        return value != 0
+    return lax.bitcast_convert_type(value, dtype) if dtype == jnp.uint32 else value.astype(dtype)
+
+
+def _specs_of_numbers(vectors: Sequence[jax.Array], platform: str) -> list[Any]:
+    from jax.experimental import pallas as pl
+    from jax.experimental.pallas import tpu
+
+    if platform == "tpu":
+        return [pl.BlockSpec(memory_space=tpu.SMEM) for _ in vectors]
+    return [pl.BlockSpec(vector.shape, lambda *_: (0,)) for vector in vectors]
+
+
+def _shaped(shape: tuple[int, ...], dtype: Any, names: Sequence[str]) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, vma=frozenset(names)) if names else jax.ShapeDtypeStruct(shape, dtype)
+
+
+def _compiled(platform: str) -> Any:
+    from jax.experimental.pallas import tpu, triton
+
+    return tpu.CompilerParams() if platform == "tpu" else triton.CompilerParams(num_warps=4)
