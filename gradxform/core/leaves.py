@@ -97,16 +97,8 @@ def advance_run(rules: Sequence[Rule], flow: Flow, records: Sequence[Any], step:
     params = [None] * len(flow.updates) if flow.params is None else flow.params
     leaves = list(map(OfLeaf, flow.updates, old, params, _noise(step, old, params)))
     fusable = [flow.fuses and fused.is_worth(leaf) for leaf in leaves]
-    kinds = list(
-        map(
-            Kind,
-            chosen,
-            flow.cuts,
-            fusable,
-            [flow.lands and each for each in fusable],
-            [fused.interpreter()] * len(leaves),
-        )
-    )
+    lands, interpreted = [flow.lands and each for each in fusable], [fused.interpreter()] * len(leaves)
+    kinds = list(map(Kind, chosen, flow.cuts, fusable, lands, interpreted))
     programs = {kind: program(static, kind) for kind in set(kinds)}
     types = [(kind, *map(jax.typeof, jax.tree.leaves(leaf))) for kind, leaf in zip(kinds, leaves, strict=True)]
     done = alike.in_groups(

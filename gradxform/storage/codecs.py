@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from gradxform.core.fields import check_seed
 from gradxform.core.keep import Codec, Encoded
@@ -193,15 +194,25 @@ class Int4(Blockwise, is_leaf=True):
         return (*codes[:axis], 2 * codes[axis] - layout.missing, *codes[axis + 1 :])
 
     def _packed(self, codes: jax.Array, layout: Layout) -> jax.Array:
-        # The first half of a block in the low bits, the second in the high ones: slices of whole rows.
-        axis = codes.ndim + layout.axis
-        low, high = jnp.split(codes, 2, axis=axis)
-        both = (low & 15) | (high << 4)
+        # The first half of a block in the low bits, the second in the high ones. By a sum in the place of slices, which
+        # a kernel on a GPU has not.
+        halves, first, axis = self._in_halves(codes, layout)
+        both = jnp.sum(jnp.where(first, halves & 15, halves << 4), axis=axis)
         return blocks.whole(both, layout._replace(missing=0)).astype(jnp.int8)
 
     def _unpacked(self, codes: jax.Array, layout: Layout) -> jax.Array:
         both = blocks.blocked(codes.astype(jnp.int32), layout._replace(size=layout.size // 2, missing=0))
-        return jnp.concatenate([(both << 28) >> 28, both >> 4], axis=both.ndim + layout.axis)
+        axis = both.ndim + layout.axis
+        twice = jnp.broadcast_to(jnp.expand_dims(both, axis), (*both.shape[:axis], 2, *both.shape[axis:]))
+        first = lax.broadcasted_iota(jnp.int32, twice.shape, axis) == 0
+        halves = jnp.where(first, (twice << 28) >> 28, twice >> 4)
+        return halves.reshape(*both.shape[:axis], 2 * both.shape[axis], *both.shape[axis + 1 :])
+
+    def _in_halves(self, codes: jax.Array, layout: Layout) -> tuple[jax.Array, jax.Array, int]:
+        """The codes of a block as those of its halves, which are the first ones, and along which axis they are."""
+        axis = codes.ndim + layout.axis
+        halves = codes.reshape(*codes.shape[:axis], 2, codes.shape[axis] // 2, *codes.shape[axis + 1 :])
+        return halves, lax.broadcasted_iota(jnp.int32, halves.shape, axis) == 0, axis
 
 
 int8 = factory(Int8, lambda codec: codec, Int8)
