@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 from jax.experimental import topologies
+from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
 
 # What libtpu asks of its surroundings, which on a machine without a TPU nobody answers.
 _NO_TPU = {
@@ -63,6 +64,14 @@ def four(platform: str) -> Sequence[Any]:
     except Exception as error:
         extra = "tpu" if platform == "tpu" else "cuda12"
         raise RuntimeError(f"no compiler for a {platform} here: install jax[{extra}], or use make programs") from error
+
+
+def lowering(platform: str) -> Any:
+    """A context in which kernels are lowered for a device that is not there."""
+    kind, cores = ("TPU v5 lite", 1) if platform == "tpu" else ("NVIDIA H100 80GB HBM3", None)
+    fields = AbstractDevice.__dataclass_fields__
+    named = {"platform": platform} if "platform" in fields else {}
+    return use_abstract_mesh(AbstractMesh((), (), abstract_device=AbstractDevice(kind, cores, **named)))
 
 
 def pod(chips: str) -> Sequence[Any]:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from measuring import gpt
 
@@ -47,6 +48,17 @@ class Chain(NamedTuple):
     theirs_low: Tx | None = None
 
 
+def _of_parameters(tx: Tx) -> Any:
+    """A step as users take it: ours by `step`, optax's by `update` and `apply_updates`."""
+    if isinstance(tx, gx.Transform):
+
+        def stepped(params: Any, state: Any, grads: Any) -> tuple[Any, Any]:
+            return tx.step(grads, state, params)
+
+        return stepped
+    return _plain(tx)
+
+
 class _NormState(NamedTuple):
     norm: jax.Array
 
@@ -78,7 +90,16 @@ CHAINS = {
     "accumulate": Chain(
         gx.accumulate(gx.adamw(1e-3), 4), optax.MultiSteps(optax.adamw(1e-3), 4).gradient_transformation()
     ),
+    "int8": Chain(gx.stored(gx.adamw(1e-3), gx.int8()), optax.adamw(1e-3)),
+    "int4": Chain(gx.stored(gx.adamw(1e-3), gx.int4()), optax.adamw(1e-3)),
+    "int8 lion": Chain(gx.stored(gx.lion(1e-3), gx.int8()), optax.lion(1e-3)),
+    "int8 ademamix": Chain(gx.stored(gx.ademamix(1e-3), gx.int8()), optax.contrib.ademamix(1e-3)),
+    "int8 adopt": Chain(gx.stored(gx.adopt(1e-3), gx.int8()), optax.contrib.adopt(1e-3)),
+    "fused adamw": Chain(gx.stored(gx.adamw(1e-3), fused=True), optax.adamw(1e-3)),
+    "lean": Chain(gx.split_weights(gx.stored(gx.adamw(1e-3), gx.int8())), optax.adamw(1e-3)),
 }
+# Of parameters in bfloat16 alone.
+LOW = {"lean"}
 
 
 def step_of(tx: Tx, devices: Sequence[Any], layout: str, dtypes: tuple[Any, Any]) -> Step:
@@ -102,7 +123,7 @@ def step_of(tx: Tx, devices: Sequence[Any], layout: str, dtypes: tuple[Any, Any]
     # A slot has its parameter's shape, so it is sharded as its parameter is; what has no axes is replicated.
     state = jax.tree.map(lambda leaf: _placed(leaf, sharding(leaf)), jax.eval_shape(tx.init, params))
     out = jax.tree.map(lambda leaf: leaf.sharding, (params, state))
-    return Step(jax.jit(_plain(tx), donate_argnums=(0, 1), out_shardings=out), (params, state, grads))
+    return Step(jax.jit(_of_parameters(tx), donate_argnums=(0, 1), out_shardings=out), (params, state, grads))
 
 
 def _plain(tx: Tx) -> Any:

@@ -57,7 +57,7 @@ class Flow:
         those of computation.
       lands: whether what comes next is the last that the updates meet, and may add them to the parameters itself.
       landed: the leaves of the parameters after the step, where what came last added the updates; None where not.
-      fuses: whether one kernel may do the step of a leaf.
+      fuses: whether one kernel may do the step of a leaf; None: where plain operations would pass over memory twice.
     """
 
     updates: list[Any]
@@ -70,7 +70,7 @@ class Flow:
     is_rounded: bool = True
     lands: bool = False
     landed: list[Any] | None = None
-    fuses: bool = True
+    fuses: bool | None = None
 
     @classmethod
     def of(cls, updates: Any, params: Any = None) -> Flow:

@@ -83,15 +83,17 @@ def tiling(kept: Sequence[Any], platform: str) -> Tiling | None:
     """How a leaf is taken in blocks on a "tpu" or a "gpu"; None where its shape does not allow it."""
     layouts = {each.layout for each in kept if isinstance(each, Encoded) and hasattr(each.layout, "size")}
     shape = kept[0].shape
-    axes = {layout.axis for layout in layouts}
-    if len(axes) != 1 or any(layout.missing for layout in layouts):
+    axes = {layout.axis for layout in layouts} or {-2}
+    if len(shape) < 2 or len(axes) != 1 or any(layout.missing for layout in layouts):
         return None
     axis = axes.pop() + len(shape)
     if platform == "gpu":
         # On a GPU the axes before and behind are one each: the same memory.
         shape = (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
         axis = 1
-    rows = max(layout.size for layout in layouts)
+    # Without blocks of a codec as many rows as divide the leaf, or all.
+    divisors = [size for size in (128, 64, 32, 16, 8) if shape[axis] % size == 0]
+    rows = max((layout.size for layout in layouts), default=max(divisors, default=shape[axis]))
     if axis == len(shape) - 1 or shape[axis] % rows or any(rows % layout.size for layout in layouts):
         return None
     most, last = LARGEST[platform] // rows, shape[-1]

@@ -96,7 +96,7 @@ def advance_run(rules: Sequence[Rule], flow: Flow, records: Sequence[Any], step:
     old = list(zip(*(columns(rule, record, flow) for rule, record in zip(rules, records, strict=True)), strict=True))
     params = [None] * len(flow.updates) if flow.params is None else flow.params
     leaves = list(map(OfLeaf, flow.updates, old, params, _noise(step, old, params)))
-    fusable = [flow.fuses and fused.is_worth(leaf) for leaf in leaves]
+    fusable = [fused.is_worth(leaf) if flow.fuses is None else flow.fuses for leaf in leaves]
     lands, interpreted = [flow.lands and each for each in fusable], [fused.interpreter()] * len(leaves)
     kinds = list(map(Kind, chosen, flow.cuts, fusable, lands, interpreted))
     programs = {kind: program(static, kind) for kind in set(kinds)}

@@ -31,6 +31,7 @@ class Stored(Node):
     codec: Codec | None = None
     where: Any = None
     min_size: int = 4096
+    fused: bool | None = None
     slots: dict[str, Codec | None] = dataclasses.field(default_factory=dict)
 
     def check(self) -> None:
@@ -40,7 +41,7 @@ class Stored(Node):
             if codec is not None and not isinstance(codec, Codec):
                 hint = "; call it to make the codec" if callable(codec) else ", such as int8()"
                 raise TypeError(f"stored: {name} must be a codec; got {show(codec)}{hint}")
-        if self.codec is None and not self.slots:
+        if self.codec is None and not self.slots and self.fused is None:
             raise TypeError("stored: expected a codec for all slots, or one for some, by their names, as mu=int8()")
         if not isinstance(self.min_size, int) or isinstance(self.min_size, bool):
             raise TypeError(f"stored: min_size must be an integer; got {show(self.min_size)}")
@@ -75,7 +76,9 @@ class Stored(Node):
 
     def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
         """A step of the transform, which loads and stores as its state says."""
-        return as_node(self.inner).advance(flow, record, step)
+        fuses = flow.fuses
+        flow, state = as_node(self.inner).advance(flow.replace(fuses=self.fused), record, step)
+        return flow.replace(fuses=fuses), state
 
     def judge(self, params: Flow, record: Any, step: Step) -> Flow:
         """The parameters to judge a run by: those of the transform."""
@@ -94,6 +97,7 @@ class Stored(Node):
         given += [f"{name}={show(codec)}" for name, codec in self.slots.items()]
         given += [] if self.where is None else [f"where={show(self.where)}"]
         given += [] if self.min_size == 4096 else [f"min_size={self.min_size}"]
+        given += [] if self.fused is None else [f"fused={self.fused}"]
         return written_call("stored", [show(self.inner), *given])
 
 
@@ -103,6 +107,7 @@ def stored(
     *,
     where: Any = None,
     min_size: int = 4096,
+    fused: bool | None = None,
     **slots: Codec | None,
 ) -> Transform:
     """Keeps the state of a transform in fewer bits; between steps alone, as it computes in float32 all the same.
@@ -119,6 +124,9 @@ def stored(
       where: of which leaves: a pytree of bools, a prefix of the parameters, or a function of them, such as
         `by_path("*/kernel")`. None: of all.
       min_size: slots with fewer elements stay as they are.
+      fused: whether a step of a leaf may be one kernel, on a TPU and a GPU. None: where slots are in blocks, of which
+        plain operations would make several; True: for all leaves with two axes or more; False: for none. Rules that
+        take elements together, leaves that blocks do not divide, and meshes whose axes are not mapped go the plain way.
       **slots: the codec of each slot of a name; None for as it is.
 
     Returns:
@@ -131,7 +139,7 @@ def stored(
     Gonzalez Ortiz et al. 2026, arXiv:2602.23349. Dettmers et al. 2021, arXiv:2110.02861. optax: mu_dtype of some
     methods. torch: torchao.optim, bitsandbytes.
     """
-    return Transform(name_stages([(None, Stored(inner, codec, where, min_size, slots))]))
+    return Transform(name_stages([(None, Stored(inner, codec, where, min_size, fused, slots))]))
 
 
 register(Stored, Stored.call_name, Stored)
