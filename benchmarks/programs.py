@@ -89,7 +89,7 @@ LIMITS = {
     "int8 adopt": Limit("one kernel a leaf", floor=12 + 2 * 2.0625, kernels=2),
     "fused adamw": Limit("the same arithmetic, in kernels of ours", floor=28, kernels=2, bytes=1.001),
     # Parameters of bfloat16 there and back, their lower bits and two slots there and back, and gradients of bfloat16.
-    # Small leaves, which XLA does by itself, take a TPU two kernels each, as arrays of 8 and 16 bits are laid out otherwise.
+    # Small leaves, which XLA does by itself, take two kernels each: arrays of 8 and of 16 bits are laid out otherwise.
     "lean": Limit("one kernel a large leaf", floor=4 + 2 + 2 + 2 * 2.0625, kernels=100),
 }
 
