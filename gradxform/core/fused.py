@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,31 +15,51 @@ from gradxform.core.flow import added
 from gradxform.core.keep import Encoded
 from gradxform.core.kernels import Result, Work
 from gradxform.core.noise import Noise
-from gradxform.core.parting import Parted, parted
+from gradxform.core.parting import Name, Parted, parted
 from gradxform.core.precision import fitting, real_dtype
 
 if TYPE_CHECKING:
     from gradxform.core.leaves import OfLeaf, Program, Shared
 
-# By the names of `lax.platform_dependent`.
-_PLATFORMS = {"tpu": "tpu", "cuda": "gpu"}
+# What `lax.platform_dependent` calls them.
+_PLATFORMS = {"tpu": "tpu", "gpu": "cuda"}
 
-_interpreted: ContextVar[str | None] = ContextVar("interpreted", default=None)
+
+class Target(NamedTuple):
+    """For what kernels are made.
+
+    Attributes:
+      platform: "tpu" or "gpu".
+      is_interpreted: whether JAX's interpreter runs them, on whatever device there is.
+    """
+
+    platform: str
+    is_interpreted: bool = False
+
+
+_interpreted: ContextVar[Target | None] = ContextVar("interpreted", default=None)
 
 
 @contextmanager
 def interpreted(platform: str) -> Iterator[None]:
     """Kernels for a "tpu" or a "gpu" are run by JAX's interpreter, on whatever device there is."""
-    token = _interpreted.set(platform)
+    token = _interpreted.set(Target(platform, True))
     try:
         yield
     finally:
         _interpreted.reset(token)
 
 
-def interpreter() -> str | None:
-    """For which platform kernels are interpreted here; None for none."""
-    return _interpreted.get()
+def target() -> Target | None:
+    """For what kernels are made here; None where there is no accelerator, so that nothing is traced for one."""
+    if found := _interpreted.get():
+        return found
+    # A device for which a program is only compiled, on a machine without it.
+    described = jax.sharding.get_abstract_mesh().abstract_device
+    kind = jax.default_backend() if described is None else described.device_kind.lower()
+    if "tpu" in kind:
+        return Target("tpu")
+    return Target("gpu") if kind == "gpu" or "nvidia" in kind else None
 
 
 def is_worth(leaf: OfLeaf) -> bool:
@@ -47,28 +67,33 @@ def is_worth(leaf: OfLeaf) -> bool:
     return any(isinstance(each, Encoded) and each.codec.is_in_blocks for each in _kept(leaf.records))
 
 
-def step(program: Program, leaf: OfLeaf, shared: Shared) -> OfLeaf | None:
-    """A step of a leaf by one kernel, on the backends that have it; None where the plain way is the only one."""
-    from gradxform.core.leaves import plain
+def step(
+    program: Program, leaf: OfLeaf, shared: Shared, maths: Callable[..., Any], plain: Callable[..., OfLeaf]
+) -> OfLeaf | None:
+    """A step of a leaf by one kernel, on the backend that has it; None where the plain way is the only one.
 
-    platform = program.kind.interpreted
-    platforms = {platform: platform} if platform else _PLATFORMS
-    works = {name: _work(program, leaf, shared, platforms[name]) for name in platforms}
-    found = {name: work for name, work in works.items() if work is not None}
-    if not found:
+    Args:
+      program, leaf, shared: the run, what the step of the leaf begins with, and what all leaves share.
+      maths: what the rules do to arrays that are loaded.
+      plain: the step in plain operations.
+    """
+    target = program.kind.target
+    work = None if target is None else _work(program, leaf, shared, maths, target.platform)
+    if target is None or work is None:
         return None
+    what, tiles, rebuilt = work
+
+    def by_kernel() -> OfLeaf:
+        return rebuilt(kernels.run(what, tiles, target.platform, interpret=target.is_interpreted))
 
     def otherwise() -> OfLeaf:
         done = plain(program, leaf, shared)
         return done._replace(param=_landed(leaf, done.update)) if program.kind.lands else done
 
-    def by_kernel(name: str) -> Any:
-        work, tiles, rebuilt = found[name]
-        return lambda: rebuilt(kernels.run(work, tiles, platforms[name], interpret=platform is not None))
-
-    if platform:
-        return by_kernel(platform)()
-    return branches.by_backend(otherwise, {name: by_kernel(name) for name in found})
+    # What is compiled for another device than there is by default goes the plain way.
+    if target.is_interpreted:
+        return by_kernel()
+    return branches.by_backend(otherwise, {_PLATFORMS[target.platform]: by_kernel})
 
 
 def _kept(tree: Any) -> list[Any]:
@@ -87,7 +112,7 @@ def _noise_of_param(leaf: OfLeaf) -> Noise | None:
     return None if leaf.noise is None else leaf.noise.of(len(leaf.records))
 
 
-def _work(program: Program, leaf: OfLeaf, shared: Shared, platform: str) -> Any:
+def _work(program: Program, leaf: OfLeaf, shared: Shared, maths: Callable[..., Any], platform: str) -> Any:
     """What a kernel does, in which blocks, and how its results are put together; None where there is no kernel."""
     old, structure = jax.tree.flatten(leaf.records, is_leaf=keep.is_encoded)
     shape, is_large = leaf.update.shape, [bool(each.shape) for each in old]
@@ -102,8 +127,6 @@ def _work(program: Program, leaf: OfLeaf, shared: Shared, platform: str) -> Any:
     numbers = shared, [each for each, large in zip(old, is_large, strict=True) if not large]
 
     def function(blocks: list[Any], numbers: Any) -> list[Any]:
-        from gradxform.core.leaves import maths
-
         shared, small = numbers
         of_blocks, of_numbers = iter(blocks[1:]), iter(small)
         loaded = [next(of_blocks) if large else next(of_numbers) for large in is_large]
@@ -114,7 +137,10 @@ def _work(program: Program, leaf: OfLeaf, shared: Shared, platform: str) -> Any:
         return [update, *structure.flatten_up_to(whole)]
 
     done = _parted(function, tiles.block, shape, len(kept), numbers)
-    if done is None:
+    # A number of the whole leaf that its elements have a part in is beyond a kernel that sees blocks.
+    if done is None or any(
+        isinstance(each, Name) for each, large in zip(done.results[1:], is_large, strict=True) if not large
+    ):
         return None
     noises = _noises(program, leaf)
     lands = program.kind.lands and leaf.param is not None

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import ManualAxisType
 
 from gradxform.core import keep
 from gradxform.core.keep import Encoded
@@ -266,7 +267,10 @@ def _specs_of_numbers(vectors: Sequence[jax.Array], platform: str) -> list[Any]:
 
 
 def _shaped(shape: tuple[int, ...], dtype: Any, names: Sequence[str]) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, dtype, vma=frozenset(names)) if names else jax.ShapeDtypeStruct(shape, dtype)
+    """A shape whose type says that it varies over mesh axes."""
+    if not names:
+        return jax.ShapeDtypeStruct(shape, dtype)
+    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=ManualAxisType(varying=frozenset(names)))
 
 
 def _compiled(platform: str) -> Any:

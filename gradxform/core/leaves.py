@@ -50,16 +50,14 @@ class Kind(NamedTuple):
     Attributes:
       chosen: for each rule what its masks say of the leaf.
       cut: how it is cut over devices, None where nobody told.
-      is_fused: whether one kernel may do the step, where the backend has it and each element is treated alone.
+      target: for what a kernel may do the step, if each element is treated alone; None for nothing.
       lands: whether this kernel may add the update to the parameter.
-      interpreted: for which platform kernels are run by JAX's interpreter, as tests do; None for none.
     """
 
     chosen: tuple[Chosen, ...]
     cut: Cut | None
-    is_fused: bool
+    target: fused.Target | None
     lands: bool
-    interpreted: str | None
 
 
 class OfLeaf(NamedTuple):
@@ -96,9 +94,10 @@ def advance_run(rules: Sequence[Rule], flow: Flow, records: Sequence[Any], step:
     old = list(zip(*(columns(rule, record, flow) for rule, record in zip(rules, records, strict=True)), strict=True))
     params = [None] * len(flow.updates) if flow.params is None else flow.params
     leaves = list(map(OfLeaf, flow.updates, old, params, _noise(step, old, params)))
-    fusable = [fused.is_worth(leaf) if flow.fuses is None else flow.fuses for leaf in leaves]
-    lands, interpreted = [flow.lands and each for each in fusable], [fused.interpreter()] * len(leaves)
-    kinds = list(map(Kind, chosen, flow.cuts, fusable, lands, interpreted))
+    target = fused.target()
+    targets = [target if (fused.is_worth(leaf) if flow.fuses is None else flow.fuses) else None for leaf in leaves]
+    lands = [flow.lands and each is not None for each in targets]
+    kinds = list(map(Kind, chosen, flow.cuts, targets, lands))
     programs = {kind: program(static, kind) for kind in set(kinds)}
     types = [(kind, *map(jax.typeof, jax.tree.leaves(leaf))) for kind, leaf in zip(kinds, leaves, strict=True)]
     done = alike.in_groups(
@@ -149,7 +148,7 @@ def judge(rule: Rule, params: Flow, record: Any, step: Step) -> Flow:
 @partial(jax.jit, static_argnums=0)
 def advance(program: Program, leaf: OfLeaf, shared: Shared) -> OfLeaf:
     """One step of one leaf through a run of rules: by one kernel, where that is worth it and can be, else plainly."""
-    done = fused.step(program, leaf, shared) if program.kind.is_fused else None
+    done = fused.step(program, leaf, shared, maths, plain) if program.kind.target else None
     return plain(program, leaf, shared) if done is None else done
 
 

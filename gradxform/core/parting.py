@@ -23,7 +23,7 @@ _OF_TYPES = {"pvary", "pcast", "copy", "optimization_barrier"}
 class Name(NamedTuple):
     """A block that is computed in the kernel, by its number."""
 
-    index: int
+    number: int
 
 
 class Operation(NamedTuple):
@@ -63,7 +63,7 @@ class Parted(NamedTuple):
         given = {id(old): new for old, new in zip(self.numbers, numbers, strict=True)}
 
         def value(each: Any) -> Any:
-            return known[each.index] if isinstance(each, Name) else given.get(id(each), each)
+            return known[each.number] if isinstance(each, Name) else given.get(id(each), each)
 
         for operation in self.operations:
             inputs = list(map(value, operation.inputs))
@@ -72,7 +72,7 @@ class Parted(NamedTuple):
             else:
                 found = operation.primitive.bind(*inputs, **operation.params)
                 outputs = found if operation.primitive.multiple_results else [found]
-            known.update({name.index: output for name, output in zip(operation.outputs, outputs, strict=True)})
+            known.update({name.number: output for name, output in zip(operation.outputs, outputs, strict=True)})
         return list(map(value, self.results))
 
 
