@@ -108,8 +108,7 @@ def _landed(leaf: OfLeaf, update: jax.Array) -> Any:
 
 
 def _noise_of_param(leaf: OfLeaf) -> Noise | None:
-    # Beyond the places of all rules.
-    return None if leaf.noise is None else leaf.noise.of(len(leaf.records))
+    return None if leaf.noise is None else leaf.noise.of_param()
 
 
 def _work(program: Program, leaf: OfLeaf, shared: Shared, maths: Callable[..., Any], platform: str) -> Any:

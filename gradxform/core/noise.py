@@ -13,6 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+# Beyond the places of all rules in a run.
+_OF_PARAM = 1 << 16
+
 
 def mixed(x: jax.Array) -> jax.Array:
     """A bijection of uint32 in which each bit of what goes in changes half of those that come out.
@@ -48,6 +51,10 @@ class Noise(NamedTuple):
     def of(self, *counts: Any) -> Noise:
         """Other numbers: those of a slot, or of a leaf among leaves."""
         return self._replace(salt=salt_of(self.salt, *counts))
+
+    def of_param(self) -> Noise:
+        """The numbers of a leaf of the parameters, others than those of its slots."""
+        return self.of(_OF_PARAM)
 
     def uniform(self, shape: tuple[int, ...]) -> jax.Array:
         """Numbers of [0, 1), a multiple of 2^-24 for each element: float32."""

@@ -105,7 +105,7 @@ class ParamsKept(Node):
             if not isinstance(kept, Encoded):
                 continue
             if landed[index] is None:
-                noise = None if base is None else base.of(index)
+                noise = None if base is None else base.of(index).of_param()
                 landed[index] = _stored(kept, updates[index], noise)
             new = landed[index]
             for name, column in columns.items():

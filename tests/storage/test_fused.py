@@ -1,0 +1,251 @@
+"""One kernel a leaf: the same numbers as plain operations, for every rule that treats each element alone."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+import gradxform as gx
+from gradxform.core import fused
+from tests.contract.cases import CASES
+
+# A kernel and plain operations round alike but where XLA contracts a product and a sum; a code may then be its
+# neighbour's, by a step of 1/127 of the block's largest value, which is about 2 here.
+ROUNDING = {"rtol": 1e-5, "atol": 2e-6}
+
+
+def arrays(seed, shape=(8, 4), dtype=np.float32):
+    return {"kernel": jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)}
+
+
+def traced(step, *args):
+    """The program of a step as text; of a function of its own, as JAX keeps what it has traced."""
+    return str(jax.make_jaxpr(lambda *args: step(*args))(*args))
+
+
+def has_kernel(tx, params, **extra):
+    state = jax.eval_shape(tx.init, params)
+    with fused.interpreted("tpu"):
+        return "pallas_call" in traced(lambda g, s, p: tx.step(g, s, p, **extra), params, state, params)
+
+
+def stored(tx, codec=None, **options):
+    return gx.stored(tx, gx.int8() if codec is None else codec, min_size=0, **options)
+
+
+def both_ways(tx, params, platform, grads, by=None):
+    """Parameters and state after steps in plain operations and by kernels, of one program."""
+
+    def run(params, state):
+        for grad in grads:
+            params, state = (by or tx.step)(grad, state, params)
+        return params, gx.decoded(state)
+
+    def both(params, state):
+        plain = run(params, state)
+        with fused.interpreted(platform):
+            return plain, run(params, state)
+
+    return jax.jit(both)(params, tx.init(params))
+
+
+def assert_alike(plain, by_kernel, **tolerance):
+    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(by_kernel), strict=True):
+        np.testing.assert_allclose(np.asarray(a, np.float32), np.asarray(b, np.float32), **{**ROUNDING, **tolerance})
+
+
+@functools.cache
+def elementwise():
+    """One case for each row of rules that has a kernel, by name."""
+    found, seen = {}, set()
+    for case in CASES:
+        tx = case.make()
+        rules = tuple(type(stage.node) for stage in tx.stages)
+        if case.batch or case.extra or rules in seen:
+            continue
+        try:
+            is_fused = has_kernel(stored(tx), arrays(0))
+        except ValueError:
+            # A mask of another tree than this one.
+            continue
+        if is_fused:
+            seen.add(rules)
+            found[case.name] = tx
+    return found
+
+
+def test_as_many_rules_have_a_kernel_as_treat_each_element_alone():
+    assert len(elementwise()) >= 50
+    assert {"adam", "lion", "scale_by_ademamix", "adopt", "adan", "nadam", "yogi", "radam", "rmsprop"} <= {
+        *elementwise()
+    }
+    assert {"lamb", "clip_by_block_rms", "scale_by_muon", "add_noise"}.isdisjoint(elementwise())
+
+
+@pytest.mark.parametrize("share", range(5))
+def test_kernels_of_all_elementwise_rules_have_the_numbers_of_plain_operations(share):
+    """A fifth of them each time, in one program."""
+    names = sorted(elementwise())[share::5]
+    params, grad = arrays(0), arrays(1)
+
+    def all_of(platform):
+        found = {}
+        for name in names:
+            tx = stored(elementwise()[name])
+            state = tx.init(params)
+            if platform is None:
+                found[name] = tx.step(grad, state, params)
+            else:
+                with fused.interpreted(platform):
+                    found[name] = tx.step(grad, state, params)
+            found[name] = gx.decoded(found[name])
+        return found
+
+    plain, by_kernel = jax.jit(lambda: (all_of(None), all_of("tpu")))()
+    for name in names:
+        assert_alike(plain[name], by_kernel[name], err_msg=name)
+
+
+CODECS = {
+    "int8": gx.int8(block=32),
+    "int4": gx.int4(block=32),
+    "at random": gx.int8(block=32, stochastic=True),
+    "linear": gx.int8(block=32, companded=False),
+}
+
+
+@pytest.mark.parametrize("platform", ["tpu", "gpu"])
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+def test_kernels_of_several_blocks(codec, platform):
+    """Blocks along the axis of the codec, more columns than one kernel takes, and three axes."""
+    for shape in ((96, 640), (2, 64, 48)):
+        params, grads = arrays(0, shape), [arrays(1, shape), arrays(2, shape)]
+        plain, by_kernel = both_ways(stored(gx.adamw(1e-2), codec), params, platform, grads)
+        # One code more or less, of the 7 that int4 has on a side, moves an update by less than a third of the rate.
+        assert_alike(plain, by_kernel, atol=0.3)
+        close = [
+            np.isclose(a, b, **ROUNDING).mean()
+            for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(by_kernel), strict=True)
+        ]
+        assert min(close) > 0.999
+
+
+@pytest.mark.parametrize("platform", ["tpu", "gpu"])
+def test_low_precision_parameters_land_in_the_kernel(platform):
+    shape = (32, 16)
+    params, grads = arrays(0, shape, jnp.bfloat16), [arrays(1, shape, jnp.bfloat16)]
+    for around in (gx.split_weights, gx.stochastic_rounding, gx.kahan, gx.master_weights):
+        tx = around(stored(gx.adamw(1e-2)))
+        assert has_kernel(tx, params)
+        plain, by_kernel = both_ways(tx, params, platform, grads)
+        assert plain[0]["kernel"].dtype == jnp.bfloat16
+        # Bits beyond those of bfloat16 are kept as integers, of which one is little: so as they are loaded.
+        np.testing.assert_array_equal(plain[0]["kernel"], by_kernel[0]["kernel"])
+
+
+def test_updates_leave_a_kernel_as_they_leave_plain_operations():
+    params, grads = arrays(0), [arrays(1)]
+    tx = gx.chain(gx.clip_by_global_norm(0.5), stored(gx.adam(1e-2)))
+    by_update = lambda g, s, p: (lambda u, s: (gx.apply_updates(p, u), s))(*tx.update(g, s, p))  # noqa: E731
+    assert_alike(*both_ways(tx, params, "tpu", grads, by_update))
+
+
+def test_what_a_kernel_cannot_do_goes_the_plain_way():
+    class ByItsSize(gx.LeafRule):
+        """Asks for the shape of what it sees, which in a kernel would be that of a block."""
+
+        total = gx.Slot()
+
+        def update(self, grad, slots, leaf):
+            total = slots.total + grad / grad.size
+            return total, slots._replace(total=total)
+
+    class WhereItIs(gx.LeafRule):
+        """Asks where an element is."""
+
+        total = gx.Slot()
+
+        def update(self, grad, slots, leaf):
+            total = slots.total + grad * jnp.arange(grad.shape[-1], dtype=grad.dtype).reshape(1, -1)
+            return total, slots._replace(total=total)
+
+    # More than one block.
+    params = arrays(0, (512, 256))
+    for rule in (ByItsSize, WhereItIs):
+        assert not has_kernel(stored(gx.transform(rule)()), params)
+    for tx in (gx.lamb(1e-2), gx.chain(gx.scale_by_adam(), gx.clip_by_block_rms(1.0))):
+        assert not has_kernel(stored(tx), params)
+    # Blocks that do not divide, one axis, blocks along the last axis, float64, complex numbers.
+    tx = stored(gx.adam(1e-2))
+    assert has_kernel(tx, params)
+    assert not has_kernel(tx, arrays(0, (200, 256)))
+    assert not has_kernel(tx, arrays(0, (256,)))
+    assert not has_kernel(stored(gx.adam(1e-2), gx.int8(axis=-1)), params)
+    with jax.enable_x64(True):
+        assert not has_kernel(tx, arrays(0, (256, 256), np.float64))
+
+
+def test_is_on_by_default_only_where_plain_operations_pass_twice():
+    params = arrays(0, (256, 256))
+    assert not has_kernel(gx.adam(1e-2), params)
+    assert not has_kernel(stored(gx.adam(1e-2), gx.as_dtype("bfloat16")), params)
+    assert not has_kernel(stored(gx.adam(1e-2), fused=False), params)
+    assert has_kernel(gx.stored(gx.adam(1e-2), fused=True), params)
+    # What is around the transform and behind it is as before.
+    tx = gx.chain(gx.stored(gx.scale_by_adam(), fused=True), gx.scale_by_learning_rate(1e-2))
+    with fused.interpreted("tpu"):
+        program = traced(lambda g, s, p: tx.step(g, s, p), params, tx.init(params), params)
+    assert program.count("pallas_call") == 1
+
+
+def test_nothing_is_traced_for_an_accelerator_where_there_is_none():
+    params, tx = arrays(0, (256, 256)), stored(gx.adam(1e-2))
+    assert fused.target() is None
+    assert "pallas_call" not in traced(lambda g, s, p: tx.step(g, s, p), params, tx.init(params), params)
+
+
+def test_rates_in_a_vmap_and_shards_have_kernels_of_their_own():
+    params, grads = arrays(0, (64, 16)), arrays(1, (64, 16))
+    rates = jnp.asarray([1e-2, 1e-3])
+
+    def step(rate, grads, params):
+        tx = stored(gx.adam(rate), gx.int8(block=8))
+        return tx.update(grads, tx.init(params), params)[0]
+
+    mesh = Mesh(np.asarray(jax.devices()), ("data",))
+    sharded = functools.partial(
+        jax.shard_map, mesh=mesh, in_specs=PartitionSpec("data"), out_specs=PartitionSpec("data"), check_vma=False
+    )
+
+    def run():
+        one = jax.vmap(step, (0, None, None))(rates, grads, params)
+        return one, sharded(functools.partial(step, rates[0]))(grads, params)
+
+    plain = jax.jit(lambda: run())()
+    with fused.interpreted("tpu"):
+        by_kernel = jax.jit(lambda: run())()
+    assert_alike(plain, by_kernel)
+    np.testing.assert_allclose(by_kernel[0]["kernel"][0], by_kernel[1]["kernel"], rtol=1e-6)
+
+
+def test_the_partitioner_divides_no_kernel():
+    params, tx = arrays(0, (256, 256)), stored(gx.adam(1e-2))
+    mesh = Mesh(np.asarray(jax.devices()), ("data",))
+    state = tx.init(params)
+    placed = jax.device_put(params, NamedSharding(mesh, PartitionSpec("data")))
+    with fused.interpreted("tpu"):
+        assert "pallas_call" not in traced(lambda g, s, p: tx.step(g, s, p), placed, state, placed)
+
+
+def test_derivatives_go_through_plain_operations():
+    params, grads = arrays(0), arrays(1)
+    state = stored(gx.adam(1e-2)).init(params)
+
+    def moved(rate):
+        return stored(gx.adam(rate)).update(grads, state, params)[0]["kernel"].sum()
+
+    slope = jax.jit(jax.grad(moved))(1e-2)
+    np.testing.assert_allclose(slope, moved(1e-2) / 1e-2, rtol=1e-5)
