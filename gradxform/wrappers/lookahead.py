@@ -16,6 +16,7 @@ from gradxform.core.fields import Hyper
 from gradxform.core.flow import Flow, Step, admitted
 from gradxform.core.guest import as_node
 from gradxform.core.hyperparameters import split
+from gradxform.core.keep import encoded_like
 from gradxform.core.precision import fitting, mixing, real_dtype
 from gradxform.core.record import factory
 from gradxform.core.rule import TreeRule
@@ -76,7 +77,7 @@ class Lookahead(TreeRule):
         """A step of the fast parameters, and when it is due a meeting."""
         both = _pair(flow.params_tree())
         given, behind = (
-            admitted([self], flow.replace(params=leaves, params_structure=structure), step.placement)
+            admitted([self], flow.replace(params=leaves, params_structure=structure, lands=False), step.placement)
             for leaves, structure in map(jax.tree.flatten, both)
         )
         fast, state = as_node(self.fast_optimizer).advance(given, record.fast_state, step)
@@ -111,7 +112,7 @@ class Lookahead(TreeRule):
         return params.replace(updates=slow, structure=structure, came=came, cuts=[None] * len(slow))
 
     def _begun(self, fast: Any, state: Any) -> Any:
-        begun = self.fast_optimizer.init(fast)
+        begun = encoded_like(self.fast_optimizer.init(fast), state, None)
         return jax.tree.map(lambda first, now: first.astype(now.dtype), begun, state)
 
 
