@@ -57,7 +57,8 @@ class Blockwise(Codec, is_leaf=True):
         """The values of the codes, times the scales of their blocks; NaN for what was not finite."""
         layout, scale = kept.layout, kept.parts["scale"]
         codes = self._unpacked(kept.parts["codes"], layout).astype(scale.dtype)
-        value = self._value(codes, layout) * blocks.along(scale, layout)
+        is_largest = (jnp.abs(codes) if layout.signed else codes) == self.most
+        value = blocks.in_values(self._value(codes, layout), scale, layout, is_largest)
         return blocks.whole(jnp.where(codes < -self.most, jnp.nan, value), layout)
 
     def store(self, value: jax.Array, kept: Encoded, noise: Noise | None) -> Encoded:
@@ -81,7 +82,7 @@ class Blockwise(Codec, is_leaf=True):
             low = jnp.clip(jnp.floor(z), -self.most, self.most - 1)
             under, over = self._value(low, layout), self._value(low + 1, layout)
             uniform = blocks.blocked(noise.of(self.seed).uniform(value.shape), layout)
-            codes = low + blocks.is_taken(uniform, (y - under) / (over - under))
+            codes = jnp.where(blocks.is_taken(uniform, (y - under) / (over - under)), low + 1, low)
         else:
             codes = jnp.floor(z + 0.5)
         if not layout.signed:

@@ -96,9 +96,9 @@ class AsDtype(Codec, is_leaf=True):
         if not self.is_scaled:
             return kept.parts["value"].astype(kept.dtype)
         layout, scale = kept.layout, kept.parts["scale"]
-        y = blocks.blocked(kept.parts["value"].astype(scale.dtype), layout) / self._most
-        value = blocks.stretched(y, layout, self._is_companded(layout)) * blocks.along(scale, layout)
-        return blocks.whole(value, layout)
+        z = blocks.blocked(kept.parts["value"].astype(scale.dtype), layout)
+        y = blocks.stretched(z / self._most, layout, self._is_companded(layout))
+        return blocks.whole(blocks.in_values(y, scale, layout, jnp.abs(z) == self._most), layout)
 
     def store(self, value: jax.Array, kept: Encoded, noise: Noise | None) -> Encoded:
         """The nearest numbers of the dtype, or one of the two nearest at random."""
@@ -159,7 +159,7 @@ def rounded_at_random(x: jax.Array, dtype: Any, uniform: jax.Array) -> jax.Array
     """
     low, high = neighbours(x, dtype)
     largest = jnp.asarray(jnp.finfo(dtype).max, x.dtype)
-    near = jnp.clip(jnp.where(uniform < (x - low) / (high - low), high, low), -largest, largest)
+    near = jnp.clip(jnp.where(uniform.astype(x.dtype) < (x - low) / (high - low), high, low), -largest, largest)
     return jnp.where(jnp.abs(x) < jnp.inf, near, x)
 
 

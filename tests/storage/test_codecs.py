@@ -1,6 +1,6 @@
 """Codecs: what is kept of an array is near it, in whatever values and shapes it comes."""
 
-import functools
+from functools import partial
 
 import hypothesis
 import hypothesis.extra.numpy as hnp
@@ -17,7 +17,7 @@ from gradxform.core.noise import Noise, salt_of
 BLOCK, LENGTH = 4, 11
 IN_BLOCKS = [
     codec
-    for make in (gx.int8, gx.int4, functools.partial(gx.as_dtype, "float8_e4m3fn"))
+    for make in (gx.int8, gx.int4, partial(gx.as_dtype, "float8_e4m3fn"))
     for codec in (make(BLOCK, stochastic=False), make(BLOCK, stochastic=True), make(BLOCK, companded=False))
 ] + [gx.as_dtype("float8_e5m2", BLOCK)]
 WIDE = [gx.as_dtype("bfloat16"), gx.as_dtype("float16")]
@@ -31,12 +31,19 @@ NUMBERS = st.one_of(
 ARRAYS = hnp.arrays(np.float32, LENGTH, elements=NUMBERS)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1))
 def there_and_back(codec, signed, value, salt=0):
     """What is kept of an array in the place of zeros, at random where the codec is; how it loads; what of that."""
     kept = codec.store(value, codec.first(jnp.zeros_like(value), signed), Noise(salt_of(salt)))
     loaded = codec.load(kept)
     return kept, loaded, codec.store(loaded, kept, Noise(salt_of(salt, 1)))
+
+
+def assert_same(kept, other):
+    """Both keep the same, NaN where the other has one."""
+    # NumPy does not know the NaN of small dtypes.
+    widened = [jax.tree.map(lambda part: part.astype(np.float64), jax.device_get(each)) for each in (kept, other)]
+    jax.tree.map(np.testing.assert_array_equal, *widened)
 
 
 def scales(value):
@@ -75,8 +82,8 @@ def test_values_are_near_and_what_was_loaded_is_stored_as_it_was(codec, signed):
     def holds(value, salt):
         value = value if signed else np.abs(value)
         kept, loaded, again = there_and_back(codec, signed, value, salt)
-        jax.tree.map(np.testing.assert_array_equal, again, kept)
-        finite, scale = np.isfinite(value), scales(value)
+        assert_same(again, kept)
+        loaded, finite, scale = np.asarray(loaded), np.isfinite(value), scales(value)
         # What is not finite is NaN, and alone.
         np.testing.assert_array_equal(np.isfinite(loaded), finite)
         y = np.divide(value, scale, out=np.zeros(LENGTH), where=finite & (scale > 0))
@@ -95,17 +102,18 @@ def test_sixteen_bits_are_one_of_the_two_nearest_numbers(codec):
 
     @hypothesis.given(ARRAYS, st.integers(0, 2**31 - 1))
     def holds(value, salt):
-        kept, loaded, again = there_and_back(codec, True, value, salt)
+        kept, loaded, again = jax.device_get(there_and_back(codec, True, value, salt))
         assert kept.parts["value"].dtype == dtype
-        jax.tree.map(np.testing.assert_array_equal, again, kept)
+        assert_same(again, kept)
         largest = float(jnp.finfo(dtype).max)
         inside = np.abs(value) <= largest
         # Beyond its range float16 has its largest number, so that one step too large spoils nothing.
         expected = np.where(np.isfinite(value), np.sign(value) * largest, value)
         np.testing.assert_array_equal(np.where(inside, 0, loaded), np.where(inside, 0, expected))
         info = jnp.finfo(dtype)
-        step = np.maximum(np.abs(value, dtype=np.float64), float(info.tiny)) * 2.0**-info.nmant
-        assert np.all(np.abs(np.where(inside, loaded - value.astype(np.float64), 0)) <= np.where(inside, step, 0) + TINY)
+        near, value = (np.where(inside, each, 0).astype(np.float64) for each in (loaded, value))
+        step = np.maximum(np.abs(value), float(info.tiny)) * 2.0**-info.nmant
+        assert np.all(np.abs(near - value) <= step + TINY)
 
     holds()
 
@@ -117,7 +125,8 @@ def test_one_huge_value_leaves_the_other_blocks_alone(codec):
     _, loaded, _ = there_and_back(codec, True, value)
     assert np.all(np.isfinite(loaded))
     np.testing.assert_array_equal(loaded[BLOCK:], small[BLOCK:])
-    assert loaded[2] == (np.float32(3e38) if codec in IN_BLOCKS else min(float(jnp.finfo(codec.dtype).max), loaded[2]))
+    largest = float(jnp.finfo(codec.dtype).max) if codec in WIDE else np.inf
+    np.testing.assert_allclose(loaded[2], min(3e38, largest), rtol=2.0**-7 if codec in WIDE else 1e-6)
 
 
 @every_codec
@@ -150,29 +159,38 @@ def test_random_rounding_has_the_mean_of_the_value(codec, signed):
 
 @every_codec
 def test_axes_and_batches_are_as_one_row_alone(codec):
-    rng = np.random.default_rng(1)
-    rows = rng.normal(size=(2, 3, LENGTH)).astype(np.float32)
-    alone = np.stack([[codec_load(codec, row) for row in rows_] for rows_ in rows])
+    rows = np.random.default_rng(1).normal(size=(2, 3, LENGTH)).astype(np.float32)
+
+    @jax.jit
+    def each_way(rows):
+        alone = jax.lax.map(lambda row: jax.lax.map(partial(first_loaded, codec), row), rows)
+        turned = [jnp.moveaxis(rows, -1, axis) for axis in range(3)]
+        kept = [codec.replace(axis=axis).first(each, True) for axis, each in enumerate(turned)]
+        batched = jax.vmap(jax.vmap(lambda row: codec.first(row, True)))(rows)
+        return alone, kept, list(map(gx.decoded, kept)), batched, gx.decoded(batched)
+
+    alone, kept, loaded, batched, of_batch = each_way(rows)
     for axis in range(3):
-        turned = np.moveaxis(rows, -1, axis)
-        kept = codec.replace(axis=axis).first(jnp.asarray(turned), True)
-        assert (kept.shape, kept.dtype, kept.ndim) == (turned.shape, np.float32, 3)
-        np.testing.assert_array_equal(np.moveaxis(np.asarray(kept), axis, -1), alone)
-    one = jax.vmap(jax.vmap(lambda row: codec.first(row, True)))(jnp.asarray(rows))
-    assert one.shape == rows.shape
-    np.testing.assert_array_equal(np.asarray(one), alone)
-    np.testing.assert_array_equal(jax.vmap(codec.load)(one), alone)
+        shape = np.moveaxis(rows, -1, axis).shape
+        assert (kept[axis].shape, kept[axis].dtype, kept[axis].ndim) == (shape, np.float32, 3)
+        np.testing.assert_array_equal(np.moveaxis(loaded[axis], axis, -1), alone)
+    assert batched.shape == rows.shape
+    np.testing.assert_array_equal(of_batch, alone)
 
 
-def codec_load(codec, row):
-    return np.asarray(codec.first(jnp.asarray(row), True))
+def first_loaded(codec, row):
+    return codec.load(codec.first(row, True))
 
 
 def test_blocks_lie_along_the_last_axis_but_one_where_it_has_one_else_along_the_longest():
     shapes = {(256, 64): (2, 64), (64, 256): (64, 2), (3, 128, 5): (3, 1, 5), (3, 3, 64, 200): (3, 3, 64, 2), (7,): (1,)}
     for shape, of_scale in shapes.items():
-        assert gx.int8().first(jnp.zeros(shape), True).parts["scale"].shape == of_scale
-    assert gx.int4().first(jnp.zeros((3, 129, 5)), True).parts["codes"].shape == (3, 128, 5)
+        assert abstract(gx.int8(), shape).parts["scale"].shape == of_scale
+    assert abstract(gx.int4(), (3, 129, 5)).parts["codes"].shape == (3, 128, 5)
+
+
+def abstract(codec, shape):
+    return jax.eval_shape(lambda: codec.first(jnp.zeros(shape), True))
 
 
 def test_what_cannot_be_in_blocks_stays_as_it_is():
@@ -192,9 +210,8 @@ def test_what_cannot_be_in_blocks_stays_as_it_is():
 def test_arrays_of_16_bits_are_stored_by_their_values(codec):
     value = np.random.default_rng(2).normal(size=LENGTH)
     narrow = jnp.asarray(value, jnp.bfloat16)
-    kept = codec.first(narrow, True)
-    assert kept.dtype == jnp.float32
-    np.testing.assert_array_equal(np.asarray(kept), codec_load(codec, narrow.astype(jnp.float32)))
+    loaded = [jax.jit(partial(first_loaded, codec))(each) for each in (narrow, narrow.astype(jnp.float32))]
+    np.testing.assert_array_equal(*loaded, strict=True)
 
 
 def test_float64_stays_float64():
@@ -205,19 +222,19 @@ def test_float64_stays_float64():
             kept, loaded, again = there_and_back(codec, True, value)
             assert loaded.dtype == kept.dtype == kept.parts["scale"].dtype == np.float64
             assert np.abs(loaded - value).max() <= error * np.abs(value).max()
-            jax.tree.map(np.testing.assert_array_equal, again, kept)
+            assert_same(again, kept)
         # float32 in the place of float64, at random: its least number is 1e-38.
         kept, loaded, again = there_and_back(gx.as_dtype("float32"), True, value * 1e200)
         assert (kept.parts["value"].dtype, loaded.dtype) == (np.float32, np.float64)
         np.testing.assert_allclose(loaded, value * 1e200, rtol=2.0**-23)
-        jax.tree.map(np.testing.assert_array_equal, again, kept)
+        assert_same(again, kept)
 
 
 def test_an_encoded_array_stands_for_the_array():
     value = jnp.linspace(-1, 1, 12).reshape(3, 4)
     kept = gx.int8(4).first(value, True)
     loaded = gx.decoded(kept)
-    assert repr(kept) == "<float32[3, 4] by int8(block=4): codes=<int8[3,4]>, scale=<float32[3,1]>>"
+    assert repr(kept).startswith("<float32[3, 4] by int8(block=4): codes=jnp.int8([[-127, ")
     for function in (jnp.abs, jnp.sum, np.asarray, jnp.linalg.norm):
         np.testing.assert_array_equal(function(kept), function(loaded))
     np.testing.assert_array_equal(jnp.add(kept, 1.0), loaded + 1)
@@ -227,7 +244,7 @@ def test_an_encoded_array_stands_for_the_array():
 
 
 def test_errors_say_what_is_wrong():
-    for make in (gx.int8, gx.int4, functools.partial(gx.as_dtype, "float8_e5m2")):
+    for make in (gx.int8, gx.int4, partial(gx.as_dtype, "float8_e5m2")):
         with pytest.raises(ValueError, match="block must be more than 0; got 0"):
             make(block=0)
         for wrong in ({"block": 1.5}, {"block": True}, {"axis": "rows"}, {"seed": 0.5}):
@@ -239,8 +256,8 @@ def test_errors_say_what_is_wrong():
             make().first(jnp.ones(3, jnp.complex64), True)
     with pytest.raises(ValueError, match="int4: block must be even, as two elements share a byte; got 33"):
         gx.int4(33)
-    with pytest.raises(TypeError, match="as_dtype: dtype must be a dtype or its name; got 'half'"):
-        gx.as_dtype("half")
+    with pytest.raises(TypeError, match="as_dtype: dtype must be a dtype or its name; got 'halves'"):
+        gx.as_dtype("halves")
     with pytest.raises(TypeError, match="as_dtype: dtype must be one of bfloat16, .*; got int8"):
         gx.as_dtype("int8")
     with pytest.raises(TypeError, match="got float8_e8m0fnu"):
