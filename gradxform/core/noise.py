@@ -28,10 +28,15 @@ def mixed(x: jax.Array) -> jax.Array:
 
 
 def salt_of(*counts: Any) -> jax.Array:
-    """A number of the counts, such as the seed, the step and the leaf: uint32 of shape ()."""
+    """A number of the counts, such as the seed, the step and the leaf: uint32 of shape ().
+
+    Args:
+      *counts: integers, or integer arrays of shape (), of which the last 32 bits count.
+    """
     salt = jnp.uint32(0x9E3779B9)
     for count in counts:
-        salt = mixed(salt + jnp.asarray(count).astype(jnp.uint32))
+        count = jnp.uint32(count % 2**32) if isinstance(count, int) else jnp.asarray(count).astype(jnp.uint32)
+        salt = mixed(salt + count)
     return salt
 
 

@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+# Of the way from one code to the next: more than float32 loses when a code is loaded and stored, on any backend.
+MARGIN = 2.0**-13
+
 
 class Layout(NamedTuple):
     """How an array lies in blocks.
@@ -67,6 +70,45 @@ def scale_of(blocks: jax.Array, layout: Layout) -> jax.Array:
     modulus = jnp.abs(blocks)
     largest = jnp.max(jnp.where(modulus < jnp.inf, modulus, 0), axis=axis)
     return jnp.where(largest < jnp.finfo(largest.dtype).tiny, 0, largest)
+
+
+def in_scale(blocks: jax.Array, scale: jax.Array, layout: Layout) -> jax.Array:
+    """Blocks in units of their scales, in [-1, 1], of no sign in [0, 1]; 0 where the scale is 0."""
+    # XLA makes of a division by what is broadcast a product with its inverse, and takes that for 0 where it is denormal.
+    smaller = jnp.where(scale > 1, 2.0**-8, 1.0).astype(scale.dtype)
+    inverse = jnp.where(scale > 0, 1 / (scale * smaller), 0)
+    return jnp.clip(blocks * along(smaller, layout) * along(inverse, layout), -1 if layout.signed else 0, 1)
+
+
+def in_values(y: jax.Array, scale: jax.Array, layout: Layout, is_largest: jax.Array) -> jax.Array:
+    """Blocks of values, of what they are in units of their scales.
+
+    Args:
+      is_largest: of which elements the scale is the modulus. They are that to the last bit, whatever XLA makes of a
+        quotient, or the scale would change whenever it is loaded and stored.
+    """
+    scale = along(scale, layout)
+    return jnp.where(is_largest, jnp.where(y < 0, -scale, scale), y * scale)
+
+
+def is_some(blocks: jax.Array, scale: jax.Array, layout: Layout) -> jax.Array:
+    """Whether values that are never negative are kept as more than 0.
+
+    A mean of squares that became 0, beside a mean that did not, would divide it by eps.
+    """
+    return (blocks > 0) & (along(scale, layout) > 0)
+
+
+def is_taken(uniform: jax.Array, share: jax.Array) -> jax.Array:
+    """Whether a value is rounded to the farther of two codes from 0, a `share` of the way to which it is.
+
+    A share within 2^-13 of 0 or 1 is what rounding left of a code that was loaded, and that code is taken again.
+
+    Args:
+      uniform: float32: numbers of [0, 1).
+      share: what part of the way; what is not finite, as where two codes are one, is 0.
+    """
+    return MARGIN + (1 - 2 * MARGIN) * uniform.astype(share.dtype) < share
 
 
 def squeezed(y: jax.Array, layout: Layout, companded: bool) -> jax.Array:

@@ -10,10 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from gradxform.core.fields import check_seed
 from gradxform.core.keep import Codec, Encoded
 from gradxform.core.noise import Noise
-from gradxform.core.precision import is_complex
+from gradxform.core.precision import is_complex, real_dtype
 from gradxform.core.record import factory
 from gradxform.core.text import show
 from gradxform.storage import blocks
@@ -37,8 +36,7 @@ class Blockwise(Codec, is_leaf=True):
 
     def check(self) -> None:
         """Raises TypeError or ValueError for a block, an axis or a seed that is none."""
-        check_blocks(self.call_name, self.block, self.axis)
-        check_seed(f"{self.call_name}: seed", self.seed)
+        check_blocks(self.call_name, self.block, self.axis, self.seed)
 
     @property
     def is_random(self) -> bool:
@@ -59,13 +57,14 @@ class Blockwise(Codec, is_leaf=True):
         check_axis(self.call_name, self.axis, value.shape)
         signed = signed if self.signed is None else self.signed
         layout = blocks.layout_of(value.shape, self.block, self.axis, signed)
-        return Encoded(self, layout, self._parts(value, layout, None))
+        return Encoded(self, layout, self._parts(value.astype(real_dtype(value.dtype)), layout, None))
 
     def load(self, kept: Encoded) -> jax.Array:
         """The values of the codes, times the scales of their blocks; NaN for what was not finite."""
         layout, scale = kept.layout, kept.parts["scale"]
         codes = self._unpacked(kept.parts["codes"], layout).astype(scale.dtype)
-        value = self._value(codes, layout) * blocks.along(scale, layout)
+        is_largest = (jnp.abs(codes) if layout.signed else codes) == self.most
+        value = blocks.in_values(self._value(codes, layout), scale, layout, is_largest)
         return blocks.whole(jnp.where(codes < -self.most, jnp.nan, value), layout)
 
     def store(self, value: jax.Array, kept: Encoded, noise: Noise | None) -> Encoded:
@@ -81,20 +80,20 @@ class Blockwise(Codec, is_leaf=True):
         return np.dtype(kept.parts["scale"].dtype)
 
     def _parts(self, value: jax.Array, layout: Layout, noise: Noise | None) -> dict[str, jax.Array]:
-        value = blocks.blocked(value, layout)
-        scale = blocks.scale_of(value, layout)
-        divisor = blocks.along(jnp.where(scale > 0, scale, 1), layout)
-        y = jnp.clip(value / divisor, -1 if layout.signed else 0, 1)
+        x = blocks.blocked(value, layout)
+        scale = blocks.scale_of(x, layout)
+        y = blocks.in_scale(x, scale, layout)
         z = self._position(y, layout)
         if self.stochastic and noise is not None:
-            uniform = blocks.blocked(noise.of(self.seed).uniform(self._whole_shape(value, layout)), layout)
             low = jnp.clip(jnp.floor(z), -self.most, self.most - 1)
             under, over = self._value(low, layout), self._value(low + 1, layout)
-            codes = low + (uniform < (y - under) / (over - under)).astype(low.dtype)
+            uniform = blocks.blocked(noise.of(self.seed).uniform(value.shape), layout)
+            codes = jnp.where(blocks.is_taken(uniform, (y - under) / (over - under)), low + 1, low)
         else:
             codes = jnp.floor(z + 0.5)
-        is_finite = jnp.abs(value) < jnp.inf
-        codes = jnp.where(is_finite, codes, -self.most - 1).astype(jnp.int32)
+        if not layout.signed:
+            codes = jnp.where(blocks.is_some(x, scale, layout), jnp.maximum(codes, 1 - self.most), codes)
+        codes = jnp.where(jnp.abs(x) < jnp.inf, codes, -self.most - 1).astype(jnp.int32)
         return {"codes": self._packed(codes, layout), "scale": scale}
 
     def _position(self, y: jax.Array, layout: Layout) -> jax.Array:
@@ -106,11 +105,6 @@ class Blockwise(Codec, is_leaf=True):
         z = codes / self.most
         return blocks.stretched(z if layout.signed else (z + 1) / 2, layout, self.companded)
 
-    def _whole_shape(self, value: jax.Array, layout: Layout) -> tuple[int, ...]:
-        axis = value.ndim - 1 + layout.axis
-        length = value.shape[axis] * layout.size - layout.missing
-        return (*value.shape[:axis], length, *value.shape[axis + 2 :])
-
     def _shape(self, codes: tuple[int, ...], layout: Layout) -> tuple[int, ...]:
         return codes
 
@@ -121,9 +115,9 @@ class Blockwise(Codec, is_leaf=True):
         return blocks.blocked(codes.astype(jnp.int32), layout)
 
 
-def check_blocks(name: str, block: Any, axis: Any) -> None:
-    """Raises TypeError or ValueError for a block that is no positive integer, and an axis that is no integer."""
-    for what, value in (("block", block), ("axis", axis)):
+def check_blocks(name: str, block: Any, axis: Any, seed: Any) -> None:
+    """Raises TypeError or ValueError for a block that is no positive integer; an axis, a seed that is no integer."""
+    for what, value in (("block", block), ("axis", axis), ("seed", seed)):
         if not (what == "axis" and value is None) and (not isinstance(value, int) or isinstance(value, bool)):
             raise TypeError(f"{name}: {what} must be an integer; got {show(value)}")
     if block <= 0:

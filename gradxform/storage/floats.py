@@ -8,16 +8,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
-from gradxform.core.fields import check_seed
 from gradxform.core.keep import Codec, Encoded
 from gradxform.core.noise import Noise
-from gradxform.core.precision import is_complex
+from gradxform.core.precision import is_complex, real_dtype
 from gradxform.core.record import factory
 from gradxform.core.text import show
 from gradxform.storage import blocks
 from gradxform.storage.blocks import Layout
 from gradxform.storage.codecs import check_axis, check_blocks
+
+# Others of 8 bits lack a 0, a NaN or numbers between.
+DTYPES = ("bfloat16", "float16", "float8_e4m3fn", "float8_e5m2", "float32")
 
 
 class AsDtype(Codec, is_leaf=True):
@@ -58,11 +61,10 @@ class AsDtype(Codec, is_leaf=True):
             dtype = np.dtype(jnp.dtype(self.dtype))
         except TypeError as error:
             raise TypeError(f"as_dtype: dtype must be a dtype or its name; got {show(self.dtype)}") from error
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise TypeError(f"as_dtype: dtype must be a floating-point dtype; got {dtype.name}")
+        if dtype.name not in DTYPES:
+            raise TypeError(f"as_dtype: dtype must be one of {', '.join(DTYPES)}; got {dtype.name}")
         object.__setattr__(self, "dtype", dtype)
-        check_blocks(self.call_name, self.block, self.axis)
-        check_seed(f"{self.call_name}: seed", self.seed)
+        check_blocks(self.call_name, self.block, self.axis, self.seed)
 
     @property
     def is_random(self) -> bool:
@@ -80,28 +82,27 @@ class AsDtype(Codec, is_leaf=True):
         return jnp.finfo(self.dtype).bits <= 8
 
     def first(self, value: jax.Array, signed: bool) -> Encoded | jax.Array:
-        """The array in the dtype, with scales for 8 bits. What is in no more bits, and what is empty, is as it is."""
+        """The array in the dtype, with scales for 8 bits. Numbers, what has fewer bits or no elements stay as is."""
         if is_complex(value):
             raise ValueError(f"as_dtype keeps real numbers, got {value.dtype}")
-        if jnp.finfo(value.dtype).bits <= jnp.finfo(self.dtype).bits or not value.size:
+        if jnp.finfo(value.dtype).bits < jnp.finfo(self.dtype).bits or not value.ndim or not value.size:
             return value
+        wide = real_dtype(value.dtype)
         if not self.is_scaled:
             kept = value.astype(self.dtype)
-            return Encoded(self, np.dtype(value.dtype), {"value": kept}) if self.stochastic else kept
-        if not value.ndim:
-            return value
+            return Encoded(self, wide, {"value": kept}) if self.stochastic and self.dtype != wide else kept
         check_axis(self.call_name, self.axis, value.shape)
         layout = blocks.layout_of(value.shape, self.block, self.axis, signed if self.signed is None else self.signed)
-        return Encoded(self, layout, self._scaled(value, layout, None))
+        return Encoded(self, layout, self._scaled(value.astype(wide), layout, None))
 
     def load(self, kept: Encoded) -> jax.Array:
         """The array in its own dtype."""
         if not self.is_scaled:
             return kept.parts["value"].astype(kept.dtype)
         layout, scale = kept.layout, kept.parts["scale"]
-        y = blocks.blocked(kept.parts["value"].astype(scale.dtype), layout) / self._most
-        value = blocks.stretched(y, layout, self._is_companded(layout)) * blocks.along(scale, layout)
-        return blocks.whole(value, layout)
+        z = blocks.blocked(kept.parts["value"].astype(scale.dtype), layout)
+        y = blocks.stretched(z / self._most, layout, self._is_companded(layout))
+        return blocks.whole(blocks.in_values(y, scale, layout, jnp.abs(z) == self._most), layout)
 
     def store(self, value: jax.Array, kept: Encoded, noise: Noise | None) -> Encoded:
         """The nearest numbers of the dtype, or one of the two nearest at random."""
@@ -126,14 +127,21 @@ class AsDtype(Codec, is_leaf=True):
         return self.companded and not layout.signed
 
     def _scaled(self, value: jax.Array, layout: Layout, noise: Noise | None) -> dict[str, jax.Array]:
-        value = blocks.blocked(value, layout)
-        scale = blocks.scale_of(value, layout)
-        y = value / blocks.along(jnp.where(scale > 0, scale, 1), layout)
-        is_finite = jnp.abs(value) < jnp.inf
-        y = jnp.clip(jnp.where(is_finite, y, 0), -1 if layout.signed else 0, 1)
-        z = blocks.whole(self._most * blocks.squeezed(y, layout, self._is_companded(layout)), layout)
-        z = jnp.where(blocks.whole(is_finite, layout), self._rounded(z, noise), jnp.nan)
-        return {"value": z.astype(self.dtype), "scale": scale}
+        most, is_companded = self._most, self._is_companded(layout)
+        x = blocks.blocked(value, layout)
+        scale = blocks.scale_of(x, layout)
+        y = blocks.in_scale(x, scale, layout)
+        z = most * blocks.squeezed(y, layout, is_companded)
+        if self.stochastic and noise is not None:
+            low, high = neighbours(z, self.dtype)
+            under, over = (blocks.stretched(each / most, layout, is_companded) for each in (low, high))
+            uniform = blocks.blocked(noise.of(self.seed).uniform(value.shape), layout)
+            z = jnp.where(blocks.is_taken(uniform, (y - under) / (over - under)), high, low)
+        if not layout.signed:
+            least = jnp.asarray(jnp.finfo(self.dtype).smallest_subnormal, z.dtype)
+            z = jnp.where(blocks.is_some(x, scale, layout), jnp.maximum(z, least), z)
+        z = jnp.where(jnp.abs(x) < jnp.inf, z, jnp.nan)
+        return {"value": blocks.whole(z, layout).astype(self.dtype), "scale": scale}
 
     def _rounded(self, x: jax.Array, noise: Noise | None) -> jax.Array:
         """Numbers of the dtype, in the dtype of what came."""
@@ -153,15 +161,33 @@ def rounded_at_random(x: jax.Array, dtype: Any, uniform: jax.Array) -> jax.Array
       dtype: a floating-point dtype with fewer bits.
       uniform: float32 of its shape: numbers of [0, 1).
     """
+    low, high = neighbours(x, dtype)
+    largest = jnp.asarray(jnp.finfo(dtype).max, x.dtype)
+    near = jnp.clip(jnp.where(uniform.astype(x.dtype) < (x - low) / (high - low), high, low), -largest, largest)
+    return jnp.where(jnp.abs(x) < jnp.inf, near, x)
+
+
+def neighbours(x: jax.Array, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    """The two numbers of another dtype between which each element is: that nearer to 0, and the next away from 0.
+
+    Of a number of the dtype the first is itself. Beyond the largest number they go on as before it.
+
+    Args:
+      x: a real array.
+      dtype: a floating-point dtype with fewer bits.
+    """
     info, own = jnp.finfo(dtype), jnp.finfo(x.dtype)
-    bits = jnp.uint32 if own.bits == 32 else jnp.uint64
-    exponents = ((1 << own.nexp) - 1) << own.nmant
-    # The power of two below, but for what is denormal in the dtype: there numbers are spaced as at the least normal.
-    power = jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(x, bits) & bits(exponents), x.dtype)
-    spacing = jnp.maximum(power, jnp.asarray(info.tiny, x.dtype)) * 2.0**-info.nmant
-    near = jnp.floor(x / spacing + uniform.astype(x.dtype)) * spacing
-    largest = jnp.asarray(info.max, x.dtype)
-    return jnp.where(jnp.abs(x) < jnp.inf, jnp.clip(near, -largest, largest), x)
+    # By bits, as XLA may take denormal numbers, which the spacing of small ones is, for 0.
+    integer, dropped = (jnp.uint32, jnp.uint64)[own.bits > 32], own.nmant - info.nmant
+    bits = (lax.bitcast_convert_type(x, integer) >> dropped) << dropped
+    low, high = (lax.bitcast_convert_type(each, x.dtype) for each in (bits, bits + integer(1 << dropped)))
+    if info.minexp > own.minexp:
+        # What is denormal in the dtype has the spacing of its least normal numbers.
+        spacing = 2.0 ** (info.minexp - info.nmant)
+        steps = jnp.floor(jnp.abs(x) / spacing)
+        is_denormal, sign = jnp.abs(x) < 2.0**info.minexp, jnp.where(x < 0, -spacing, spacing)
+        low, high = (jnp.where(is_denormal, (steps + i) * sign, each) for i, each in enumerate((low, high)))
+    return low, high
 
 
 as_dtype = factory(AsDtype, lambda codec: codec, AsDtype)
