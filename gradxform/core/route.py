@@ -75,6 +75,7 @@ class Route(Node):
         nodes, states, parted = self._nodes(), self.states(record), self._parted(flow)
         self._check_states(states, nodes)
         updates: list[Any] = [None] * len(flow.updates)
+        landed: list[Any] = [None] * len(flow.updates)
         for index, update in self._rest(flow, parted, step, "updates").items():
             left = self.untouched(update)
             # What nothing is left of need not be multiplied.
@@ -88,7 +89,10 @@ class Route(Node):
             self._check_returned(label, part.structure, structure)
             for index, update in zip(indices, part.whole().updates, strict=True):
                 updates[index] = update
-        return flow.replace(updates=updates, factor=None), self.kept(new)
+            for index, param in zip(indices, part.landed or [], strict=part.landed is not None):
+                landed[index] = param
+        has_landed = any(param is not None for param in landed)
+        return flow.replace(updates=updates, factor=None, landed=landed if has_landed else None), self.kept(new)
 
     def judge(self, params: Flow, record: Any, step: Step) -> Flow:
         """The parameters to judge a run by: of each transform those of its own leaves."""

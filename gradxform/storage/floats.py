@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from gradxform.core.fields import check_seed
 from gradxform.core.keep import Codec, Encoded
@@ -149,12 +150,23 @@ def rounded_at_random(x: jax.Array, dtype: Any, uniform: jax.Array) -> jax.Array
       uniform: float32 of its shape: numbers of [0, 1).
     """
     info, own = jnp.finfo(dtype), jnp.finfo(x.dtype)
-    bits = jnp.uint32 if own.bits == 32 else jnp.uint64
-    exponents = ((1 << own.nexp) - 1) << own.nmant
-    # The power of two below, but for what is denormal in the dtype: there numbers are spaced as at the least normal.
-    power = jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(x, bits) & bits(exponents), x.dtype)
-    spacing = jnp.maximum(power, jnp.asarray(info.tiny, x.dtype)) * 2.0**-info.nmant
-    near = jnp.floor(x / spacing + uniform.astype(x.dtype)) * spacing
+    unsigned = jnp.uint32 if own.bits == 32 else jnp.uint64
+    bits = lax.bitcast_convert_type(x, unsigned)
+    if info.nexp == own.nexp:
+        # Of one range the bits are those of integers, and there is no arithmetic with denormal numbers, which XLA may
+        # take for 0.
+        lost = own.nmant - info.nmant
+        carried = bits + (uniform * 2.0**lost).astype(jnp.int32).astype(unsigned)
+        near = lax.bitcast_convert_type(carried >> lost << lost, x.dtype)
+    else:
+        # The power of two below; where it is denormal in the dtype numbers are spaced as at the least normal one.
+        exponents = unsigned(((1 << own.nexp) - 1) << own.nmant)
+        power = lax.bitcast_convert_type(bits & exponents, x.dtype)
+        spacing = jnp.maximum(power, jnp.asarray(info.tiny, x.dtype)) * 2.0**-info.nmant
+        places = x / spacing
+        under = jnp.floor(places)
+        # Compared and not added, which would round, and move numbers of the dtype too.
+        near = (under + (uniform.astype(x.dtype) < places - under)) * spacing
     largest = jnp.asarray(info.max, x.dtype)
     return jnp.where(jnp.abs(x) < jnp.inf, jnp.clip(near, -largest, largest), x)
 
