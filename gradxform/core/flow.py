@@ -185,12 +185,22 @@ class Node(Record):
         """What its record in the state is called, if nobody gives it another name."""
         return self.call_name
 
-    def check_transform(self, name: str) -> None:
-        """Raises TypeError unless a field holds a transform, ours or optax's."""
+    def check_transform(self, name: str, *, may_keep_params: bool = True) -> None:
+        """Raises TypeError unless a field holds a transform, ours or optax's.
+
+        ValueError for one that says what the parameters become, unless its updates are added to them as they are.
+        """
         value = getattr(self, name)
         if not isinstance(value, optax.GradientTransformation):
             hint = "; call it to make the transform" if callable(value) else ""
             raise TypeError(f"{self.call_name}: {name} must be a transform; got {show(value)}{hint}")
+        if not may_keep_params and keeps_params(value):
+            name_of_it = ", ".join(stage.name for stage in getattr(value, "stages", ()))
+            hint = "" if self.keeps_params else f"; put {self.call_name} within it"
+            raise ValueError(
+                f"{self.call_name}: {name} must leave it to {self.call_name} what the parameters become; got "
+                f"{name_of_it}{hint}"
+            )
 
     def begin(self, params: Flow, step: Step) -> Any:
         """What it remembers before the first step: any pytree of arrays. The updates of the flow are the parameters."""

@@ -166,7 +166,7 @@ def rounded_at_random(x: jax.Array, dtype: Any, uniform: jax.Array) -> jax.Array
         places = x / spacing
         under = jnp.floor(places)
         # Compared and not added, which would round, and move numbers of the dtype too.
-        near = (under + (uniform.astype(x.dtype) < places - under)) * spacing
+        near = jnp.where(uniform.astype(x.dtype) < places - under, under + 1, under) * spacing
     largest = jnp.asarray(info.max, x.dtype)
     return jnp.where(jnp.abs(x) < jnp.inf, jnp.clip(near, -largest, largest), x)
 

@@ -12,7 +12,7 @@ import optax
 from jax import lax
 
 from gradxform.core import alike, checks, keep
-from gradxform.core.flow import Flow, Node, Step, keeps_params
+from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.guest import as_node
 from gradxform.core.keep import Encoded
 from gradxform.core.noise import Noise, salt_of
@@ -46,13 +46,9 @@ class ParamsKept(Node):
 
     def check(self) -> None:
         """Raises TypeError for what is no transform, ValueError for one that keeps parameters itself."""
-        self.check_transform("inner")
+        self.check_transform("inner", may_keep_params=False)
         if not isinstance(self.strict, bool):
             raise TypeError(f"{self.call_name}: strict must be True or False; got {self.strict!r}")
-        if keeps_params(self.inner):
-            raise ValueError(
-                f"{self.call_name}: expected a transform that leaves the parameters to it; got {self.inner!r}"
-            )
 
     def begin(self, params: Flow, step: Step) -> Any:
         """The state of the transform, and what is kept beside each parameter.
