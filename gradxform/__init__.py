@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         nadam as nadam,
         nadamw as nadamw,
     )
+    from gradxform.optimizers.lean import adamw_lean as adamw_lean
     from gradxform.optimizers.adam_variants import (
         acprop as acprop,
         adabelief as adabelief,

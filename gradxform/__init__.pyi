@@ -187,6 +187,22 @@ def nadamw(
     momentum_decay: ScalarOrSchedule | None = None,
     independent: bool = False,
 ) -> Transform: ...
+def adamw_lean(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-08,
+    eps_root: ScalarOrSchedule = 0.0,
+    weight_decay: ScalarOrSchedule = 0.0001,
+    mask: Any | None = None,
+    *,
+    nesterov: bool = False,
+    independent: bool = False,
+    bits: int = 8,
+    codec: Codec = ...,
+    min_size: int = 4096,
+    seed: int = 0,
+) -> Transform: ...
 def acprop(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
@@ -991,6 +1007,7 @@ def stored(
     *,
     where: Any = None,
     min_size: int = 4096,
+    fused: bool | None = None,
     **slots: Codec | None,
 ) -> Transform: ...
 def int4(
@@ -1027,10 +1044,18 @@ def as_dtype(
 ) -> AsDtype:
     """Keeps arrays in a smaller floating-point dtype."""
 
-def kahan(inner: GradientTransformation) -> Transform: ...
-def master_weights(inner: GradientTransformation) -> Transform: ...
-def split_weights(inner: GradientTransformation, bits: int = 8, *, seed: int = 0) -> Transform: ...
-def stochastic_rounding(inner: GradientTransformation, seed: int = 0) -> Transform: ...
+def kahan(inner: GradientTransformation, *, strict: bool = True) -> Transform:
+    """Keeps what rounding took from bfloat16 and float16 parameters, and adds it to the next update."""
+
+def master_weights(inner: GradientTransformation, *, strict: bool = True) -> Transform:
+    """Trains a float32 copy of bfloat16 and float16 parameters, of which these are the rounded ones."""
+
+def split_weights(inner: GradientTransformation, bits: int = 8, *, strict: bool = True, seed: int = 0) -> Transform:
+    """Trains bfloat16 parameters as float32 ones, of which the state keeps the bits that bfloat16 has not."""
+
+def stochastic_rounding(inner: GradientTransformation, seed: int = 0, *, strict: bool = True) -> Transform:
+    """Rounds new parameters of bfloat16 and float16 to one of the two nearest numbers, so that the mean is right."""
+
 def sophia(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.965,

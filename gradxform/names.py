@@ -22,6 +22,7 @@ MODULES = (
     ("core.transform", "Transform"),
     # Optimizers.
     ("optimizers.classic", "sgd rmsprop adagrad adam adamw nadam nadamw"),
+    ("optimizers.lean", "adamw_lean"),
     ("optimizers.adam_variants", "acprop adabelief adamax adamaxw adopt amsgrad novograd radam yogi"),
     ("optimizers.momentum_mixtures", "adan ademamix madgrad simplified_ademamix"),
     ("optimizers.layers", "adafactor lamb lars sm3"),

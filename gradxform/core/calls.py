@@ -18,7 +18,7 @@ from jax.core import Tracer
 
 from gradxform.core import absent, engine, placement as placing
 from gradxform.core.engine import Stage, Stages
-from gradxform.core.flow import Flow, Node, stepped
+from gradxform.core.flow import Flow, keeps_params, stepped
 from gradxform.core.guest import Guest
 from gradxform.core.numbers import Number
 from gradxform.core.placement import Placement
@@ -93,7 +93,7 @@ class Calls:
         names = tuple(stage.name for stage in self.stages)
         is_ours = all(_is_ours(stage.node) for stage in self.stages)
         return _Parts(
-            names, structure, constants, numbers, is_ours, any(_keeps_params(stage.node) for stage in self.stages)
+            names, structure, constants, numbers, is_ours, any(keeps_params(stage.node) for stage in self.stages)
         )
 
 
@@ -187,11 +187,3 @@ def _is_ours(value: Any) -> bool:
     if isinstance(value, Record):
         return all(map(_is_ours, value.fields().values()))
     return all(map(_is_ours, value.values())) if isinstance(value, dict) else True
-
-
-def _keeps_params(value: Any) -> bool:
-    if isinstance(value, Node):
-        return value.keeps_params or any(map(_keeps_params, value.fields().values()))
-    if isinstance(value, optax.GradientTransformation):
-        return any(_keeps_params(stage.node) for stage in getattr(value, "stages", ()))
-    return any(map(_keeps_params, value.values())) if isinstance(value, dict) else False

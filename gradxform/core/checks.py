@@ -267,11 +267,11 @@ def last_of_chain(rule: str, after: Sequence[str]) -> None:
         )
 
 
-def nothing_after(rule: str, after: Sequence[str]) -> None:
-    """Raises ValueError if a rule that sees the parameters after the step has others after it in its chain."""
+def nothing_after(rule: str, does: str, after: Sequence[str]) -> None:
+    """Raises ValueError if what sees or decides the parameters after the step has others after it in its chain."""
     if after:
         raise ValueError(
-            f"{rule} sees the parameters after the step, and must be the last of its chain; got {after[0]} after it"
+            f"{rule} {does} the parameters after the step, and must be the last of its chain; got {after[0]} after it"
         )
 
 

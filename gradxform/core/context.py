@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from gradxform.core import alike, branches, checks, keep, reductions
-from gradxform.core.flow import Flow, Step, stepped
+from gradxform.core.flow import Flow, Step, keeps_params, stepped
 from gradxform.core.guest import as_node, check_alone
 from gradxform.core.placement import Axes, Cut, spread_axes, union, whole_shape
 from gradxform.core.precision import fitting, is_complex, is_inexact, real_dtype, rounded
@@ -306,8 +306,11 @@ class Tree(Context):
         self, transform: Any, updates: list[jax.Array], state: Any, params: list[jax.Array] | None = None
     ) -> tuple[Flow, Any]:
         flow = self._flow.replace(updates=updates, came=updates, lands=False)
-        if flow.params is not None:
-            flow = flow.replace(params=self.params if params is None else params)
+        if params is not None:
+            flow = flow.replace(params=params)
+        # What decides what the parameters become must see them as they lie.
+        elif flow.params is not None and not keeps_params(transform):
+            flow = flow.replace(params=self.params)
         flow, new = as_node(transform).advance(flow, state, self._step)
         return flow, jax.tree.map(_like, new, state)
 

@@ -55,7 +55,7 @@ class Flow:
       factor: the number, of shape (), by which all updates are still to be multiplied. None: 1.
       is_rounded: whether the updates leave in the dtypes in which they came; else they are added to the parameters in
         those of computation.
-      lands: whether what comes next is the last that the updates meet, and may add them to the parameters itself.
+      lands: whether what comes next is the last that changes the updates, and may add them to the parameters itself.
       landed: the leaves of the parameters after the step, where what came last added the updates; None where not.
       fuses: whether one kernel may do the step of a leaf; None: where plain operations would pass over memory twice.
     """
@@ -147,7 +147,7 @@ def one_by_one(nodes: Sequence[Any], flow: Flow, records: Sequence[Any], step: S
     new: list[Any] = []
     lands = flow.lands
     for node, record in zip(nodes, records, strict=True):
-        flow = flow.replace(lands=lands and len(new) + 1 == len(nodes))
+        flow = flow.replace(lands=lands and all(after.only_looks for after in nodes[len(new) + 1 :]))
         flow, kept = node.advance(flow, record, step)
         new.append(kept)
     return flow.replace(lands=lands), new
@@ -163,7 +163,8 @@ class Node(Record):
     first in a chain, and whose updates come with one more axis in front, that of the examples of a batch. `is_measure`
     is for what returns no updates but a measurement, any pytree of arrays, and stands last. What `stands_last` sees the
     updates that are added to the parameters, so that only its like may stand after it. What `is_foreign` takes and
-    returns updates that nobody has checked. What `keeps_params` says by itself what the parameters are after a step.
+    returns updates that nobody has checked. What `only_looks` returns the updates as they came. What `keeps_params`
+    says by itself what the parameters are after a step, so that only what only looks may stand after it.
     """
 
     any_dtype: ClassVar[bool] = False
@@ -172,6 +173,7 @@ class Node(Record):
     is_measure: ClassVar[bool] = False
     stands_last: ClassVar[bool] = False
     is_foreign: ClassVar[bool] = False
+    only_looks: ClassVar[bool] = False
     keeps_params: ClassVar[bool] = False
     advance_all: ClassVar[Advance] = staticmethod(one_by_one)
 
@@ -185,12 +187,22 @@ class Node(Record):
         """What its record in the state is called, if nobody gives it another name."""
         return self.call_name
 
-    def check_transform(self, name: str) -> None:
-        """Raises TypeError unless a field holds a transform, ours or optax's."""
+    def check_transform(self, name: str, *, may_keep_params: bool = True) -> None:
+        """Raises TypeError unless a field holds a transform, ours or optax's.
+
+        ValueError for one that says what the parameters become, unless its updates are added to them as they are.
+        """
         value = getattr(self, name)
         if not isinstance(value, optax.GradientTransformation):
             hint = "; call it to make the transform" if callable(value) else ""
             raise TypeError(f"{self.call_name}: {name} must be a transform; got {show(value)}{hint}")
+        if not may_keep_params and keeps_params(value):
+            name_of_it = ", ".join(stage.name for stage in getattr(value, "stages", ()))
+            hint = "" if self.keeps_params else f"; put {self.call_name} within it"
+            raise ValueError(
+                f"{self.call_name}: {name} must leave it to {self.call_name} what the parameters become; got "
+                f"{name_of_it}{hint}"
+            )
 
     def begin(self, params: Flow, step: Step) -> Any:
         """What it remembers before the first step: any pytree of arrays. The updates of the flow are the parameters."""
@@ -205,6 +217,15 @@ class Node(Record):
         return params
 
 
+def keeps_params(value: Any) -> bool:
+    """Whether a node, a transform or a dict of them says by itself, or holds what says, what the parameters become."""
+    if isinstance(value, Node):
+        return value.keeps_params or any(map(keeps_params, value.fields().values()))
+    if isinstance(value, optax.GradientTransformation):
+        return any(keeps_params(stage.node) for stage in getattr(value, "stages", ()))
+    return any(map(keeps_params, value.values())) if isinstance(value, dict) else False
+
+
 def through(nodes: Sequence[Any], flow: Flow, records: Sequence[Any], step: Step) -> tuple[Flow, list[Any]]:
     """A flow through a row of nodes, checked where it comes in from outside: at the beginning, and behind a guest."""
     row = list(zip(nodes, records, strict=True))
@@ -216,7 +237,7 @@ def through(nodes: Sequence[Any], flow: Flow, records: Sequence[Any], step: Step
             flow = admitted([node for node, _ in pairs], flow, step.placement)
         for advance_all, those in itertools.groupby(pairs, lambda pair: pair[0].advance_all):
             some, old = zip(*those, strict=True)
-            flow = flow.replace(lands=lands and len(new) + len(some) == len(nodes))
+            flow = flow.replace(lands=lands and all(after.only_looks for after in nodes[len(new) + len(some) :]))
             flow, kept = advance_all(some, flow, old, step)
             new += kept
     return flow.replace(lands=lands), new

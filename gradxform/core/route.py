@@ -89,9 +89,10 @@ class Route(Node):
             self._check_returned(label, part.structure, structure)
             for index, update in zip(indices, part.whole().updates, strict=True):
                 updates[index] = update
-            for index, param in zip(indices, part.landed or (), strict=part.landed is not None):
+            for index, param in zip(indices, part.landed or [], strict=part.landed is not None):
                 landed[index] = param
-        return flow.replace(updates=updates, landed=landed if flow.lands else None, factor=None), self.kept(new)
+        has_landed = any(param is not None for param in landed)
+        return flow.replace(updates=updates, factor=None, landed=landed if has_landed else None), self.kept(new)
 
     def judge(self, params: Flow, record: Any, step: Step) -> Flow:
         """The parameters to judge a run by: of each transform those of its own leaves."""

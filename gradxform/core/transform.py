@@ -12,7 +12,7 @@ import optax
 from gradxform.core import checks, engine
 from gradxform.core.calls import Calls
 from gradxform.core.engine import Stage, Stages
-from gradxform.core.flow import Flow, Node, Step
+from gradxform.core.flow import Flow, Node, Step, keeps_params
 from gradxform.core.html import html_table, scrolling, text_lines
 from gradxform.core.placement import Placement
 from gradxform.core.record import Branch, Factory, P, factory
@@ -69,7 +69,10 @@ class Transform(Branch, optax.GradientTransformationExtraArgs):
                 checks.last_of_chain(stage.node.call_name, [after.name for after in stages[index + 1 :]])
             if stage.node.stands_last:
                 after = [after.name for after in stages[index + 1 :] if not after.node.stands_last]
-                checks.nothing_after(stage.node.call_name, after)
+                checks.nothing_after(stage.node.call_name, "sees", after)
+            if keeps_params(stage.node):
+                after = [after.name for after in stages[index + 1 :] if not after.node.only_looks]
+                checks.nothing_after(stage.node.call_name, "decides", after)
         calls = Calls(stages, placement)
         self = tuple.__new__(cls, (calls.init, calls.update))
         self.stages, self.placement, self._calls = stages, placement, calls

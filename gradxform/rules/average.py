@@ -49,6 +49,7 @@ class AverageParams(TreeRule):
     weight = Slot(axes=(), signed=False)
     averaged = Metric(dtype=jnp.int32)
     stands_last = True
+    only_looks = True
 
     def check(self):
         for name, least in (("start", 0), ("every", 1)):

@@ -68,7 +68,7 @@ class Mechanize(TreeRule):
             raise TypeError(f"{self.call_name}: num_betas must be an integer; got {self.num_betas!r}")
         if self.num_betas < 1:
             raise ValueError(f"{self.call_name}: num_betas must be at least 1; got {self.num_betas}")
-        self.check_transform("base_optimizer")
+        self.check_transform("base_optimizer", may_keep_params=False)
 
     def update(self, updates, slots, tree):
         base, base_state = tree.inner(self.base_optimizer, updates, slots.base_optimizer_state)

@@ -39,6 +39,7 @@ class RecordNorms(TreeRule):
     groups: dict[str, Any] | None = None
     ord: float = dataclasses.field(default=2, kw_only=True)
 
+    only_looks = True
     norm = Metric(each="groups")
 
     def check(self):
@@ -73,6 +74,7 @@ class RecordRatios(TreeRule):
     groups: dict[str, Any] | None = None
     ord: float = dataclasses.field(default=2, kw_only=True)
 
+    only_looks = True
     update_norm = Metric(each="groups")
     param_norm = Metric(each="groups")
     ratio = Metric(each="groups")
@@ -101,6 +103,7 @@ class RecordLeafNorms(LeafRule):
 
     ord: float = 2
 
+    only_looks = True
     norm = Metric()
 
     def check(self):
@@ -128,6 +131,7 @@ class RecordLeafRatios(LeafRule):
 
     ord: float = 2
 
+    only_looks = True
     ratio = Metric()
 
     def check(self):
@@ -162,6 +166,7 @@ class RecordClipping(TreeRule):
     decay: Decay = 0.99
     ord: float = dataclasses.field(default=2, kw_only=True)
 
+    only_looks = True
     clipped = Metric()
     share = Metric()
     recent = Metric()
@@ -190,6 +195,7 @@ class CountNonfinite(TreeRule):
     optax: none; apply_if_finite counts steps. torch: none; torch.amp.GradScaler looks for them.
     """
 
+    only_looks = True
     count = Metric()
     steps = Metric(dtype=jnp.int32)
 

@@ -60,7 +60,7 @@ class ScheduleFree(TreeRule):
     z = Slot(copy=True, dtype="state_dtype")
 
     def check(self):
-        self.check_transform("base_optimizer")
+        self.check_transform("base_optimizer", may_keep_params=False)
         if isinstance(self.b1, int | float) and self.b1 > 1:
             raise ValueError(f"{self.call_name}: b1 must be more than 0 and at most 1; got {self.b1!r}")
 

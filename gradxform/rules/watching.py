@@ -37,6 +37,7 @@ class Snapshot(TreeRule):
     measure_name: str
     measure: Callable[[Any], Any]
 
+    only_looks = True
     measurement = Metric(measure="named", named=True)
 
     def named(self, tree):
@@ -73,6 +74,7 @@ class Monitor(TreeRule):
     measures: dict[str, Any]
 
     measure_states = Inner("measures")
+    only_looks = True
     measurements = Metric(measure="first", named=True)
 
     def check(self):

@@ -2,146 +2,92 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-import optax
 
-from gradxform.core.checks import path_of
 from gradxform.core.fields import check_seed
-from gradxform.core.flow import Flow, Node, Step
-from gradxform.core.guest import as_node
-from gradxform.core.keep import Encoded, load
-from gradxform.core.noise import Noise, salt_of
-from gradxform.core.precision import compute_dtype, fitting
-from gradxform.core.registry import register
+from gradxform.core.record import factory
 from gradxform.core.text import show
 from gradxform.core.transform import Transform, name_stages
+from gradxform.storage.kept_params import ParamsKept
 from gradxform.storage.weights import AtRandom, Compensated, Master, ParamCodec, Split
 
-LOW = (jnp.bfloat16, jnp.float16)
 
-
-class KeptParams(NamedTuple):
-    """What is remembered of parameters that are kept in two parts.
+class StochasticRoundingState(NamedTuple):
+    """What `stochastic_rounding` remembers.
 
     Attributes:
       inner_state: the state of the transform.
-      rest: for each name of a part the tree of what is kept beside the parameters; optax.MaskedNode where nothing is.
     """
 
     inner_state: Any
-    rest: dict[str, Any]
 
 
-class ParamsKept(Node):
-    """A transform that sees parameters as they are loaded, and whose new parameters are stored.
+class WithErrorState(NamedTuple):
+    """What `split_weights` and `kahan` remember.
 
-    A subclass has `codec`, and the dtypes of the parameters that it keeps, `dtypes`. Others are left to the transform.
+    Attributes:
+      inner_state: the state of the transform.
+      error: a tree like the parameters of what each lacks; optax.MaskedNode where a parameter is left as it is.
     """
 
-    any_dtype = True
-    is_foreign = True
-    keeps_params = True
-    stands_last = True
+    inner_state: Any
+    error: Any
 
-    inner: optax.GradientTransformation
 
-    @property
-    def codec(self) -> ParamCodec:
-        """The codec of parameters."""
-        raise TypeError(f"{type(self).__name__} has no codec")
+class MasterWeightsState(NamedTuple):
+    """What `master_weights` remembers.
 
-    @property
-    def dtypes(self) -> tuple[Any, ...]:
-        """The dtypes of the parameters that it keeps."""
-        return LOW
+    Attributes:
+      inner_state: the state of the transform.
+      master: a tree like the parameters, in float32; optax.MaskedNode where a parameter is left as it is.
+    """
 
-    def check(self) -> None:
-        """Raises TypeError for what is no transform."""
-        self.check_transform("inner")
-
-    def begin(self, params: Flow, step: Step) -> KeptParams:
-        """What is kept beside each parameter, and the state of the transform.
-
-        Raises:
-          TypeError: no parameter is of a dtype that it keeps; the error has the path of the first.
-        """
-        self._check(params)
-        rests = [self.codec.rest(leaf) if self._is_kept(leaf) else None for leaf in params.updates]
-        names = next((list(rest) for rest in rests if rest is not None), [])
-        trees = {
-            name: params.structure.unflatten(optax.MaskedNode() if rest is None else rest[name] for rest in rests)
-            for name in names
-        }
-        # The slots of parameters of 16 bits are those of wider ones already.
-        return KeptParams(as_node(self.inner).begin(params, step), trees)
-
-    def advance(self, flow: Flow, record: KeptParams, step: Step) -> tuple[Flow, KeptParams]:
-        """A step of the transform, whose updates are added to the parameters as they are loaded.
-
-        Raises:
-          ValueError: it was called without parameters.
-        """
-        if flow.params is None:
-            raise ValueError(f"{self.call_name} needs the parameters: call update(updates, state, params)")
-        columns = {name: flow.structure.flatten_up_to(tree) for name, tree in record.rest.items()}
-        old = [
-            self.codec.together(leaf, {name: column[index] for name, column in columns.items()})
-            if self._is_kept(leaf)
-            else leaf
-            for index, leaf in enumerate(flow.params)
-        ]
-        came = flow.params
-        inner, state = as_node(self.inner).advance(flow.replace(params=old), record.inner_state, step)
-        inner = inner.replace(params=came)
-        landed: list[Any] = [None] * len(came) if inner.landed is None else list(inner.landed)
-        if all(param is None for param in landed):
-            inner = inner.whole()
-        updates = list(inner.updates)
-        base = Noise(salt_of(step.number)) if self.codec.is_random else None
-        for index, (param, kept) in enumerate(zip(came, old, strict=True)):
-            if not isinstance(kept, Encoded):
-                continue
-            if landed[index] is None:
-                noise = None if base is None else base.of(index).of_param()
-                landed[index] = _stored(kept, updates[index], noise)
-            new = landed[index]
-            for name, column in columns.items():
-                column[index] = new.parts[name]
-            landed[index] = new.parts["param"]
-            updates[index] = _difference(new.parts["param"], param)
-        rest = {name: flow.structure.unflatten(column) for name, column in columns.items()}
-        return inner.replace(updates=updates, landed=landed), KeptParams(state, rest)
-
-    def judge(self, params: Flow, record: KeptParams, step: Step) -> Flow:
-        """The parameters to judge a run by: those of the transform."""
-        return as_node(self.inner).judge(params, record.inner_state, step)
-
-    def _is_kept(self, leaf: Any) -> bool:
-        return any(leaf.dtype == dtype for dtype in self.dtypes)
-
-    def _check(self, params: Flow) -> None:
-        floating = [index for index, leaf in enumerate(params.updates) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-        if floating and not any(map(self._is_kept, params.updates)):
-            index = floating[0]
-            names = " or ".join(jnp.dtype(dtype).name for dtype in self.dtypes)
-            raise TypeError(
-                f"{self.call_name} keeps parameters of {names}; got {params.updates[index].dtype} at "
-                f"{path_of(params.structure, index)}, which needs it not"
-            )
+    inner_state: Any
+    master: Any
 
 
 class StochasticRounding(ParamsKept):
-    """Rounds new parameters at random; see `stochastic_rounding`."""
+    """Rounds new parameters of bfloat16 and float16 to one of the two nearest numbers, so that the mean is right.
 
-    call_name = "stochastic_rounding"
+        w = p + u in float32,   a <= w <= b the two nearest numbers of the parameter's dtype
+        p <- b with probability (w - a) / (b - a), else a
+
+    To the nearest, a parameter stands still once its update is less than half of its last bit, a 512th of it in
+    bfloat16. At random it moves as often as makes the mean right, without a byte of state; what is paid is noise, of
+    half of the last bit at most in each step. Random numbers are a hash of seed, step, leaf and element, so that
+    replicas stay equal. A parameter whose update is 0 stays, as does what is no number, and nothing finite becomes
+    infinite.
+
+    With `step` parameters are so rounded. `update` returns what takes them there: an update in float32 always does; one
+    that leaves in 16 bits, as gradients of 16 bits do, where there is such a number. There is none where a parameter
+    shrinks by more than half in one step, or changes its sign, to a number that is finer than the update can be; then
+    the nearest leaves, which is as good as any other rounding of such an update. It stands last in a chain, but for
+    what only looks, such as `average_params`. Within it a transform, of ours or optax's, sees parameters and
+    updates of float32. Leaves of more bits, integers and complex ones are left to the transform.
+
+    Args:
+      inner: the transform of which the updates come, ours or optax's.
+      seed: of the random numbers.
+      strict: whether it is an error if no parameter has 16 bits, so that there is nothing to do.
+
+    Raises:
+      TypeError: `inner` is no transform, `seed` no integer; in `init`, all floating-point parameters have more bits,
+        with the path of the first.
+      ValueError: `inner` keeps parameters itself, or anything that changes updates stands after it in a chain; in
+        `update`, there are no parameters, or they do not fit the state.
+
+    Zamirai et al. 2020, arXiv:2010.06192. optax: none. torch: bf16_stochastic_round of torchao.optim.
+    """
+
+    State = StochasticRoundingState
 
     seed: int = 0
 
     def check(self) -> None:
-        """Raises TypeError for what is no transform, or no seed."""
+        """Raises TypeError or ValueError for what is no transform, one that keeps parameters, and what is no seed."""
         super().check()
         check_seed("stochastic_rounding: seed", self.seed)
 
@@ -152,13 +98,39 @@ class StochasticRounding(ParamsKept):
 
 
 class SplitWeights(ParamsKept):
-    """Keeps the bits that parameters lack; see `split_weights`."""
+    """Trains bfloat16 parameters as float32 ones, of which the state keeps the bits that bfloat16 has not.
+
+        bits(w) = 2^16 bits(p) + e,   |e| <= 2^15,   for the bits of |w|, float32, and |p| as integers
+        w <- w + u;   p, e <- those of w: p is w to the nearest bfloat16, and e what it lacks, int16
+
+    With bits=16 training is that in float32, bit for bit, for 4 bytes a parameter in the place of the 6 of a bfloat16
+    parameter and its float32 copy. With bits=8, for 3 bytes, e is rounded to a multiple of 2^8, at random so that the
+    mean is right, and kept in int8: numbers of 16 significant bits. Random numbers, `step`, `update`, what may come
+    after it and what it leaves to the transform are as in `stochastic_rounding`. Where something else changes a
+    parameter, e is added to what it is then: in units of its last place, so at most half of one.
+
+    Args:
+      inner: the transform of which the updates come, ours or optax's.
+      bits: how many are kept beside each parameter, 8 or 16.
+      seed: of the random numbers, with 8 bits.
+      strict: whether it is an error if no parameter is bfloat16, so that there is nothing to do.
+
+    Raises:
+      TypeError, ValueError: as `stochastic_rounding`; other numbers of bits; in `init`, a float16 parameter, of which
+        the bits are not those of float32, with its path.
+
+    Gonzalez Ortiz et al. 2026, arXiv:2602.23349, section 3.1, whose errors are multiples of a 127th of half the last
+    place, to the nearest. optax: none. torch: none; the package flashoptim.
+    """
+
+    State = WithErrorState
+    dtypes = (jnp.bfloat16,)
 
     bits: int = 8
-    seed: int = 0
+    seed: int = dataclasses.field(default=0, kw_only=True)
 
     def check(self) -> None:
-        """Raises TypeError or ValueError for what is no transform, no seed, and other numbers of bits."""
+        """Raises TypeError or ValueError for what is no transform, one that keeps parameters, no bits and no seed."""
         super().check()
         if self.bits not in (8, 16) or isinstance(self.bits, bool):
             raise ValueError(f"split_weights: bits must be 8 or 16; got {show(self.bits)}")
@@ -169,14 +141,29 @@ class SplitWeights(ParamsKept):
         """The upper bits of float32, and the lower ones."""
         return Split(self.bits, self.seed)
 
-    @property
-    def dtypes(self) -> tuple[Any, ...]:
-        """bfloat16, whose bits are the upper ones of float32."""
-        return (jnp.bfloat16,)
-
 
 class Kahan(ParamsKept):
-    """Keeps what rounding took from parameters; see `kahan`."""
+    """Keeps what rounding took from bfloat16 and float16 parameters, and adds it to the next update.
+
+        w = p + e + u in float32;   p <- round(w),   e <- round(w - p), both in the parameter's dtype
+
+    So p + e has twice the significant bits of p, 16 in bfloat16 and 22 in float16. An update that is less than half of
+    the last of these, a 2^-17th of a bfloat16 parameter, may be lost, as nothing is rounded at random. `step`,
+    `update`, what may come after it and what it leaves to the transform are as in `stochastic_rounding`.
+
+    Args:
+      inner: the transform of which the updates come, ours or optax's.
+      strict: whether it is an error if no parameter has 16 bits, so that there is nothing to do.
+
+    Raises:
+      TypeError, ValueError: as `stochastic_rounding`.
+
+    Kahan 1965, "Further remarks on reducing truncation errors", Communications of the ACM 8(1); for bfloat16 Zamirai et
+    al. 2020, arXiv:2010.06192. There the update too is rounded before it is added to e. optax: none. torch: none;
+    kahan_sum of the package torch-optimi.
+    """
+
+    State = WithErrorState
 
     @property
     def codec(self) -> ParamCodec:
@@ -185,7 +172,26 @@ class Kahan(ParamsKept):
 
 
 class MasterWeights(ParamsKept):
-    """Keeps parameters in float32 too; see `master_weights`."""
+    """Trains a float32 copy of bfloat16 and float16 parameters, of which these are the rounded ones.
+
+        m <- m + u in float32;   p <- round(m)
+
+    It is training in float32, bit for bit, for 4 bytes more a parameter; `split_weights` with 16 bits does the same for
+    2 more. The copy decides: where something else changes a parameter, the next step undoes it. `step`, `update`, what
+    may come after it and what it leaves to the transform are as in `stochastic_rounding`.
+
+    Args:
+      inner: the transform of which the updates come, ours or optax's.
+      strict: whether it is an error if no parameter has 16 bits, so that there is nothing to do.
+
+    Raises:
+      TypeError, ValueError: as `stochastic_rounding`.
+
+    Micikevicius et al. 2018, arXiv:1710.03740, section 3.1. optax: none. torch: none; torch.amp keeps parameters in
+    float32, and casts them where they are used.
+    """
+
+    State = MasterWeightsState
 
     @property
     def codec(self) -> ParamCodec:
@@ -193,40 +199,11 @@ class MasterWeights(ParamsKept):
         return Master()
 
 
-def _stored(kept: Encoded, update: jax.Array, noise: Noise | None) -> Encoded:
-    fit = fitting(kept.dtype, update.dtype)
-    return kept.codec.store(load(kept, fit) + fit(update), kept, noise)
-
-
-def _difference(new: jax.Array, old: jax.Array) -> jax.Array:
-    """What is to be added to a parameter, in the dtype of computation."""
-    dtype = compute_dtype(old.dtype)
-    return new.astype(dtype) - old.astype(dtype)
-
-
-def _made(node: ParamsKept) -> Transform:
+def _transform(node: ParamsKept) -> Transform:
     return Transform(name_stages([(None, node)]))
 
 
-def stochastic_rounding(inner: optax.GradientTransformation, seed: int = 0) -> Transform:
-    """Rounds new parameters of bfloat16 and float16 to one of the two nearest numbers, so that the mean is right."""
-    return _made(StochasticRounding(inner, seed))
-
-
-def split_weights(inner: optax.GradientTransformation, bits: int = 8, *, seed: int = 0) -> Transform:
-    """Trains bfloat16 parameters as float32 ones, of which the state keeps the bits that bfloat16 has not."""
-    return _made(SplitWeights(inner, bits, seed))
-
-
-def kahan(inner: optax.GradientTransformation) -> Transform:
-    """Keeps what rounding took from bfloat16 and float16 parameters, and adds it to the next update."""
-    return _made(Kahan(inner))
-
-
-def master_weights(inner: optax.GradientTransformation) -> Transform:
-    """Trains a float32 copy of bfloat16 and float16 parameters, of which these are the rounded ones."""
-    return _made(MasterWeights(inner))
-
-
-for _record in (StochasticRounding, SplitWeights, Kahan, MasterWeights):
-    register(_record, _record.call_name, _record)
+stochastic_rounding = factory(StochasticRounding, _transform, Transform)
+split_weights = factory(SplitWeights, _transform, Transform)
+kahan = factory(Kahan, _transform, Transform)
+master_weights = factory(MasterWeights, _transform, Transform)

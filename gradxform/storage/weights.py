@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +11,21 @@ from jax import lax
 
 from gradxform.core.keep import Codec, Encoded
 from gradxform.core.noise import Noise
-from gradxform.core.precision import real_dtype
+from gradxform.core.precision import real_dtype, rounded
 from gradxform.storage.floats import rounded_at_random
+
+# Of a float32 number without its sign: from here on it is not finite; and what a NaN is kept as.
+INFINITE, NAN = 0x7F800000, 0x7FC00000
 
 
 class ParamCodec(Codec, is_leaf=True):
     """How a parameter is kept: in its own dtype, the part `param`, and what else there is of it in the state.
 
-    A subclass has `rest`, `load` and `store`. It is loaded in the dtype of computation.
+    A subclass has `beside`, the names of the other parts, and `rest`, `load` and `store`. It is loaded in the dtype of
+    computation.
     """
+
+    beside: ClassVar[tuple[str, ...]] = ()
 
     def rest(self, param: jax.Array) -> dict[str, jax.Array]:
         """What is kept beside a parameter before the first step."""
@@ -64,6 +70,8 @@ class AtRandom(ParamCodec, is_leaf=True):
 class Master(ParamCodec, is_leaf=True):
     """Keeps the parameter a second time, in float32."""
 
+    beside = ("master",)
+
     def rest(self, param: jax.Array) -> dict[str, jax.Array]:
         """The parameter in float32."""
         return {"master": param.astype(real_dtype(param.dtype))}
@@ -80,6 +88,8 @@ class Master(ParamCodec, is_leaf=True):
 class Compensated(ParamCodec, is_leaf=True):
     """Keeps what rounding took from the parameter, in the parameter's dtype."""
 
+    beside = ("error",)
+
     def rest(self, param: jax.Array) -> dict[str, jax.Array]:
         """Nothing was taken yet."""
         return {"error": jnp.zeros_like(param)}
@@ -90,19 +100,23 @@ class Compensated(ParamCodec, is_leaf=True):
 
     def store(self, value: jax.Array, kept: Encoded, noise: Noise | None) -> Encoded:
         """The nearest number, and what it lacks."""
-        param = value.astype(kept.parts["param"].dtype)
-        error = value - param.astype(value.dtype)
+        dtype = kept.parts["param"].dtype
+        # XLA may leave out a cast there and back, and nothing would be lacking.
+        param = rounded(value, dtype)
+        error = value - param
         # Of what is not finite nothing is lacking.
         error = jnp.where(jnp.abs(error) < jnp.inf, error, 0)
-        return kept.replace(param=param, error=error.astype(param.dtype))
+        return kept.replace(param=param.astype(dtype), error=error.astype(dtype))
 
 
 class Split(ParamCodec, is_leaf=True):
     """Keeps the bits of a float32 number that its bfloat16 has not: 16 of them, or the first 8.
 
-    The bits of the two, bfloat16 rounded to the nearest, are those of the number as an integer:
-    bits(x) = 2^16 bits(param) + error, with 8 bits 2^8 (2^8 bits(param) + error), and there x is rounded at random.
+    Without the sign the bits of a number, as an integer, are 2^bits times those of the bfloat16, and the error. With 8
+    bits the other 8 are rounded at random.
     """
+
+    beside = ("error",)
 
     bits: int = 8
     seed: int = 0
@@ -118,24 +132,30 @@ class Split(ParamCodec, is_leaf=True):
 
     def load(self, kept: Encoded) -> jax.Array:
         """The number of all bits."""
-        bits = lax.bitcast_convert_type(kept.parts["param"], jnp.uint16).astype(jnp.uint32)
-        error = kept.parts["error"].astype(jnp.int32).astype(jnp.uint32)
-        joined = ((bits << self.bits) + error) << (16 - self.bits)
-        return lax.bitcast_convert_type(joined, jnp.float32)
+        high = lax.bitcast_convert_type(kept.parts["param"], jnp.uint16).astype(jnp.uint32)
+        size = ((high & 0x7FFF) << self.bits).astype(jnp.int32)
+        # Where somebody put another parameter in the place of the one that the error is of, as 0, it must not wrap.
+        size = jnp.maximum(size + kept.parts["error"].astype(jnp.int32), 0).astype(jnp.uint32)
+        return lax.bitcast_convert_type((size << self._lost) | ((high & 0x8000) << 16), jnp.float32)
 
     def store(self, value: jax.Array, kept: Encoded, noise: Noise | None) -> Encoded:
-        """The nearest bfloat16, and the bits that it lacks."""
-        bits, lost = lax.bitcast_convert_type(value, jnp.uint32), 16 - self.bits
-        if lost:
-            uniform = 0.5 if noise is None else noise.of(self.seed).uniform(value.shape)
-            # Of what is not finite no bits are lost, or a NaN might become another number.
-            extra = jnp.where(jnp.abs(value) < jnp.inf, (uniform * 2.0**lost), 0)
-            bits = (bits + extra.astype(jnp.int32).astype(jnp.uint32)) >> lost
-        half = jnp.uint32(1 << (self.bits - 1))
-        high = (bits + half) >> self.bits
-        error = (bits - (high << self.bits)).astype(jnp.int32)
-        param = lax.bitcast_convert_type(high.astype(jnp.uint16), jnp.bfloat16)
+        """The nearest bfloat16, of two the larger one, and the bits that it lacks."""
+        bits = lax.bitcast_convert_type(value, jnp.uint32)
+        size = bits & 0x7FFFFFFF
+        if self._lost and noise is not None:
+            extra = (noise.of(self.seed).uniform(value.shape) * 2.0**self._lost).astype(jnp.int32).astype(jnp.uint32)
+            # What is finite stays so.
+            size = jnp.where(size < INFINITE, jnp.minimum(size + extra, INFINITE - 1), size)
+        # All NaNs are one: of some the upper bits are those of an infinite number.
+        size = jnp.where(size > INFINITE, NAN, size) >> self._lost
+        high = (size + (1 << (self.bits - 1))) >> self.bits
+        error = size.astype(jnp.int32) - (high << self.bits).astype(jnp.int32)
+        param = lax.bitcast_convert_type((high | (bits >> 31 << 15)).astype(jnp.uint16), jnp.bfloat16)
         return kept.replace(param=param, error=error.astype(self._dtype))
+
+    @property
+    def _lost(self) -> int:
+        return 16 - self.bits
 
     @property
     def _dtype(self) -> Any:

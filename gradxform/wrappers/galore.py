@@ -46,7 +46,7 @@ class ScaleByGalore(Node):
                 raise ValueError(f"scale_by_galore: {name} must be more than 0; got {value}")
         if self.side not in SIDES:
             raise ValueError(f"scale_by_galore: side must be one of 'longer', 'shorter'; got {self.side!r}")
-        self.check_transform("base_optimizer")
+        self.check_transform("base_optimizer", may_keep_params=False)
 
     def begin(self, params: Flow, step: Step) -> GaLoreState:
         """Projectors of zeros, and the state of the transform, of the gradients that it will see."""

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec
 from optax import GradientTransformation
 from optax.contrib import SplitRealAndImaginaryState
 
-from gradxform.core import placement as placing
+from gradxform.core import keep, placement as placing
 from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.guest import as_node
 from gradxform.core.placement import Placement, spread_axes
@@ -74,7 +74,7 @@ class Flatten(Node):
                 f"{self.call_name}: leaves are sharded over different mesh axes, {sorted(spread)}, and one vector of "
                 "them all would mix them; give each kind a flatten of its own, with partition"
             )
-        params = None if flow.params is None else [_vector(flow.params)]
+        params = None if flow.params is None else [_vector(keep.decoded(flow.params))]
         size = sum(leaf.size for leaf in flow.updates)
         came = jax.ShapeDtypeStruct((size,), wider(*(jnp.result_type(leaf) for leaf in flow.came), *_none(flow.came)))
         flat = Flow([_vector(flow.updates)], _VECTOR, [came], params, None if params is None else _VECTOR, [None])
@@ -134,7 +134,7 @@ def _in_pairs(flow: Flow) -> Flow:
             SplitRealAndImaginaryArrays(leaf.real, leaf.imag) if jnp.iscomplexobj(leaf) else leaf for leaf in leaves
         )
 
-    params = None if flow.params is None else in_pairs(flow.params, flow.params_structure)
+    params = None if flow.params is None else in_pairs(keep.decoded(flow.params), flow.params_structure)
     pairs = Flow.of(in_pairs(flow.updates, flow.structure), params)
     cuts = [cut for leaf, cut in zip(flow.updates, flow.cuts, strict=True) for _ in range(1 + jnp.iscomplexobj(leaf))]
     return pairs.replace(came=jax.tree.leaves(in_pairs(flow.came, flow.structure)), cuts=cuts)

@@ -61,7 +61,7 @@ class Lookahead(TreeRule):
 
     def check(self):
         """Raises TypeError or ValueError for what is no transform or no number of steps."""
-        self.check_transform("fast_optimizer")
+        self.check_transform("fast_optimizer", may_keep_params=False)
         if isinstance(self.sync_period, bool) or not isinstance(self.sync_period, int):
             raise TypeError(f"lookahead: sync_period must be an integer; got {self.sync_period!r}")
         if self.sync_period < 1:

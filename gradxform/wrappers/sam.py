@@ -60,8 +60,8 @@ class Sam(TreeRule):
 
     def check(self):
         """Raises TypeError or ValueError for what is no transform or no number of steps."""
-        self.check_transform("optimizer")
-        self.check_transform("adv_optimizer")
+        self.check_transform("optimizer", may_keep_params=False)
+        self.check_transform("adv_optimizer", may_keep_params=False)
         if isinstance(self.sync_period, bool) or not isinstance(self.sync_period, int):
             raise TypeError(f"sam: sync_period must be an integer; got {self.sync_period!r}")
         if self.sync_period < 1:
