@@ -8,6 +8,7 @@ an `Encoded` as it holds any other pytree.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +19,7 @@ import numpy as np
 from jax import lax
 
 from gradxform.core.noise import Noise
+from gradxform.core.placement import Cut, place_among, union, varying_axes
 from gradxform.core.precision import is_inexact
 from gradxform.core.record import Record
 from gradxform.core.text import show
@@ -28,7 +30,8 @@ Fit = Callable[[jax.Array], jax.Array]
 class Codec(Record, is_leaf=True):
     """How arrays are kept in fewer bits: a subclass has `first`, `load`, `store`, `shape_of` and `dtype_of`.
 
-    What is stored of what was loaded is what was kept before, so that a slot that a rule returns as it was stays.
+    What is stored of what was loaded is what was kept before, so that a slot that a rule returns as it was stays. Each
+    of the arrays that it keeps has the axes of the array itself, and is divided over devices as that is.
     """
 
     @property
@@ -60,6 +63,10 @@ class Codec(Record, is_leaf=True):
     def dtype_of(self, kept: Encoded) -> np.dtype[Any]:
         """The dtype of the array."""
         raise TypeError(f"{type(self).__name__} has no dtype_of(self, kept)")
+
+    def grain(self, kept: Encoded, axis: int) -> int:
+        """Of how many elements along an axis, counted from the last, each shard must have a multiple."""
+        return 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -138,11 +145,31 @@ def load(kept: Any, fit: Fit) -> jax.Array:
     return fit(kept.codec.load(kept) if is_encoded(kept) else kept)
 
 
-def store(value: jax.Array, kept: Any, noise: Noise | None = None) -> Any:
-    """What is kept of a new value, in the shapes and dtypes of what was kept before."""
-    if is_encoded(kept):
-        return kept.codec.store(value.astype(kept.dtype), kept, noise)
-    return lax.convert_element_type(value, kept.dtype)
+def store(value: jax.Array, kept: Any, noise: Noise | None = None, cut: Cut | None = None) -> Any:
+    """What is kept of a new value, in the shapes and dtypes of what was kept before.
+
+    Args:
+      value: the new value.
+      kept: what was kept before.
+      noise: for a codec that rounds at random.
+      cut: along which of its axes the value is cut over devices, None where nobody told.
+    """
+    if not is_encoded(kept):
+        return lax.convert_element_type(value, kept.dtype)
+    noise = noise if noise is None else _of_part(noise, value.shape, kept, cut)
+    return kept.codec.store(value.astype(kept.dtype), kept, noise)
+
+
+def _of_part(noise: Noise, shape: tuple[int, ...], kept: Encoded, cut: Cut | None) -> Noise:
+    """The noise of the part that this device has: of the whole where that is known, else other than other parts'."""
+    if cut is None:
+        varying = union(map(varying_axes, kept.parts.values()))
+        return noise.of(place_among(varying)) if varying else noise
+    if not any(cut):
+        return noise
+    start = [place_among(names) * size for names, size in zip(cut, shape, strict=True)]
+    whole = [size * math.prod(map(lax.axis_size, names)) for names, size in zip(cut, shape, strict=True)]
+    return noise._replace(start=start, whole=tuple(whole))
 
 
 def dtypes(tree: Any) -> list[Any]:
@@ -172,8 +199,9 @@ def is_random(tree: Any) -> bool:
     return any(is_encoded(kept) and kept.codec.is_random for kept in jax.tree.leaves(tree, is_leaf=is_encoded))
 
 
-# What keeps a slot at first: (the slot's name, the path of its leaf, the array, whether it is signed) -> what is kept.
-First = Callable[[str, str, jax.Array, bool], Any]
+# What keeps a slot at first: (the slot's name, the path of its leaf, the array, whether it is signed, how it is cut) ->
+# what is kept.
+First = Callable[[str, str, jax.Array, bool, Cut | None], Any]
 
 _first: ContextVar[First | None] = ContextVar("first", default=None)
 

@@ -141,7 +141,7 @@ def advance(
         update, new = checks.pair(rule.call_name, "update", result, rule.State)
         checks.leaf_result(rule.call_name, update, grad)
         update = fit(update)
-        kept.append(stored(rule, new, record, None if noise is None else noise.of(place)))
+        kept.append(stored(rule, new, record, None if noise is None else noise.of(place), [program.cut]))
     return update, tuple(kept)
 
 

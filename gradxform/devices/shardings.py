@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import optax
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
-from gradxform.core import checks
-from gradxform.core.placement import cuts_of, longest_axis, one_a_leaf
+from gradxform.core import checks, keep
+from gradxform.core.placement import cuts_of, one_a_leaf
+from gradxform.core.shards import longest_to_divide
 
 
 def state_specs(
@@ -32,8 +32,8 @@ def state_specs(
       params: the parameters, or their shapes as jax.ShapeDtypeStruct.
       specs: a prefix of the parameters' tree, of PartitionSpecs or None.
       mesh: the mesh, or its jax.sharding.AbstractMesh.
-      zero: a mesh axis over which slots are cut as well: each along the longest axis that it divides, and on which
-        nothing is cut yet.
+      zero: a mesh axis over which slots are cut as well: each along the longest axis that it divides, on which nothing
+        is cut yet, and along which it crosses no block of a codec.
       min_size: how many elements an array has at least to be cut for `zero`.
 
     Returns:
@@ -58,10 +58,18 @@ def state_specs(
         state = jax.eval_shape(tx.init, _placed(params, specs, abstract))
 
     def spec_of(array: Any) -> PartitionSpec:
-        spec = array.sharding.spec if array.sharding is not None else PartitionSpec()
-        return spec if zero is None or array.size < min_size else _more(array.shape, spec, zero, abstract.shape[zero])
+        return array.sharding.spec if array.sharding is not None else PartitionSpec()
 
-    return jax.tree.map(spec_of, state)
+    def cut(kept: Any) -> Any:
+        specs = jax.tree.map(spec_of, kept)
+        if zero is None or math.prod(kept.shape) < min_size:
+            return specs
+        # What a codec keeps of an array is all cut along one axis of it.
+        spec, *_ = jax.tree.leaves(specs, is_leaf=_is_spec)
+        more = _more(kept, spec, zero, abstract.shape[zero])
+        return jax.tree.map(lambda _: more, specs, is_leaf=_is_spec)
+
+    return keep.each(cut, state)
 
 
 def state_shardings(
@@ -160,12 +168,13 @@ def _placed(params: Any, specs: Any, mesh: AbstractMesh) -> Any:
     return structure.unflatten(placed)
 
 
-def _more(shape: Sequence[int], spec: PartitionSpec, axis: str, devices: int) -> PartitionSpec:
-    """A spec that cuts a shape over one more mesh axis, if one of its axes can be."""
-    entries = [*spec, *[None] * (len(shape) - len(spec))]
+def _more(kept: Any, spec: PartitionSpec, axis: str, devices: int) -> PartitionSpec:
+    """A spec that cuts an array, or what a codec keeps of it, over one more mesh axis, if one of its axes can be."""
+    entries = [*spec, *[None] * (len(kept.shape) - len(spec))]
     if any(axis in ((entry,) if isinstance(entry, str) else entry or ()) for entry in entries):
         return spec
-    longest = longest_axis(shape, [entry is None for entry in entries], devices)
+    encoded = [kept] if keep.is_encoded(kept) else []
+    longest = longest_to_divide(kept.shape, [entry is None for entry in entries], devices, encoded)
     if longest is None:
         return spec
     entries[longest] = axis

@@ -12,8 +12,9 @@ from gradxform.core.checks import path_of
 from gradxform.core.fields import check_seed
 from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.guest import as_node
-from gradxform.core.keep import Encoded, load
+from gradxform.core.keep import Encoded, load, store
 from gradxform.core.noise import Noise, salt_of
+from gradxform.core.placement import Cut
 from gradxform.core.precision import compute_dtype, fitting
 from gradxform.core.registry import register
 from gradxform.core.text import show
@@ -101,12 +102,15 @@ class ParamsKept(Node):
             inner = inner.whole()
         updates = list(inner.updates)
         base = Noise(salt_of(step.number)) if self.codec.is_random else None
+        cuts = flow.cuts
+        if step.placement is not None:
+            cuts = step.placement.cuts("updates", flow.structure.unflatten(flow.updates))
         for index, (param, kept) in enumerate(zip(came, old, strict=True)):
             if not isinstance(kept, Encoded):
                 continue
             if landed[index] is None:
                 noise = None if base is None else base.of(index)
-                landed[index] = _stored(kept, updates[index], noise)
+                landed[index] = _stored(kept, updates[index], noise, cuts[index])
             new = landed[index]
             for name, column in columns.items():
                 column[index] = new.parts[name]
@@ -193,9 +197,9 @@ class MasterWeights(ParamsKept):
         return Master()
 
 
-def _stored(kept: Encoded, update: jax.Array, noise: Noise | None) -> Encoded:
+def _stored(kept: Encoded, update: jax.Array, noise: Noise | None, cut: Cut | None) -> Any:
     fit = fitting(kept.dtype, update.dtype)
-    return kept.codec.store(load(kept, fit) + fit(update), kept, noise)
+    return store(load(kept, fit) + fit(update), kept, noise, cut)
 
 
 def _difference(new: jax.Array, old: jax.Array) -> jax.Array:
