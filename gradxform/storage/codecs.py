@@ -88,7 +88,7 @@ class Blockwise(Codec, is_leaf=True):
             uniform = blocks.blocked(noise.of(self.seed).uniform(self._whole_shape(value, layout)), layout)
             low = jnp.clip(jnp.floor(z), -self.most, self.most - 1)
             under, over = self._value(low, layout), self._value(low + 1, layout)
-            codes = low + (uniform < (y - under) / (over - under))
+            codes = jnp.where(uniform < (y - under) / (over - under), low + 1, low)
         else:
             codes = jnp.floor(z + 0.5)
         is_finite = jnp.abs(value) < jnp.inf
