@@ -104,11 +104,15 @@ class Encoded:
         """The same with other parts."""
         return Encoded(self.codec, self.layout, {**self.parts, **parts})
 
+    def array(self) -> jax.Array:
+        """The array; on the device, where the parts are in the host's memory."""
+        return self.codec.load(self.replace(**{name: on_device(part) for name, part in self.parts.items()}))
+
     def __jax_array__(self) -> jax.Array:
-        return self.codec.load(self)
+        return self.array()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return np.asarray(self.codec.load(self), dtype)
+        return np.asarray(self.array(), dtype)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name}={show(part)}" for name, part in self.parts.items())
@@ -130,6 +134,16 @@ jax.tree_util.register_pytree_with_keys(
 )
 
 
+def is_on_host(array: Any) -> bool:
+    """Whether an array is in the host's memory, as its type tells."""
+    return jax.typeof(array).memory_space == jax.memory.Space.Host
+
+
+def on_device(array: Any) -> Any:
+    """An array in the device's memory."""
+    return jax.device_put(array, jax.memory.Space.Device) if is_on_host(array) else array
+
+
 def is_encoded(value: Any) -> bool:
     """Whether a codec keeps it."""
     return isinstance(value, Encoded)
@@ -142,7 +156,7 @@ def each(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
 
 def load(kept: Any, fit: Fit) -> jax.Array:
     """The array of computation of what is kept; `fit` casts to its dtype."""
-    return fit(kept.codec.load(kept) if is_encoded(kept) else kept)
+    return fit(kept.array() if is_encoded(kept) else kept)
 
 
 def store(value: jax.Array, kept: Any, noise: Noise | None = None, cut: Cut | None = None) -> Any:
@@ -179,7 +193,7 @@ def dtypes(tree: Any) -> list[Any]:
 
 def decoded(tree: Any) -> Any:
     """A tree with arrays in the place of what codecs keep."""
-    return each(lambda kept: kept.codec.load(kept) if is_encoded(kept) else kept, tree)
+    return each(lambda kept: kept.array() if is_encoded(kept) else kept, tree)
 
 
 def encoded_like(tree: Any, kept: Any, noise: Noise | None) -> Any:

@@ -119,12 +119,12 @@ def _check(kept: Encoded, shards: Shards) -> None:
     for axis, (length, count) in enumerate(zip(lengths, shards.counts, strict=True)):
         grain = kept.codec.grain(kept, axis - len(lengths))
         if count > 1 and length % grain:
-            fitting = [f"blocks of {size}" for size in range(grain, 1, -2) if length % size == 0][:1]
+            fitting = [f"block={size}" for size in range(grain, 1, -2) if length % size == 0][:1]
             others = [other for other, own in enumerate(lengths) if other != axis and _fits(own, grain, shards, other)]
-            fitting += [f"blocks along axis {other}" for other in others]
+            fitting += [f"axis={other}" for other in others]
             raise ValueError(
-                f"its shape is {shards.shape}, and a block of {grain} along axis {axis} would cross shards, of length "
-                f"{length} on {count} devices; {' or '.join(fitting) or 'none'} would fit"
+                f"its shape is {shards.shape}, and a block of {grain} along axis {axis} would cross shards, of which "
+                f"each of {count} has {length}; {' or '.join(fitting) or 'no block'} would fit"
             )
 
 
