@@ -144,6 +144,15 @@ def on_device(array: Any) -> Any:
     return jax.device_put(array, jax.memory.Space.Device) if is_on_host(array) else array
 
 
+def in_memory_of(array: Any, old: Any) -> Any:
+    """An array in the memory in which another is."""
+    return jax.device_put(array, jax.memory.Space.Host) if is_on_host(old) else array
+
+
+def _array(kept: Any) -> Any:
+    return kept.array() if is_encoded(kept) else on_device(kept)
+
+
 def is_encoded(value: Any) -> bool:
     """Whether a codec keeps it."""
     return isinstance(value, Encoded)
@@ -156,7 +165,7 @@ def each(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
 
 def load(kept: Any, fit: Fit) -> jax.Array:
     """The array of computation of what is kept; `fit` casts to its dtype."""
-    return fit(kept.array() if is_encoded(kept) else kept)
+    return fit(_array(kept))
 
 
 def store(value: jax.Array, kept: Any, noise: Noise | None = None, cut: Cut | None = None) -> Any:
@@ -168,10 +177,11 @@ def store(value: jax.Array, kept: Any, noise: Noise | None = None, cut: Cut | No
       noise: for a codec that rounds at random.
       cut: along which of its axes the value is cut over devices, None where nobody told.
     """
-    if not is_encoded(kept):
-        return lax.convert_element_type(value, kept.dtype)
-    noise = noise if noise is None else _of_part(noise, value.shape, kept, cut)
-    return kept.codec.store(value.astype(kept.dtype), kept, noise)
+    if is_encoded(kept):
+        noise = noise if noise is None else _of_part(noise, value.shape, kept, cut)
+        new = kept.codec.store(value.astype(kept.dtype), kept, noise)
+        return jax.tree.map(in_memory_of, new, kept)
+    return in_memory_of(lax.convert_element_type(value, kept.dtype), kept)
 
 
 def _of_part(noise: Noise, shape: tuple[int, ...], kept: Encoded, cut: Cut | None) -> Noise:
@@ -192,18 +202,19 @@ def dtypes(tree: Any) -> list[Any]:
 
 
 def decoded(tree: Any) -> Any:
-    """A tree with arrays in the place of what codecs keep."""
-    return each(lambda kept: kept.array() if is_encoded(kept) else kept, tree)
+    """A tree with arrays on the device in the place of what codecs keep, and of what is in the host's memory."""
+    return each(lambda kept: _array(kept) if is_encoded(kept) or isinstance(kept, jax.Array) else kept, tree)
 
 
 def encoded_like(tree: Any, kept: Any, noise: Noise | None) -> Any:
-    """A tree in which what `kept` keeps by codecs is so kept, and all else is as it is."""
+    """A tree in which what `kept` keeps by codecs, or in the host's memory, is so kept, and all else is as it is."""
     leaves, structure = jax.tree.flatten(kept, is_leaf=is_encoded)
-    if not any(map(is_encoded, leaves)):
+    is_kept = [is_encoded(old) or (isinstance(old, jax.Array) and is_on_host(old)) for old in leaves]
+    if not any(is_kept):
         return tree
     new = structure.flatten_up_to(tree)
     return structure.unflatten(
-        store(value, old, None if noise is None else noise.of(index)) if is_encoded(old) else value
+        store(value, old, None if noise is None else noise.of(index)) if is_kept[index] else value
         for index, (value, old) in enumerate(zip(new, leaves, strict=True))
     )
 

@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
+from jax import lax
 
 from gradxform.core import alike, checks, keep
 from gradxform.core.context import Leaf
@@ -19,6 +20,10 @@ from gradxform.core.noise import Noise
 from gradxform.core.placement import Cut
 from gradxform.core.precision import fitting, mixing, real_dtype
 from gradxform.core.slots import columns, extras, in_columns, loaded, noise_of, stored
+
+# How many leaves whose slots are on the host between steps have them on the device at once: one in work, while another
+# is copied.
+_AT_ONCE = 2
 
 
 class Shared(NamedTuple):
@@ -64,10 +69,13 @@ def advance_run(rules: Sequence[Rule], flow: Flow, records: Sequence[Any], step:
     leaves = list(zip(flow.updates, old, params, _noise(step, old, params), strict=True))
     kinds = list(zip(chosen, flow.cuts, strict=True))
     programs = {kind: program(static, *kind) for kind in set(kinds)}
-    types = [(kind, *map(jax.typeof, jax.tree.leaves(leaf))) for kind, leaf in zip(kinds, leaves, strict=True)]
-    advanced = alike.in_groups(
-        types, lambda group: advance_group(programs[kinds[group[0]]], [leaves[index] for index in group], shared)
-    )
+    if any(map(keep.is_on_host, jax.tree.leaves(old))):
+        advanced = _in_turn([programs[kind] for kind in kinds], leaves, shared)
+    else:
+        types = [(kind, *map(jax.typeof, jax.tree.leaves(leaf))) for kind, leaf in zip(kinds, leaves, strict=True)]
+        advanced = alike.in_groups(
+            types, lambda group: advance_group(programs[kinds[group[0]]], [leaves[index] for index in group], shared)
+        )
     updates, kept = map(list, zip(*advanced, strict=True)) if advanced else ([], [])
     new = [
         in_columns(rule, [leaf[i] for leaf in kept], flow.structure, record)
@@ -149,6 +157,28 @@ def advance(
 def advance_group(program: Program, leaves: list[Any], shared: Shared) -> list[Any]:
     """One step of each of a few leaves that are alike."""
     return [advance(program, *leaf, shared) for leaf in leaves]
+
+
+def _in_turn(programs: Sequence[Program], leaves: Sequence[Any], shared: Shared) -> list[Any]:
+    """One step of each leaf, of which a few at once have their slots on the device, and the others on the host."""
+    advanced: list[Any] = []
+    for index, (program, (grad, records, *rest)) in enumerate(zip(programs, leaves, strict=True)):
+        if index >= _AT_ONCE:
+            # XLA would begin with copying all to the device; so each waits until one of those before it is back.
+            update, kept = advanced[index - _AT_ONCE]
+            records, kept = _one_after_the_other(records, kept)
+            advanced[index - _AT_ONCE] = update, kept
+        advanced.append(advance(program, grad, records, *rest, shared))
+    return advanced
+
+
+def _one_after_the_other(later: Any, sooner: Any) -> tuple[Any, Any]:
+    """Two trees, whose arrays on the host are used later when those of the second are there."""
+    arrays, structure = jax.tree.flatten((later, sooner))
+    places = [place for place, array in enumerate(arrays) if keep.is_on_host(array)]
+    for place, array in zip(places, lax.optimization_barrier([arrays[place] for place in places]), strict=True):
+        arrays[place] = array
+    return structure.unflatten(arrays)
 
 
 def _noise(step: Step, *kept: Any) -> list[Noise | None]:

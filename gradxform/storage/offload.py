@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from gradxform.core import keep, shards
+from gradxform.core.declarations import Rule
 from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.guest import as_node
 from gradxform.core.placement import leaf_name
@@ -16,6 +17,8 @@ from gradxform.core.registry import register
 from gradxform.core.route import masked_leaves
 from gradxform.core.text import show, written_call
 from gradxform.core.transform import Transform, name_stages
+from gradxform.storage.params import ParamsKept
+from gradxform.storage.stored import Stored
 
 HOST = jax.memory.Space.Host
 # What JAX calls the memory of a host from which its devices copy by themselves.
@@ -53,7 +56,8 @@ class Offloaded(Node):
             ends = (path[start:] for start in range(len(path) + 1))
             if not next((chosen[end] for end in ends if end in chosen), True):
                 return kept
-            return jax.tree.map(self._put, kept)
+            is_real = keep.is_encoded(kept) or (isinstance(kept, jax.Array) and jnp.issubdtype(kept.dtype, jnp.inexact))
+            return jax.tree.map(self._put, kept) if is_real else kept
 
         return jax.tree_util.tree_map_with_path(put, state, is_leaf=keep.is_encoded)
 
@@ -64,18 +68,17 @@ class Offloaded(Node):
           ValueError: the state has large arrays, and none of them is in the host's memory.
         """
         self._check_state(record)
+        if _loads(self.inner):
+            return as_node(self.inner).advance(flow, record, step)
         flow, new = as_node(self.inner).advance(flow, jax.tree.map(keep.on_device, record), step)
-        return flow, jax.tree.map(
-            lambda new, old: jax.device_put(new, HOST) if keep.is_on_host(old) else new, new, record
-        )
+        return flow, jax.tree.map(keep.in_memory_of, new, record)
 
     def judge(self, params: Flow, record: Any, step: Step) -> Flow:
         """The parameters to judge a run by: those of the transform."""
         return as_node(self.inner).judge(params, jax.tree.map(keep.on_device, record), step)
 
     def _put(self, array: Any) -> Any:
-        is_large = isinstance(array, jax.Array) and shards.whole_size(array, None) >= self.min_size
-        return jax.device_put(array, HOST) if is_large else array
+        return jax.device_put(array, HOST) if shards.whole_size(array, None) >= self.min_size else array
 
     def _chosen(self, params: Flow) -> dict[tuple[Any, ...], bool]:
         """Whether what is kept of the leaf at a path goes to the host."""
@@ -109,12 +112,14 @@ def offloaded(inner: optax.GradientTransformation, *, where: Any = None, min_siz
 
     The arrays of the state are of the memory kind "pinned_host", by their types: `init` makes them there, under `jit`
     and by hand; a step, with `update` or `step`, loads them, computes on the devices, and stores them. The numbers are
-    those of the transform. XLA copies array by array beside other work, so that the devices hold those in work and not
-    all. It is for accelerators: a CPU has the memory kind, and one memory.
+    those of the transform. A row of rules, in `stored` or not, copies the slots of a few leaves at a time, while it works
+    on others; a wrapper, an optax transform or a tree rule has all of them on the devices while it steps. It is for
+    accelerators: a CPU has the memory kind, but one memory.
 
     It works under `jit`, donation, `scan`, `cond` and `shard_map`, and over sharded arrays, where each host has the
     shards of its devices. Shardings with the memory kind, for `out_shardings` and to restore a checkpoint, are those of
-    `state_shardings`. Under `pmap`, which returns no arrays in this memory, it is an error.
+    `state_shardings`. Under `pmap`, which returns no arrays in this memory, it is an error. The compiler for TPUs that
+    came with JAX 0.10 refuses int8 arrays of several axes there; that of JAX 0.12 takes them.
 
     Args:
       inner: a transform, ours or optax's.
@@ -136,6 +141,16 @@ def offloaded(inner: optax.GradientTransformation, *, where: Any = None, min_siz
 
 
 register(Offloaded, Offloaded.call_name, Offloaded)
+
+
+def _loads(transform: Any) -> bool:
+    """Whether nobody but rules, who load what they keep leaf by leaf, sees the state of a transform."""
+    if not isinstance(transform, Transform):
+        return False
+    nodes = [stage.node for stage in transform.stages]
+    return all(
+        isinstance(node, Rule) or (isinstance(node, Stored | ParamsKept) and _loads(node.inner)) for node in nodes
+    )
 
 
 def check_memory(device: Any) -> None:
