@@ -14,7 +14,7 @@ from gradxform.core.checks import path_of
 from gradxform.core.flow import Flow, Step
 from gradxform.core.guest import Guest
 from gradxform.core.keep import Encoded, is_encoded
-from gradxform.core.placement import Cut, Placement, mapped_axes, types_tell, varying_axes
+from gradxform.core.placement import Cut, Placement, longest_axis, mapped_axes, types_tell, varying_axes
 from gradxform.core.registry import register
 from gradxform.core.shards import longest_to_divide
 from gradxform.core.transform import Transform, name_stages
@@ -115,15 +115,12 @@ class Zero(Guest):
         """As `_parts`, of one leaf of a shape on each device, and of which some axes are whole there."""
         if math.prod(shape) < self.min_size:
             return None
-        longest = longest_to_divide(shape, whole, devices, kept)
-        if longest is None:
-            crossed = f" without cutting a block of {kept[0].codec!r}" if kept else ""
+        if longest_axis(shape, whole, devices) is None:
             raise ValueError(
                 f"zero: {devices} devices along {self.axis_name!r} divide no whole axis of the leaf at "
-                f"{path_of(tree, index)}, of shape {shape}{crossed}; a min_size above {math.prod(shape)} leaves it "
-                "whole"
+                f"{path_of(tree, index)}, of shape {shape}; a min_size above {math.prod(shape)} leaves it whole"
             )
-        return longest
+        return longest_to_divide(shape, whole, devices, kept)
 
     def _cuts(self, tree: Any) -> list[Cut]:
         told = self.inner.placement or placing.current()
@@ -177,7 +174,8 @@ def zero(inner: Transform, axis_name: str, *, mean: bool = True, min_size: int =
     Each device gets its part of the summed gradients (reduce-scatter), updates its part of the slots, and the updates
     are put together (all-gather). Norms are those of the whole leaf and the whole tree; the numbers are those of the
     transform after `pmean_updates(axis_name)`. Leaves are cut along the longest of their axes that the devices divide;
-    where a codec keeps slots in blocks (`stored`), along the longest of those on which that cuts no block.
+    where a codec keeps slots in blocks (`stored`), along the longest of those on which that cuts no block, and a leaf
+    that has none stays whole.
 
     Call `init` inside the map as well; or outside, with `state_specs` for the specs of the state. All rules belong in
     `inner`, clipping too: a rule before it would see the gradients of one device. Leaves that are cut over another

@@ -112,9 +112,9 @@ def offloaded(inner: optax.GradientTransformation, *, where: Any = None, min_siz
 
     The arrays of the state are of the memory kind "pinned_host", by their types: `init` makes them there, under `jit`
     and by hand; a step, with `update` or `step`, loads them, computes on the devices, and stores them. The numbers are
-    those of the transform. A row of rules, in `stored` or not, copies the slots of a few leaves at a time, while it works
-    on others; a wrapper, an optax transform or a tree rule has all of them on the devices while it steps. It is for
-    accelerators: a CPU has the memory kind, but one memory.
+    those of the transform. A row of rules, in `stored` or not, copies the slots of a few leaves at a time, while it
+    works on others; a wrapper, an optax transform or a tree rule has all of them on the devices while it steps. It is
+    for accelerators: a CPU has the memory kind, but one memory.
 
     It works under `jit`, donation, `scan`, `cond` and `shard_map`, and over sharded arrays, where each host has the
     shards of its devices. Shardings with the memory kind, for `out_shardings` and to restore a checkpoint, are those of
