@@ -111,6 +111,7 @@ if TYPE_CHECKING:
     )
 
     # How state and parameters lie in memory between steps.
+    from gradxform.storage.offload import offloaded as offloaded
     from gradxform.storage.stored import decoded as decoded, stored as stored
     from gradxform.storage.codecs import int4 as int4, int8 as int8
     from gradxform.storage.floats import as_dtype as as_dtype

@@ -63,6 +63,7 @@ MODULES = (
         "eigenbasis inverse_root newton_schulz_coefficients orthogonal_iteration orthogonalize spectral_norm",
     ),
     # How state and parameters lie in memory between steps.
+    ("storage.offload", "offloaded"),
     ("storage.stored", "decoded stored"),
     ("storage.codecs", "int4 int8"),
     ("storage.floats", "as_dtype"),

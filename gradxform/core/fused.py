@@ -16,6 +16,7 @@ from gradxform.core.keep import Encoded
 from gradxform.core.kernels import Result, Work
 from gradxform.core.noise import Noise
 from gradxform.core.parting import Name, Parted, parted
+from gradxform.core.placement import Cut
 from gradxform.core.precision import fitting, real_dtype
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def step(
 
     def otherwise() -> OfLeaf:
         done = plain(program, leaf, shared)
-        return done._replace(param=_landed(leaf, done.update)) if program.kind.lands else done
+        return done._replace(param=_landed(leaf, done.update, program.kind.cut)) if program.kind.lands else done
 
     # What is compiled for another device than there is by default goes the plain way.
     if target.is_interpreted:
@@ -100,11 +101,11 @@ def _kept(tree: Any) -> list[Any]:
     return jax.tree.leaves(tree, is_leaf=keep.is_encoded)
 
 
-def _landed(leaf: OfLeaf, update: jax.Array) -> Any:
+def _landed(leaf: OfLeaf, update: jax.Array, cut: Cut | None) -> Any:
     """The parameter after the step, kept as it is before it."""
     if not isinstance(leaf.param, Encoded):
         return added(leaf.param, update)
-    return keep.store(keep.load(leaf.param, lambda x: x) + update, leaf.param, _noise_of_param(leaf))
+    return keep.store(keep.load(leaf.param, lambda x: x) + update, leaf.param, _noise_of_param(leaf), cut)
 
 
 def _noise_of_param(leaf: OfLeaf) -> Noise | None:
@@ -122,7 +123,6 @@ def _work(program: Program, leaf: OfLeaf, shared: Shared, maths: Callable[..., A
     tiles = kernels.tiling(kept, platform)
     if tiles is None:
         return None
-    slots_at = list(range(1, 1 + sum(is_large)))
     numbers = shared, [each for each, large in zip(old, is_large, strict=True) if not large]
 
     def function(blocks: list[Any], numbers: Any) -> list[Any]:
@@ -141,16 +141,18 @@ def _work(program: Program, leaf: OfLeaf, shared: Shared, maths: Callable[..., A
         isinstance(each, Name) for each, large in zip(done.results[1:], is_large, strict=True) if not large
     ):
         return None
-    noises = _noises(program, leaf)
     lands = program.kind.lands and leaf.param is not None
-    first = Result(0, len(kept) - 1, _noise_of_param(leaf) if keep.is_random(leaf.param) else None, len(kept) - 1)
-    results = [first if lands else Result(0, None)]
-    at = iter(slots_at)
-    for index, large in enumerate(is_large):
-        if large:
-            like = next(at)
-            noise = noises[index] if keep.is_random(kept[like]) else None
-            results.append(Result(1 + index, like, noise))
+    results = [Result(0, len(kept) - 1, _noise_of_param(leaf), len(kept) - 1) if lands else Result(0, None)]
+    at = iter(range(1, 1 + sum(is_large)))
+    noises = _noises(program, leaf)
+    results += [
+        Result(1 + index, next(at), noise)
+        for index, (large, noise) in enumerate(zip(is_large, noises, strict=True))
+        if large
+    ]
+    results = [result._replace(noise=_noise_within(result, kept, shape, program.kind.cut)) for result in results]
+    if any(result.noise is not None and not tiles.has(result.noise) for result in results):
+        return None
 
     def rebuilt(found: list[Any]) -> OfLeaf:
         new_first, *slots = found
@@ -181,12 +183,20 @@ def _noises(program: Program, leaf: OfLeaf) -> list[Noise | None]:
     return found
 
 
+def _noise_within(result: Result, kept: list[Any], shape: tuple[int, ...], cut: Cut | None) -> Noise | None:
+    """The noise of a result on this device; None where nothing is rounded at random."""
+    if result.like is None or result.noise is None or not keep.is_random(kept[result.like]):
+        return None
+    return keep.noise_of_part(result.noise, shape, kept[result.like], cut)
+
+
 def _fits(kept: list[Any], shape: tuple[int, ...]) -> bool:
     """Whether all is of one shape, and computed with in float32."""
     dtypes = keep.dtypes(kept)
     is_real = not any(jnp.issubdtype(dtype, jnp.complexfloating) for dtype in dtypes)
     return (
         all(each.shape == shape and hasattr(each, "dtype") for each in kept)
+        and not any(map(keep.is_on_host, jax.tree.leaves(kept)))
         and len(dtypes) == len(kept)
         and is_real
         and real_dtype(*dtypes) == jnp.float32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from gradxform.core import keep, placement as placing
 from gradxform.core.checks import path_of
 from gradxform.core.elementwise import joining
 from gradxform.core.flow import Flow, Node, Step
-from gradxform.core.placement import leaf_name, union, varying_axes
+from gradxform.core.placement import Cut, Placement, leaf_name, union, varying_axes
 from gradxform.core.record import Branch
 from gradxform.core.slots import noise_of
 from gradxform.core.text import maker
@@ -49,7 +50,7 @@ class Guest(Node):
     def begin(self, params: Flow, step: Step) -> Any:
         """The guest's own state, kept as `stored` says."""
         state, first = self.init(params.tree()), keep.first_keeper()
-        return state if first is None else _first_kept(state, first)
+        return state if first is None else _first_kept(state, first, _cuts_by_path(params, step.placement))
 
     def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
         """The guest's own step, of trees."""
@@ -69,15 +70,26 @@ class Guest(Node):
         return step(self.name, self.pair, updates, state, params, extra)
 
 
-def _first_kept(state: Any, first: keep.First) -> Any:
+def _cuts_by_path(params: Flow, placement: Placement | None) -> dict[tuple[str, tuple[int, ...]], Cut]:
+    """How arrays are cut over devices that lie at the path of a leaf and have its shape, where it was told."""
+    if placement is None:
+        return {}
+    tree = params.tree()
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    cuts = placement.cuts("parameters", tree)
+    return {(leaf_name(path), leaf.shape): cut for (path, leaf), cut in zip(leaves, cuts, strict=True)}
+
+
+def _first_kept(state: Any, first: keep.First, cuts: Mapping[tuple[str, tuple[int, ...]], Cut]) -> Any:
     """A guest's state, its arrays kept as `first` says, by the names of the fields in which they lie."""
 
     def kept(path: tuple[Any, ...], value: Any) -> Any:
         fields = [index for index, key in enumerate(path) if isinstance(key, jax.tree_util.GetAttrKey)]
         name = path[fields[-1]].name if fields else ""
-        behind = path[fields[-1] + 1 :] if fields else path
-        is_array = isinstance(value, jax.Array)
-        return first(name, leaf_name(behind), value, name not in NEVER_NEGATIVE) if is_array else value
+        behind = leaf_name(path[fields[-1] + 1 :] if fields else path)
+        if not isinstance(value, jax.Array):
+            return value
+        return first(name, behind, value, name not in NEVER_NEGATIVE, cuts.get((behind, value.shape)))
 
     return jax.tree_util.tree_map_with_path(kept, state, is_leaf=keep.is_encoded)
 

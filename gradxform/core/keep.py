@@ -8,6 +8,7 @@ an `Encoded` as it holds any other pytree.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +19,7 @@ import numpy as np
 from jax import lax
 
 from gradxform.core.noise import Noise
+from gradxform.core.placement import Cut, place_among, union, varying_axes
 from gradxform.core.precision import is_inexact
 from gradxform.core.record import Record
 from gradxform.core.text import show
@@ -28,7 +30,8 @@ Fit = Callable[[jax.Array], jax.Array]
 class Codec(Record, is_leaf=True):
     """How arrays are kept in fewer bits: a subclass has `first`, `load`, `store`, `shape_of` and `dtype_of`.
 
-    What is stored of what was loaded is what was kept before, so that a slot that a rule returns as it was stays.
+    What is stored of what was loaded is what was kept before, so that a slot that a rule returns as it was stays. Each
+    of the arrays that it keeps has the axes of the array itself, and is divided over devices as that is.
     """
 
     @property
@@ -66,6 +69,10 @@ class Codec(Record, is_leaf=True):
         """The dtype of the array."""
         raise TypeError(f"{type(self).__name__} has no dtype_of(self, kept)")
 
+    def grain(self, kept: Encoded, axis: int) -> int:
+        """Of how many elements along an axis, counted from the last, each shard must have a multiple."""
+        return 1
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Encoded:
@@ -102,11 +109,15 @@ class Encoded:
         """The same with other parts."""
         return Encoded(self.codec, self.layout, {**self.parts, **parts})
 
+    def array(self) -> jax.Array:
+        """The array; on the device, where the parts are in the host's memory."""
+        return self.codec.load(self.replace(**{name: on_device(part) for name, part in self.parts.items()}))
+
     def __jax_array__(self) -> jax.Array:
-        return self.codec.load(self)
+        return self.array()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return np.asarray(self.codec.load(self), dtype)
+        return np.asarray(self.array(), dtype)
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name}={show(part)}" for name, part in self.parts.items())
@@ -128,6 +139,25 @@ jax.tree_util.register_pytree_with_keys(
 )
 
 
+def is_on_host(array: Any) -> bool:
+    """Whether an array is in the host's memory, as its type tells."""
+    return jax.typeof(array).memory_space == jax.memory.Space.Host
+
+
+def on_device(array: Any) -> Any:
+    """An array in the device's memory."""
+    return jax.device_put(array, jax.memory.Space.Device) if is_on_host(array) else array
+
+
+def in_memory_of(array: Any, old: Any) -> Any:
+    """An array in the memory in which another is."""
+    return jax.device_put(array, jax.memory.Space.Host) if is_on_host(old) else array
+
+
+def _array(kept: Any) -> Any:
+    return kept.array() if is_encoded(kept) else on_device(kept)
+
+
 def is_encoded(value: Any) -> bool:
     """Whether a codec keeps it."""
     return isinstance(value, Encoded)
@@ -140,14 +170,35 @@ def each(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
 
 def load(kept: Any, fit: Fit) -> jax.Array:
     """The array of computation of what is kept; `fit` casts to its dtype."""
-    return fit(kept.codec.load(kept) if is_encoded(kept) else kept)
+    return fit(_array(kept))
 
 
-def store(value: jax.Array, kept: Any, noise: Noise | None = None) -> Any:
-    """What is kept of a new value, in the shapes and dtypes of what was kept before."""
+def store(value: jax.Array, kept: Any, noise: Noise | None = None, cut: Cut | None = None) -> Any:
+    """What is kept of a new value, in the shapes and dtypes of what was kept before.
+
+    Args:
+      value: the new value.
+      kept: what was kept before.
+      noise: for a codec that rounds at random.
+      cut: along which of its axes the value is cut over devices, None where nobody told.
+    """
     if is_encoded(kept):
-        return kept.codec.store(value.astype(kept.dtype), kept, noise)
-    return lax.convert_element_type(value, kept.dtype)
+        noise = noise if noise is None else noise_of_part(noise, value.shape, kept, cut)
+        new = kept.codec.store(value.astype(kept.dtype), kept, noise)
+        return jax.tree.map(in_memory_of, new, kept)
+    return in_memory_of(lax.convert_element_type(value, kept.dtype), kept)
+
+
+def noise_of_part(noise: Noise, shape: tuple[int, ...], kept: Encoded, cut: Cut | None) -> Noise:
+    """The noise of the part that this device has: of the whole where that is known, else other than other parts'."""
+    if cut is None:
+        varying = union(map(varying_axes, kept.parts.values()))
+        return noise.of(place_among(varying)) if varying else noise
+    if not any(cut):
+        return noise
+    start = [place_among(names) * size for names, size in zip(cut, shape, strict=True)]
+    whole = [size * math.prod(map(lax.axis_size, names)) for names, size in zip(cut, shape, strict=True)]
+    return noise._replace(start=start, whole=tuple(whole))
 
 
 def dtypes(tree: Any) -> list[Any]:
@@ -156,18 +207,19 @@ def dtypes(tree: Any) -> list[Any]:
 
 
 def decoded(tree: Any) -> Any:
-    """A tree with arrays in the place of what codecs keep."""
-    return each(lambda kept: kept.codec.load(kept) if is_encoded(kept) else kept, tree)
+    """A tree with arrays on the device in the place of what codecs keep, and of what is in the host's memory."""
+    return each(lambda kept: _array(kept) if is_encoded(kept) or isinstance(kept, jax.Array) else kept, tree)
 
 
 def encoded_like(tree: Any, kept: Any, noise: Noise | None) -> Any:
-    """A tree in which what `kept` keeps by codecs is so kept, and all else is as it is."""
+    """A tree in which what `kept` keeps by codecs, or in the host's memory, is so kept, and all else is as it is."""
     leaves, structure = jax.tree.flatten(kept, is_leaf=is_encoded)
-    if not any(map(is_encoded, leaves)):
+    is_kept = [is_encoded(old) or (isinstance(old, jax.Array) and is_on_host(old)) for old in leaves]
+    if not any(is_kept):
         return tree
     new = structure.flatten_up_to(tree)
     return structure.unflatten(
-        store(value, old, None if noise is None else noise.of(index)) if is_encoded(old) else value
+        store(value, old, None if noise is None else noise.of(index)) if is_kept[index] else value
         for index, (value, old) in enumerate(zip(new, leaves, strict=True))
     )
 
@@ -177,8 +229,9 @@ def is_random(tree: Any) -> bool:
     return any(is_encoded(kept) and kept.codec.is_random for kept in jax.tree.leaves(tree, is_leaf=is_encoded))
 
 
-# What keeps a slot at first: (the slot's name, the path of its leaf, the array, whether it is signed) -> what is kept.
-First = Callable[[str, str, jax.Array, bool], Any]
+# What keeps a slot at first: (the slot's name, the path of its leaf, the array, whether it is signed, how it is cut) ->
+# what is kept.
+First = Callable[[str, str, jax.Array, bool, Cut | None], Any]
 
 _first: ContextVar[First | None] = ContextVar("first", default=None)
 

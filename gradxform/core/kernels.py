@@ -75,6 +75,17 @@ class Tiling(NamedTuple):
         counts = [size // block for size, block in zip(self.shape, self.block, strict=True)]
         return (*counts[: self.axis], *counts[self.axis + 1 :], counts[self.axis])
 
+    def has(self, noise: Noise) -> bool:
+        """Whether the noise of a shard can be told by the blocks' places: on a GPU only of leaves with two axes."""
+        return noise.start is None or len(noise.start) in (2, len(self.shape))
+
+    def placed(self, noise: Noise) -> Noise:
+        """The noise of a leaf, or of a shard of it, in as many axes as the blocks have."""
+        if noise.start is None or noise.whole is None:
+            return Noise(noise.salt, [0] * len(self.shape), self.shape)
+        missing = len(self.shape) - len(noise.start)
+        return Noise(noise.salt, [*[0] * missing, *noise.start], (*[1] * missing, *noise.whole))
+
     def place(self, *ids: Any) -> tuple[Any, ...]:
         """The block's number along each axis, of its place in the grid."""
         return (*ids[: self.axis], ids[-1], *ids[self.axis : -1])
@@ -168,8 +179,10 @@ def run(work: Work, tiles: Tiling, platform: str, interpret: bool = False) -> li
     """The results of the work, each kept as what it replaces."""
     from jax.experimental import pallas as pl
 
-    salts = [result.noise.salt for result in work.results if result.noise is not None]
-    packed, unpacked = _packed([*work.parted.numbers, *salts])
+    noises = [None if result.noise is None else tiles.placed(result.noise) for result in work.results]
+    # Of each the salt, and where the shard of this device begins.
+    counts = [number for noise in noises if noise is not None for number in (noise.salt, *(noise.start or ()))]
+    packed, unpacked = _packed([*work.parted.numbers, *counts])
     flat, structures = zip(*(jax.tree.flatten(each) for each in work.kept), strict=True)
     ins = [Part.of(array, tiles, platform) for arrays in flat for array in arrays]
     first = [len(packed) + sum(map(len, flat[:index])) for index in range(len(flat))]
@@ -191,13 +204,15 @@ def run(work: Work, tiles: Tiling, platform: str, interpret: bool = False) -> li
         kept = [structure.unflatten([next(blocks) for _ in range(structure.num_leaves)]) for structure in structures]
         loaded = [keep.load(each, lambda x: x.astype(jnp.float32)) for each in kept]
         count = len(work.parted.numbers)
-        values, own_salts = work.parted.within(loaded, numbers[:count]), iter(numbers[count:])
-        start = [number * size for number, size in zip(ids, tiles.block, strict=True)]
+        values, own_counts = work.parted.within(loaded, numbers[:count]), iter(numbers[count:])
+        inner = [number * size for number, size in zip(ids, tiles.block, strict=True)]
         found = zip(refs[len(packed) + len(ins) :], outs, strict=True)
-        for result in work.results:
+        for result, noise in zip(work.results, noises, strict=True):
             value = jnp.broadcast_to(values[result.position], tiles.block).astype(jnp.float32)
             value = value if result.added is None else loaded[result.added] + value
-            noise = None if result.noise is None else Noise(next(own_salts), start, tiles.shape)
+            if noise is not None:
+                salt, *start = [next(own_counts) for _ in range(1 + len(inner))]
+                noise = Noise(salt, [before + own for before, own in zip(start, inner, strict=True)], noise.whole)
             new = value if result.like is None else keep.store(value, kept[result.like], noise)
             for array in jax.tree.leaves(new):
                 ref, part = next(found)

@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
+from jax import lax
 
 from gradxform.core import alike, checks, fused, keep
 from gradxform.core.context import Leaf
@@ -19,6 +20,10 @@ from gradxform.core.noise import Noise
 from gradxform.core.placement import Cut
 from gradxform.core.precision import fitting, mixing, real_dtype
 from gradxform.core.slots import columns, extras, in_columns, loaded, noise_of, stored
+
+# How many leaves whose slots are on the host between steps have them on the device at once: one in work, while another
+# is copied.
+_AT_ONCE = 2
 
 
 class Shared(NamedTuple):
@@ -75,6 +80,10 @@ class OfLeaf(NamedTuple):
     param: Any
     noise: Noise | None
 
+    def noise_of(self, place: int) -> Noise | None:
+        """The noise of a rule's slots, by its place in the run."""
+        return None if self.noise is None else self.noise.of(place)
+
 
 class Program:
     """The static part of a run: its rules, and what is static of the leaf.
@@ -99,10 +108,13 @@ def advance_run(rules: Sequence[Rule], flow: Flow, records: Sequence[Any], step:
     lands = [flow.lands and each is not None for each in targets]
     kinds = list(map(Kind, chosen, flow.cuts, targets, lands))
     programs = {kind: program(static, kind) for kind in set(kinds)}
-    types = [(kind, *map(jax.typeof, jax.tree.leaves(leaf))) for kind, leaf in zip(kinds, leaves, strict=True)]
-    done = alike.in_groups(
-        types, lambda group: advance_group(programs[kinds[group[0]]], [leaves[index] for index in group], shared)
-    )
+    if any(map(keep.is_on_host, jax.tree.leaves(old))):
+        done = _in_turn([programs[kind] for kind in kinds], leaves, shared)
+    else:
+        types = [(kind, *map(jax.typeof, jax.tree.leaves(leaf))) for kind, leaf in zip(kinds, leaves, strict=True)]
+        done = alike.in_groups(
+            types, lambda group: advance_group(programs[kinds[group[0]]], [leaves[index] for index in group], shared)
+        )
     new = [
         in_columns(rule, [leaf.records[i] for leaf in done], flow.structure, record)
         for i, (rule, record) in enumerate(zip(rules, records, strict=True))
@@ -172,7 +184,7 @@ def plain(program: Program, leaf: OfLeaf, shared: Shared) -> OfLeaf:
     ]
     update, new = maths(program, fit(leaf.update), slots, param, shared)
     kept = tuple(
-        record if slots is None else stored(rule, slots, record, None if leaf.noise is None else leaf.noise.of(place))
+        record if slots is None else stored(rule, slots, record, leaf.noise_of(place), [program.kind.cut])
         for place, (rule, record, slots) in enumerate(zip(program.rules, leaf.records, new, strict=True))
     )
     return OfLeaf(update, kept, None, None)
@@ -204,6 +216,29 @@ def maths(
         update = fit(update)
         new.append(kept)
     return update, new
+
+
+def _in_turn(programs: Sequence[Program], leaves: Sequence[OfLeaf], shared: Shared) -> list[OfLeaf]:
+    """One step of each leaf, of which a few at once have their slots on the device, and the others on the host."""
+    done: list[OfLeaf] = []
+    for index, (program, leaf) in enumerate(zip(programs, leaves, strict=True)):
+        records = leaf.records
+        if index >= _AT_ONCE:
+            # XLA would begin with copying all to the device; so each waits until one of those before it is back.
+            before = done[index - _AT_ONCE]
+            records, kept = _one_after_the_other(records, before.records)
+            done[index - _AT_ONCE] = before._replace(records=kept)
+        done.append(advance(program, leaf._replace(records=records), shared))
+    return done
+
+
+def _one_after_the_other(later: Any, sooner: Any) -> tuple[Any, Any]:
+    """Two trees, whose arrays on the host are used later when those of the second are there."""
+    arrays, structure = jax.tree.flatten((later, sooner))
+    places = [place for place, array in enumerate(arrays) if keep.is_on_host(array)]
+    for place, array in zip(places, lax.optimization_barrier([arrays[place] for place in places]), strict=True):
+        arrays[place] = array
+    return structure.unflatten(arrays)
 
 
 def _noise(step: Step, *kept: Any) -> list[Noise | None]:

@@ -79,7 +79,7 @@ def begin(rule: Rule, params: Flow) -> Any:
     paths = [partial(checks.path_of, params.structure, index) for index in range(len(leaves))]
     firsts = {
         name: [
-            first_kept(name, slot, first_slot(rule, slot, *leaf), where)
+            first_slot(rule, slot, *leaf, partial(first_kept, name, slot, where))
             for leaf, where in zip(leaves, paths, strict=True)
         ]
         for name, slot in slots
@@ -150,7 +150,7 @@ def _prepare(
         result = bound.prepare(update, _record(rule, own, fit), leaf)
     update, new = checks.pair(rule.call_name, "update", result, rule.State)
     checks.leaf_result(rule.call_name, update, grad)
-    return fit(update), {**slots, **_kept(rule, own, new, noise)}
+    return fit(update), {**slots, **_kept(rule, own, new, noise, kind.cut)}
 
 
 def _cuts_on(flow: Flow, placement: Placement | None, mesh: Any) -> list[Cut] | None:
@@ -312,6 +312,8 @@ def _record(rule: Any, values: Mapping[str, Any], fit: Callable[[jax.Array], jax
     return rule.State(**{name: loaded.get(name) for name in rule.State._fields})
 
 
-def _kept(rule: Rule, old: Mapping[str, Any], new: Any, noise: Noise | None = None) -> dict[str, Any]:
+def _kept(
+    rule: Rule, old: Mapping[str, Any], new: Any, noise: Noise | None = None, cut: Cut | None = None
+) -> dict[str, Any]:
     """What is kept of a new record, in the shapes and dtypes of the old values."""
-    return {name: stored_slot(rule, name, getattr(new, name), kept, noise) for name, kept in old.items()}
+    return {name: stored_slot(rule, name, getattr(new, name), kept, noise, [cut]) for name, kept in old.items()}

@@ -36,10 +36,28 @@ def of_matrices(rule: Any) -> dict[str, MatrixSlot]:
     return {name: slot for name, slot in rule.slots.items() if isinstance(slot, MatrixSlot) and not slot.prepared}
 
 
-def first_slot(rule: Any, slot: MatrixSlot, leaf: jax.Array, view: View, cut: Cut | None) -> Any:
-    """What a slot begins with for a leaf: an array, or a tuple of them; MaskedNode where there is none."""
+def first_slot(
+    rule: Any,
+    slot: MatrixSlot,
+    leaf: jax.Array,
+    view: View,
+    cut: Cut | None,
+    kept: Callable[[jax.Array, Cut | None], Any],
+) -> Any:
+    """What a slot begins with for a leaf, as it is kept: an array, or a tuple of them; MaskedNode where there is none.
+
+    Args:
+      rule: the rule.
+      slot: which of its slots.
+      leaf: the leaf of the parameters.
+      view: how the leaf is its matrices.
+      cut: how the leaf is cut.
+      kept: how an array is kept that is so cut, None where nobody told.
+    """
     shapes = whole_shapes(rule, slot, view)
-    found = [optax.MaskedNode() if shape is None else _first(rule, slot, leaf, view, cut, shape) for shape in shapes]
+    found = [
+        optax.MaskedNode() if shape is None else kept(*_first(rule, slot, leaf, view, cut, shape)) for shape in shapes
+    ]
     return tuple(found) if len(found) > 1 else found[0]
 
 
@@ -86,7 +104,10 @@ def cut_of(leaf: jax.Array) -> Cut:
     return tuple((names,) if isinstance(names, str) else tuple(names or ()) for names in spec)
 
 
-def _first(rule: Any, slot: MatrixSlot, leaf: jax.Array, view: View, cut: Cut | None, whole: tuple[int, ...]) -> Any:
+def _first(
+    rule: Any, slot: MatrixSlot, leaf: jax.Array, view: View, cut: Cut | None, whole: tuple[int, ...]
+) -> tuple[jax.Array, Cut | None]:
+    """An array, and how it is cut, None where nobody told."""
     dtype, value = kept_dtype(rule, slot, leaf), first_value(rule, slot)
     own = value * jnp.eye(*whole[-2:], dtype=dtype) if slot.diagonal and len(whole) > 1 else jnp.asarray(value, dtype)
     first = jnp.broadcast_to(own, (*(leaf.shape[axis] for axis in view.batch), *whole))
@@ -95,16 +116,16 @@ def _first(rule: Any, slot: MatrixSlot, leaf: jax.Array, view: View, cut: Cut | 
         # The mesh is one with explicit axes.
         mesh, cut = sharding.mesh, cut_of(leaf)
         spec = _spec([*(cut[axis] for axis in view.batch), *slot_cut(view, cut, whole, mesh.shape.__getitem__)])
-        return jax.sharding.reshard(first, NamedSharding(mesh, spec))
+        return jax.sharding.reshard(first, NamedSharding(mesh, spec)), None
     if cut is None:
-        return first
+        return first, None
     own_cut = slot_cut(view, cut, whole, lax.axis_size)
     for axis, names in enumerate(own_cut, len(view.batch)):
         if names:
             size = first.shape[axis] // math.prod(map(lax.axis_size, names))
             first = lax.dynamic_slice_in_dim(first, place_among(names) * size, size, axis)
-    spread = union([*(cut[axis] for axis in view.batch), *own_cut])
-    return varying(first, spread) if types_tell() else first
+    all_cut = (*(cut[axis] for axis in view.batch), *own_cut)
+    return varying(first, union(all_cut)) if types_tell() else first, all_cut
 
 
 def _spec(cut: Sequence[Axes]) -> PartitionSpec:

@@ -33,8 +33,7 @@ def first_leaf_records(rule: Rule, params: Flow, applies: Sequence[bool]) -> Any
         for name, slot in rule.slots.items():
             # Those of matrices begin where it is known what the leaf's matrices are.
             has_it = applied and not isinstance(slot, MatrixSlot)
-            first = _first(rule, slot, leaf, cut, where) if has_it else optax.MaskedNode()
-            found[name].append(first_kept(name, slot, first, where))
+            found[name].append(_first(rule, name, slot, leaf, cut, where) if has_it else optax.MaskedNode())
         for name, metric in rule.metrics.items():
             found[name].append(_scalar(metric, leaf) if applied else optax.MaskedNode())
     trees = {name: params.structure.unflatten(column) for name, column in found.items()}
@@ -49,11 +48,12 @@ def first_tree_record(rule: Rule, params: Flow) -> Any:
         if slot.measure is not None:
             values[name] = _measured(getattr(rule, slot.measure), params.tree())
         elif slot.axes == ():
-            values[name] = _first(rule, slot, jnp.zeros((), real_dtype(*(leaf.dtype for leaf in leaves))), None)
+            scalar = jnp.zeros((), real_dtype(*(leaf.dtype for leaf in leaves)))
+            values[name] = _filled(rule, slot, scalar, (), None, lambda: "the root")
         else:
             paths = [partial(checks.path_of, structure, index) for index in range(len(leaves))]
             values[name] = structure.unflatten(
-                first_kept(name, slot, _first(rule, slot, leaf, cut, where), where)
+                _first(rule, name, slot, leaf, cut, where)
                 for leaf, cut, where in zip(leaves, params.cuts, paths, strict=True)
             )
     metrics = {name: _first_metric(rule, metric, params) for name, metric in rule.metrics.items()}
@@ -111,11 +111,12 @@ def loaded(rule: Rule, record: Any, fit: Fit) -> Any:
     )
 
 
-def stored(rule: Rule, new: Any, old: Any, noise: Noise | None = None) -> Any:
+def stored(rule: Rule, new: Any, old: Any, noise: Noise | None = None, cuts: Sequence[Cut | None] = ()) -> Any:
     """A record of new values, arrays or trees, in the shapes and dtypes of the old ones; keys as they were.
 
     Args:
       noise: for what is rounded at random.
+      cuts: how the leaves of these slots are cut over devices, None for those of which nobody told; () for all.
     """
     values = {}
     for name, value, kept in zip(old._fields, new, old, strict=True):
@@ -124,7 +125,7 @@ def stored(rule: Rule, new: Any, old: Any, noise: Noise | None = None) -> Any:
         elif name in rule.inners:
             values[name] = jax.tree.map(partial(_state_within, rule, name), value, kept)
         else:
-            values[name] = stored_slot(rule, name, value, kept, noise)
+            values[name] = stored_slot(rule, name, value, kept, noise, cuts)
     return type(old)(**values)
 
 
@@ -135,14 +136,15 @@ def _state_within(rule: Rule, name: str, value: Any, kept: Any) -> Any:
     return lax.convert_element_type(value, kept.dtype)
 
 
-def stored_slot(rule: Rule, name: str, value: Any, kept: Any, noise: Noise | None) -> Any:
+def stored_slot(rule: Rule, name: str, value: Any, kept: Any, noise: Noise | None, cuts: Sequence[Cut | None]) -> Any:
     """A slot, or a tree of them, kept as what was kept before."""
     place = rule.State._fields.index(name)
+    is_like_param = name in rule.slots and rule.slots[name].is_like_param
 
     def store(value: Any, kept: Any, index: int) -> Any:
         checks.slot_shape(rule.call_name, name, value, kept)
         own = noise.of(place, index) if noise is not None and keep.is_random(kept) else None
-        return keep.store(value, kept, own)
+        return keep.store(value, kept, own, cuts[index] if cuts and is_like_param else None)
 
     old, structure = jax.tree.flatten(kept, is_leaf=keep.is_encoded)
     new = structure.flatten_up_to(value)
@@ -192,22 +194,26 @@ def column(rule: Rule, name: str, tree: Any, flow: Flow) -> list[Any]:
     return column
 
 
-def first_kept(name: str, slot: Slot, value: Any, where: Callable[[], str]) -> Any:
+def first_kept(name: str, slot: Slot, where: Callable[[], str], value: jax.Array, cut: Cut | None) -> Any:
     """What a slot begins with, as it is kept: by a codec where `stored` says so."""
     first = keep.first_keeper()
-    return value if first is None else jax.tree.map(lambda each: first(name, where(), each, slot.signed), value)
+    return value if first is None else first(name, where(), value, slot.signed, cut)
 
 
-def _first(rule: Rule, slot: Slot, leaf: Any, cut: Cut | None, where: Callable[[], str] = lambda: "the root") -> Any:
-    """What a slot begins with: an array, a tuple of arrays, or MaskedNode."""
+def _first(rule: Rule, name: str, slot: Slot, leaf: Any, cut: Cut | None, where: Callable[[], str]) -> Any:
+    """What a slot begins with, as it is kept: an array, a tuple of arrays, or MaskedNode."""
     decides = callable(slot.axes)
     shape = whole_shape(rule.call_name, leaf, cut, where) if decides else leaf.shape
     axes = kept_axes(rule, slot, shape)
     if axes is None:
         return optax.MaskedNode()
-    if isinstance(axes, list):
-        return tuple(_filled(rule, slot, leaf, each, cut, where) for each in axes)
-    return _filled(rule, slot, leaf, axes, cut, where)
+
+    def kept(axes: Sequence[int]) -> Any:
+        value = _filled(rule, slot, leaf, axes, cut, where)
+        own = None if cut is None else tuple(cut[axis] for axis in axes) + ((),) * (value.ndim - len(axes))
+        return first_kept(name, slot, where, value, own)
+
+    return tuple(map(kept, axes)) if isinstance(axes, list) else kept(axes)
 
 
 def kept_axes(rule: Rule, slot: Slot, shape: tuple[int, ...]) -> Any:

@@ -30,7 +30,7 @@ def call(rule: Rule, method: str, returns: str, flow: Flow, record: Any, step: S
         returned = getattr(opened.rule, method)(flow.updates, opened.slots, opened.tree)
     result, new = checks.pair(rule.call_name, returns, returned, rule.State)
     noise = noise_of(step.number, old)
-    new = stored(rule, new, old, noise)._replace(
+    new = stored(rule, new, old, noise, flow.cuts)._replace(
         **{name: next_key(rule, name, getattr(old, name)) for name in rule.keys}
     )
     return flow.replace(params=params), result, in_trees(rule, new, flow.structure)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import optax
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
-from gradxform.core import checks
-from gradxform.core.placement import cuts_of, longest_axis, one_a_leaf
+from gradxform.core import checks, keep
+from gradxform.core.placement import cuts_of, one_a_leaf
+from gradxform.core.shards import longest_to_divide
 
 
 def state_specs(
@@ -32,8 +32,8 @@ def state_specs(
       params: the parameters, or their shapes as jax.ShapeDtypeStruct.
       specs: a prefix of the parameters' tree, of PartitionSpecs or None.
       mesh: the mesh, or its jax.sharding.AbstractMesh.
-      zero: a mesh axis over which slots are cut as well: each along the longest axis that it divides, and on which
-        nothing is cut yet.
+      zero: a mesh axis over which slots are cut as well: each along the longest axis that it divides, on which nothing
+        is cut yet, and along which it crosses no block of a codec.
       min_size: how many elements an array has at least to be cut for `zero`.
 
     Returns:
@@ -46,22 +46,7 @@ def state_specs(
 
     optax: none; optax.tree.map_params. torch: none.
     """
-    # optax.MultiSteps is no GradientTransformation, and has a state all the same.
-    if not callable(getattr(tx, "init", None)):
-        raise TypeError(f"state_specs: expected a transform, ours or optax's, got {type(tx).__name__}")
-    abstract = mesh.abstract_mesh if isinstance(mesh, jax.sharding.Mesh) else mesh
-    abstract = abstract.update_axis_types(dict.fromkeys(abstract.axis_names, AxisType.Explicit))
-    if zero is not None and zero not in mesh.axis_names:
-        raise ValueError(f"zero: there is no mesh axis {zero!r}; there are {', '.join(map(repr, mesh.axis_names))}")
-    # In a mesh with explicit axes the types carry the shardings: `init` says by itself where its arrays lie.
-    with jax.sharding.use_abstract_mesh(abstract):
-        state = jax.eval_shape(tx.init, _placed(params, specs, abstract))
-
-    def spec_of(array: Any) -> PartitionSpec:
-        spec = array.sharding.spec if array.sharding is not None else PartitionSpec()
-        return spec if zero is None or array.size < min_size else _more(array.shape, spec, zero, abstract.shape[zero])
-
-    return jax.tree.map(spec_of, state)
+    return _specs(_types(tx, params, specs, mesh, zero), mesh, zero, min_size)
 
 
 def state_shardings(
@@ -110,8 +95,9 @@ def state_shardings(
         raise ValueError(f"expected shardings over one mesh, got {len(meshes)}")
     mesh = meshes.pop()
     specs = jax.tree.map(lambda sharding: sharding.spec, shardings)
-    of_state = state_specs(tx, params, specs, mesh, zero=zero, min_size=min_size)
-    return jax.tree.map(lambda spec: NamedSharding(mesh, spec), of_state, is_leaf=_is_spec)
+    types = _types(tx, params, specs, mesh, zero)
+    of_state = _specs(types, mesh, zero, min_size)
+    return jax.tree.map(lambda spec, array: _placed_in(mesh, spec, array), of_state, types, is_leaf=_is_spec)
 
 
 def init_sharded(
@@ -141,6 +127,42 @@ def init_sharded(
     return jax.jit(tx.init, out_shardings=state_shardings(tx, params, shardings, zero=zero, min_size=min_size))(params)
 
 
+def _types(tx: Any, params: Any, specs: Any, mesh: Any, zero: str | None) -> Any:
+    """The types of the arrays of a state: shapes, dtypes, shardings and memory."""
+    # optax.MultiSteps is no GradientTransformation, and has a state all the same.
+    if not callable(getattr(tx, "init", None)):
+        raise TypeError(f"state_specs: expected a transform, ours or optax's, got {type(tx).__name__}")
+    abstract = mesh.abstract_mesh if isinstance(mesh, jax.sharding.Mesh) else mesh
+    abstract = abstract.update_axis_types(dict.fromkeys(abstract.axis_names, AxisType.Explicit))
+    if zero is not None and zero not in mesh.axis_names:
+        raise ValueError(f"zero: there is no mesh axis {zero!r}; there are {', '.join(map(repr, mesh.axis_names))}")
+    # In a mesh with explicit axes the types carry the shardings: `init` says by itself where its arrays lie.
+    with jax.sharding.use_abstract_mesh(abstract):
+        program, shapes = jax.make_jaxpr(tx.init, return_shape=True)(_placed(params, specs, abstract))
+    return jax.tree.unflatten(jax.tree.structure(shapes), program.out_avals)
+
+
+def _specs(types: Any, mesh: Any, zero: str | None, min_size: int) -> Any:
+    """How each array of a state is cut, of its type; what a codec keeps of an array is all cut along one axis of it."""
+
+    def cut(kept: Any) -> Any:
+        specs = jax.tree.map(lambda array: array.sharding.spec, kept)
+        if zero is None or math.prod(kept.shape) < min_size:
+            return specs
+        spec, *_ = jax.tree.leaves(specs, is_leaf=_is_spec)
+        more = _more(kept, spec, zero, mesh.shape[zero])
+        return jax.tree.map(lambda _: more, specs, is_leaf=_is_spec)
+
+    return keep.each(cut, types)
+
+
+def _placed_in(mesh: Any, spec: PartitionSpec, array: Any) -> NamedSharding:
+    """The sharding of an array of a type, in the memory that the type tells."""
+    if array.memory_space == jax.memory.Space.Host:
+        return NamedSharding(mesh, spec, memory_kind="pinned_host")
+    return NamedSharding(mesh, spec)
+
+
 def _placed(params: Any, specs: Any, mesh: AbstractMesh) -> Any:
     """The shapes of parameters with their shardings in their types."""
     structure = jax.tree.structure(params)
@@ -160,12 +182,13 @@ def _placed(params: Any, specs: Any, mesh: AbstractMesh) -> Any:
     return structure.unflatten(placed)
 
 
-def _more(shape: Sequence[int], spec: PartitionSpec, axis: str, devices: int) -> PartitionSpec:
-    """A spec that cuts a shape over one more mesh axis, if one of its axes can be."""
-    entries = [*spec, *[None] * (len(shape) - len(spec))]
+def _more(kept: Any, spec: PartitionSpec, axis: str, devices: int) -> PartitionSpec:
+    """A spec that cuts an array, or what a codec keeps of it, over one more mesh axis, if one of its axes can be."""
+    entries = [*spec, *[None] * (len(kept.shape) - len(spec))]
     if any(axis in ((entry,) if isinstance(entry, str) else entry or ()) for entry in entries):
         return spec
-    longest = longest_axis(shape, [entry is None for entry in entries], devices)
+    encoded = [kept] if keep.is_encoded(kept) else []
+    longest = longest_to_divide(kept.shape, [entry is None for entry in entries], devices, encoded)
     if longest is None:
         return spec
     entries[longest] = axis

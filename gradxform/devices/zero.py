@@ -11,9 +11,12 @@ from jax.sharding import AxisType, PartitionSpec
 
 from gradxform.core import checks, placement as placing
 from gradxform.core.checks import path_of
+from gradxform.core.flow import Flow, Step
 from gradxform.core.guest import Guest
+from gradxform.core.keep import Encoded, is_encoded
 from gradxform.core.placement import Cut, Placement, longest_axis, mapped_axes, types_tell, varying_axes
 from gradxform.core.registry import register
+from gradxform.core.shards import longest_to_divide
 from gradxform.core.transform import Transform, name_stages
 
 
@@ -39,19 +42,29 @@ class Zero(Guest):
         if not isinstance(self.axis_name, str):
             raise TypeError(f"zero: axis_name must be the name of a mesh axis; got {self.axis_name!r}")
 
+    def begin(self, params: Flow, step: Step) -> Any:
+        """The state of the transform within, whose rules know how it is kept."""
+        return self.init(params.tree())
+
+    def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
+        """A step of the transform within, whose rules load and store."""
+        updates, state = self.update(flow.tree(), record, flow.params_tree(), step.extra)
+        return flow.with_tree(updates), state
+
     def init(self, params: Any) -> Any:
         """The state of the device's part; outside of a map of the whole, cut by its type where types are explicit."""
-        if not jax.sharding.get_abstract_mesh().manual_axes:
-            return self.inner.init(self._typed(_admitted("parameters", params)))
         params = _admitted("parameters", params)
-        parts = self._parts(params)
+        if not jax.sharding.get_abstract_mesh().manual_axes:
+            return self.inner.init(self._typed(params))
+        whole = jax.eval_shape(self._told(params, [None] * len(jax.tree.leaves(params))).init, params)
+        parts = self._parts(params, whole)
         return self._told(params, parts).init(self._sliced(params, parts))
 
     def update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
         """Reduce-scatter, a step of the part, all-gather."""
         (axis,) = mapped_axes("zero", self.axis_name)
         updates = _admitted("updates", updates)
-        parts = self._parts(updates)
+        parts = self._parts(updates, state)
         typed = types_tell()
 
         def scattered(grad: jax.Array, dim: int | None) -> jax.Array:
@@ -70,30 +83,44 @@ class Zero(Guest):
 
         own = _map(scattered, updates, parts)
         # By their own parts, so that parameters that do not fit are found where all are.
-        own_params = None if params is None else self._sliced(params, self._parts(_admitted("parameters", params)))
+        params = None if params is None else _admitted("parameters", params)
+        own_params = None if params is None else self._sliced(params, self._parts(params, state))
         steps, state = self._told(updates, parts).update(own, state, own_params, **extra)
         return _map(gathered, steps, parts), state
 
-    def _parts(self, tree: Any) -> list[int | None]:
-        """Along which of its axes each leaf is cut: the longest that the devices divide; None for small leaves."""
+    def _parts(self, tree: Any, state: Any) -> list[int | None]:
+        """Along which of its axes each leaf is cut: the longest that the devices divide; None for small leaves.
+
+        Args:
+          tree: the leaves.
+          state: the state, or its shapes: no block of what codecs keep there may be cut.
+        """
         (axis,) = mapped_axes("zero", self.axis_name)
         devices, cuts = lax.axis_size(axis), self._cuts(tree)
+        kept = _kept_of(tree, state)
         return [
-            self._part(tree, index, leaf.shape, [not names for names in cut], devices)
+            self._part(tree, index, leaf.shape, [not names for names in cut], devices, kept[index])
             for index, (leaf, cut) in enumerate(zip(jax.tree.leaves(tree), cuts, strict=True))
         ]
 
-    def _part(self, tree: Any, index: int, shape: tuple[int, ...], whole: list[bool], devices: int) -> int | None:
+    def _part(
+        self,
+        tree: Any,
+        index: int,
+        shape: tuple[int, ...],
+        whole: list[bool],
+        devices: int,
+        kept: list[Encoded],
+    ) -> int | None:
         """As `_parts`, of one leaf of a shape on each device, and of which some axes are whole there."""
         if math.prod(shape) < self.min_size:
             return None
-        longest = longest_axis(shape, whole, devices)
-        if longest is None:
+        if longest_axis(shape, whole, devices) is None:
             raise ValueError(
                 f"zero: {devices} devices along {self.axis_name!r} divide no whole axis of the leaf at "
                 f"{path_of(tree, index)}, of shape {shape}; a min_size above {math.prod(shape)} leaves it whole"
             )
-        return longest
+        return longest_to_divide(shape, whole, devices, kept)
 
     def _cuts(self, tree: Any) -> list[Cut]:
         told = self.inner.placement or placing.current()
@@ -122,7 +149,7 @@ class Zero(Guest):
     def _typed(self, tree: Any) -> Any:
         """Leaves that their types cut along the axis, where a mesh with explicit axes is."""
         leaves, structure = jax.tree.flatten(tree)
-        cut = []
+        kept, cut = _kept_of(tree, jax.eval_shape(self.inner.init, tree)), []
         for index, leaf in enumerate(leaves):
             sharding = jax.typeof(leaf).sharding
             mesh, entries = sharding.mesh, [*sharding.spec]
@@ -134,7 +161,7 @@ class Zero(Guest):
                 raise ValueError(f"zero: there is no mesh axis {self.axis_name!r}; there are {there}")
             shape = sharding.shard_shape(leaf.shape)
             whole = [entry is None for entry in entries]
-            dim = self._part(tree, index, shape, whole, mesh.shape[self.axis_name])
+            dim = self._part(tree, index, shape, whole, mesh.shape[self.axis_name], kept[index])
             if dim is not None:
                 entries[dim] = self.axis_name
             cut.append(jax.sharding.reshard(leaf, PartitionSpec(*entries)))
@@ -146,7 +173,9 @@ def zero(inner: Transform, axis_name: str, *, mean: bool = True, min_size: int =
 
     Each device gets its part of the summed gradients (reduce-scatter), updates its part of the slots, and the updates
     are put together (all-gather). Norms are those of the whole leaf and the whole tree; the numbers are those of the
-    transform after `pmean_updates(axis_name)`. Leaves are cut along the longest of their axes that the devices divide.
+    transform after `pmean_updates(axis_name)`. Leaves are cut along the longest of their axes that the devices divide;
+    where a codec keeps slots in blocks (`stored`), along the longest of those on which that cuts no block, and a leaf
+    that has none stays whole.
 
     Call `init` inside the map as well; or outside, with `state_specs` for the specs of the state. All rules belong in
     `inner`, clipping too: a rule before it would see the gradients of one device. Leaves that are cut over another
@@ -179,6 +208,15 @@ def _admitted(what: str, tree: Any) -> Any:
     """A tree of arrays. Raises TypeError for what is none, with its path; which dtypes will do, the rules say."""
     leaves = checks.arrays(what, tree, jax.tree.leaves(tree), any_dtype=True, real_only=None)
     return jax.tree.unflatten(jax.tree.structure(tree), leaves)
+
+
+def _kept_of(tree: Any, state: Any) -> list[list[Encoded]]:
+    """What codecs keep in a state for each leaf of a tree: what lies at its path, in a tree like it."""
+    found = [pair for pair in jax.tree_util.tree_leaves_with_path(state, is_leaf=is_encoded) if is_encoded(pair[1])]
+    return [
+        [kept for path, kept in found if path[len(path) - len(own) :] == own and kept.ndim == leaf.ndim]
+        for own, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    ]
 
 
 def _map(function: Any, tree: Any, parts: list[int | None]) -> Any:

@@ -79,6 +79,10 @@ class Blockwise(Codec, is_leaf=True):
         """The dtype of the array, in which the scales are."""
         return np.dtype(kept.parts["scale"].dtype)
 
+    def grain(self, kept: Encoded, axis: int) -> int:
+        """A block along the axis of the blocks."""
+        return kept.layout.size if axis == kept.layout.axis else 1
+
     def _parts(self, value: jax.Array, layout: Layout, noise: Noise | None) -> dict[str, jax.Array]:
         x = blocks.blocked(value, layout)
         scale = blocks.scale_of(x, layout)

@@ -118,6 +118,10 @@ class AsDtype(Codec, is_leaf=True):
         """The dtype of the array."""
         return np.dtype(kept.parts["scale"].dtype) if self.is_scaled else kept.layout
 
+    def grain(self, kept: Encoded, axis: int) -> int:
+        """A block along the axis of the blocks, where there are any."""
+        return kept.layout.size if self.is_scaled and axis == kept.layout.axis else 1
+
     @property
     def _most(self) -> float:
         return float(jnp.finfo(self.dtype).max)

@@ -16,6 +16,7 @@ from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.guest import as_node
 from gradxform.core.keep import Encoded
 from gradxform.core.noise import Noise, salt_of
+from gradxform.core.placement import Cut
 from gradxform.core.precision import compute_dtype, fitting, is_inexact, rounded
 from gradxform.storage.weights import ParamCodec
 
@@ -88,12 +89,15 @@ class ParamsKept(Node):
         if any(landed[index] is None for index in kept):
             inner = inner.whole()
         base = Noise(salt_of(step.number)) if codec.is_random else None
+        cuts = flow.cuts
+        if step.placement is not None:
+            cuts = step.placement.cuts("updates", flow.structure.unflatten(flow.updates))
         noises = [None if base is None else base.of(index).of_param() for index in kept]
         lows = [_low(came[index], flow.params[index]) if flow.is_rounded else None for index in kept]
         news = alike.each(
             _stored,
             [
-                (old[index], landed[index], inner.updates[index], noise, low)
+                (old[index], landed[index], inner.updates[index], noise, low, cuts[index])
                 for index, noise, low in zip(kept, noises, lows, strict=True)
             ],
         )
@@ -177,12 +181,14 @@ def _low(came: Any, param: jax.Array) -> Any:
     return dtype if any(dtype == low for low in LOW) else param.dtype
 
 
-def _stored(old: Encoded, landed: Any, update: jax.Array, noise: Noise | None, low: Any) -> tuple[Encoded, jax.Array]:
+def _stored(
+    old: Encoded, landed: Any, update: jax.Array, noise: Noise | None, low: Any, cut: Cut | None
+) -> tuple[Encoded, jax.Array]:
     """A parameter after its update, and what takes the old one there."""
     new = landed
     if new is None:
         fit = fitting(old.dtype, update.dtype)
-        new = keep.store(keep.load(old, fit) + fit(update), old, noise)
+        new = keep.store(keep.load(old, fit) + fit(update), old, noise, cut)
     return new, _change(old.parts["param"], new.parts["param"], low)
 
 

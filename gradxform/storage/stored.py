@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gradxform.core import keep
+from gradxform.core import keep, shards
 from gradxform.core.checks import found
 from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.guest import as_node
 from gradxform.core.keep import Codec
-from gradxform.core.placement import leaf_name
+from gradxform.core.placement import Cut, leaf_name
 from gradxform.core.registry import register
 from gradxform.core.route import masked_leaves
 from gradxform.core.text import show, written_call
@@ -55,15 +55,16 @@ class Stored(Node):
         chosen = self._chosen(params)
         names: dict[str, None] = {}
 
-        def first(name: str, path: str, value: jax.Array, signed: bool) -> Any:
+        def first(name: str, path: str, value: jax.Array, signed: bool, cut: Cut | None) -> Any:
             names[name] = None
             codec = self.slots.get(name, self.codec)
-            if codec is None or value.size < self.min_size or not jnp.issubdtype(value.dtype, jnp.inexact):
+            is_small = shards.whole_size(value, cut) < self.min_size
+            if codec is None or is_small or not jnp.issubdtype(value.dtype, jnp.inexact):
                 return value
             if not chosen.get(path, True):
                 return value
             try:
-                return codec.first(value, signed)
+                return shards.first(codec, value, signed, cut)
             except ValueError as error:
                 raise ValueError(f"stored: slot {name} at {path}: {error}; leave it out with where=") from None
 
