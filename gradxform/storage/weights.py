@@ -144,8 +144,9 @@ class Split(ParamCodec, is_leaf=True):
         size = bits & 0x7FFFFFFF
         if self._lost and noise is not None:
             extra = (noise.of(self.seed).uniform(value.shape) * 2.0**self._lost).astype(jnp.int32).astype(jnp.uint32)
-            # What is finite stays so.
-            size = jnp.where(size < INFINITE, jnp.minimum(size + extra, INFINITE - 1), size)
+            # What is finite stays so. (In a kernel on a TPU there is no minimum of unsigned numbers.)
+            more = jnp.where(size + extra < INFINITE, size + extra, INFINITE - 1)
+            size = jnp.where(size < INFINITE, more, size)
         # All NaNs are one: of some the upper bits are those of an infinite number.
         size = jnp.where(size > INFINITE, NAN, size) >> self._lost
         high = (size + (1 << (self.bits - 1))) >> self.bits
