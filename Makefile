@@ -93,7 +93,7 @@ COMPILER_gpu := jax[cuda12]
 
 programs:  ## compile steps for a TPU and a GPU that are not there, and count; more with ARGS="--full"
 	@$(MAKE) --no-print-directory --keep-going programs-tpu programs-gpu
-	@$(MAKE) --no-print-directory programs-pods ARGS=
+	@$(MAKE) --no-print-directory programs-pods ARGS="--pods 8x8 16x16"
 
 programs-tpu programs-gpu: programs-%: .venvs/%/.ready  ## for one of the two alone
 	@.venvs/$*/bin/python benchmarks/programs.py $* $(ARGS)
