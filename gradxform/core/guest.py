@@ -20,6 +20,8 @@ from gradxform.core.text import maker
 NEVER_NEGATIVE = frozenset(
     ["nu", "nu_max", "sum_of_squares", "e_g", "e_x", "v", "v_row", "v_col", "sum_grad_squared", "diagonal_statistics"]
 )
+# What optax calls a copy of the parameters that goes on from there, as in schedule_free.
+COPIES = frozenset(["z"])
 
 
 class Guest(Node):
@@ -49,7 +51,7 @@ class Guest(Node):
     def begin(self, params: Flow, step: Step) -> Any:
         """The guest's own state, kept as `stored` says."""
         state, first = self.init(params.tree()), keep.first_keeper()
-        return state if first is None else _first_kept(state, first)
+        return state if first is None else _first_kept(state, first, params.tree())
 
     def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
         """The guest's own step, of trees."""
@@ -69,15 +71,19 @@ class Guest(Node):
         return step(self.name, self.pair, updates, state, params, extra)
 
 
-def _first_kept(state: Any, first: keep.First) -> Any:
+def _first_kept(state: Any, first: keep.First, params: Any) -> Any:
     """A guest's state, its arrays kept as `first` says, by the names of the fields in which they lie."""
+    of_params = {leaf_name(path) for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]}
 
     def kept(path: tuple[Any, ...], value: Any) -> Any:
+        if not isinstance(value, jax.Array):
+            return value
         fields = [index for index, key in enumerate(path) if isinstance(key, jax.tree_util.GetAttrKey)]
-        name = path[fields[-1]].name if fields else ""
-        behind = path[fields[-1] + 1 :] if fields else path
-        is_array = isinstance(value, jax.Array)
-        return first(name, leaf_name(behind), value, name not in NEVER_NEGATIVE) if is_array else value
+        # The parameters' own fields, as of modules, are behind that of the state.
+        like_params = [index for index in fields if leaf_name(path[index + 1 :]) in of_params]
+        at = (like_params or fields[-1:] or [-1])[0]
+        name = path[at].name if fields else ""
+        return first(name, leaf_name(path[at + 1 :]), value, name not in NEVER_NEGATIVE, name in COPIES)
 
     return jax.tree_util.tree_map_with_path(kept, state, is_leaf=keep.is_encoded)
 

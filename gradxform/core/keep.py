@@ -53,6 +53,11 @@ class Codec(Record, is_leaf=True):
         """What is kept of a new value in the place of an old one, in the same shapes and dtypes."""
         raise TypeError(f"{type(self).__name__} has no store(self, value, kept, noise)")
 
+    @property
+    def words(self) -> str:
+        """How arrays are kept, in words: "int8 in blocks of 128"."""
+        return self.call_name
+
     def shape_of(self, kept: Encoded) -> tuple[int, ...]:
         """The shape of the array."""
         raise TypeError(f"{type(self).__name__} has no shape_of(self, kept)")
@@ -172,8 +177,9 @@ def is_random(tree: Any) -> bool:
     return any(is_encoded(kept) and kept.codec.is_random for kept in jax.tree.leaves(tree, is_leaf=is_encoded))
 
 
-# What keeps a slot at first: (the slot's name, the path of its leaf, the array, whether it is signed) -> what is kept.
-First = Callable[[str, str, jax.Array, bool], Any]
+# What keeps a slot at first: (the slot's name, the path of its leaf, the array, whether it is signed, whether it begins
+# as a copy of the parameter) -> what is kept.
+First = Callable[[str, str, jax.Array, bool, bool], Any]
 
 _first: ContextVar[First | None] = ContextVar("first", default=None)
 

@@ -195,7 +195,9 @@ def column(rule: Rule, name: str, tree: Any, flow: Flow) -> list[Any]:
 def first_kept(name: str, slot: Slot, value: Any, where: Callable[[], str]) -> Any:
     """What a slot begins with, as it is kept: by a codec where `stored` says so."""
     first = keep.first_keeper()
-    return value if first is None else jax.tree.map(lambda each: first(name, where(), each, slot.signed), value)
+    if first is None:
+        return value
+    return jax.tree.map(lambda each: first(name, where(), each, slot.signed, slot.copy), value)
 
 
 def _first(rule: Rule, slot: Slot, leaf: Any, cut: Cut | None, where: Callable[[], str] = lambda: "the root") -> Any:

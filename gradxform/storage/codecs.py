@@ -42,6 +42,11 @@ class Blockwise(Codec, is_leaf=True):
         """Whether it rounds at random."""
         return self.stochastic
 
+    @property
+    def words(self) -> str:
+        """How arrays are kept."""
+        return f"{self.call_name} in blocks of {self.block}"
+
     def first(self, value: jax.Array, signed: bool) -> Encoded | jax.Array:
         """The codes of an array, and their scales. Numbers, and arrays without elements, stay as they are."""
         if is_complex(value):

@@ -51,20 +51,23 @@ class Stored(Node):
         Raises:
           ValueError: a codec that cannot keep a slot, with the path; a name that no slot has.
         """
-        chosen = self._chosen(params)
+        chosen, around = self._chosen(params), keep.first_keeper()
         names: dict[str, None] = {}
 
-        def first(name: str, path: str, value: jax.Array, signed: bool) -> Any:
+        def first(name: str, path: str, value: jax.Array, signed: bool, is_copy: bool) -> Any:
             names[name] = None
-            codec = self.slots.get(name, self.codec)
-            if codec is None or value.size < self.min_size or not jnp.issubdtype(value.dtype, jnp.inexact):
-                return value
-            if not chosen.get(path, True):
-                return value
-            try:
-                return codec.first(value, signed)
-            except ValueError as error:
-                raise ValueError(f"stored: slot {name} at {path}: {error}; leave it out with where=") from None
+            # Of a copy of the parameters, what 8 bits lose is lost for good.
+            codec = self.slots.get(name, None if is_copy else self.codec)
+            is_large = value.size >= self.min_size and jnp.issubdtype(value.dtype, jnp.inexact)
+            kept = value
+            if codec is not None and is_large and chosen.get(path, True):
+                try:
+                    kept = codec.first(value, signed)
+                except ValueError as error:
+                    raise ValueError(f"stored: slot {name} at {path}: {error}; leave it out with where=") from None
+            # What is around may keep what is left, but for what was said to stay as it is.
+            is_left = kept is value and around is not None and self.slots.get(name, self) is not None
+            return around(name, path, value, signed, is_copy) if is_left else kept
 
         with keep.keeping(first):
             state = as_node(self.inner).begin(params, step)
@@ -72,6 +75,18 @@ class Stored(Node):
             for name in self.slots:
                 found("stored", name, list(names))
         return state
+
+    def parts(self) -> dict[str, Any]:
+        """The arguments of the call."""
+        fields = self.fields()
+        slots = fields.pop("slots")
+        return fields | slots
+
+    def with_parts(self, **parts: Any) -> Any:
+        """A record with other arguments, checked."""
+        fields = {**self.parts(), **parts}
+        given = {name: fields.pop(name) for name in self.fields() if name != "slots"}
+        return type(self)(**given, slots=fields)
 
     def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
         """A step of the transform, which loads and stores as its state says."""
@@ -105,13 +120,15 @@ def stored(
     min_size: int = 4096,
     **slots: Codec | None,
 ) -> Transform:
-    """Keeps the state of a transform in fewer bits; between steps alone, as it computes in float32 all the same.
+    """Keeps the state of a transform in fewer bits between steps; it computes in float32 all the same.
 
         tx = gx.stored(gx.adamw(3e-4), gx.int8())                     # 2.06 bytes a parameter in the place of 8
-        tx = gx.stored(gx.adamw(3e-4), mu=gx.int4(), nu=gx.int8())
+        tx = gx.stored(gx.adamw(3e-4), mu=gx.int4(), nu=gx.int8())    # 1.56
 
-    Slots of rules, however deep in wrappers, and arrays of optax's transforms. What is loaded is an array like any
-    other: `state.mu` holds `Encoded`s, which jax.numpy takes as arrays, and `decoded(state)` has arrays in their place.
+    Slots of rules, however deep in wrappers, and arrays of optax's transforms. `state.mu` holds `Encoded`s, which
+    functions of jax.numpy take as arrays, and `decoded(state)` has arrays in their place. A slot that begins as a copy
+    of the parameters, as `z` of schedule_free, is kept by a codec only where it is named: of it, what is lost is lost
+    for good. Of a `stored` in a `stored` the inner one says first.
 
     Args:
       inner: a transform, ours or optax's.

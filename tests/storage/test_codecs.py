@@ -183,7 +183,13 @@ def first_loaded(codec, row):
 
 
 def test_blocks_lie_along_the_last_axis_but_one_where_it_has_one_else_along_the_longest():
-    shapes = {(256, 64): (2, 64), (64, 256): (64, 2), (3, 128, 5): (3, 1, 5), (3, 3, 64, 200): (3, 3, 64, 2), (7,): (1,)}
+    shapes = {
+        (256, 64): (2, 64),
+        (64, 256): (64, 2),
+        (3, 128, 5): (3, 1, 5),
+        (3, 3, 64, 200): (3, 3, 64, 2),
+        (7,): (1,),
+    }
     for shape, of_scale in shapes.items():
         assert abstract(gx.int8(), shape).parts["scale"].shape == of_scale
     assert abstract(gx.int4(), (3, 129, 5)).parts["codes"].shape == (3, 128, 5)
