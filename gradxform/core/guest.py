@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ from gradxform.core import keep, placement as placing
 from gradxform.core.checks import path_of
 from gradxform.core.elementwise import joining
 from gradxform.core.flow import Flow, Node, Step
-from gradxform.core.placement import Cut, Placement, leaf_name, union, varying_axes
+from gradxform.core.placement import Placement, leaf_name, union, varying_axes
 from gradxform.core.record import Branch
 from gradxform.core.slots import noise_of
 from gradxform.core.text import maker
@@ -21,6 +20,8 @@ from gradxform.core.text import maker
 NEVER_NEGATIVE = frozenset(
     ["nu", "nu_max", "sum_of_squares", "e_g", "e_x", "v", "v_row", "v_col", "sum_grad_squared", "diagonal_statistics"]
 )
+# What optax calls a copy of the parameters that goes on from there, as in schedule_free.
+COPIES = frozenset(["z"])
 
 
 class Guest(Node):
@@ -50,7 +51,7 @@ class Guest(Node):
     def begin(self, params: Flow, step: Step) -> Any:
         """The guest's own state, kept as `stored` says."""
         state, first = self.init(params.tree()), keep.first_keeper()
-        return state if first is None else _first_kept(state, first, _cuts_by_path(params, step.placement))
+        return state if first is None else _first_kept(state, first, params, step.placement)
 
     def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
         """The guest's own step, of trees."""
@@ -70,26 +71,24 @@ class Guest(Node):
         return step(self.name, self.pair, updates, state, params, extra)
 
 
-def _cuts_by_path(params: Flow, placement: Placement | None) -> dict[tuple[str, tuple[int, ...]], Cut]:
-    """How arrays are cut over devices that lie at the path of a leaf and have its shape, where it was told."""
-    if placement is None:
-        return {}
-    tree = params.tree()
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    cuts = placement.cuts("parameters", tree)
-    return {(leaf_name(path), leaf.shape): cut for (path, leaf), cut in zip(leaves, cuts, strict=True)}
-
-
-def _first_kept(state: Any, first: keep.First, cuts: Mapping[tuple[str, tuple[int, ...]], Cut]) -> Any:
+def _first_kept(state: Any, first: keep.First, params: Flow, placement: Placement | None) -> Any:
     """A guest's state, its arrays kept as `first` says, by the names of the fields in which they lie."""
+    tree = params.tree()
+    leaves = {leaf_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    shapes = {path: leaf.shape for path, leaf in leaves.items()}
+    told = [None] * len(leaves) if placement is None else placement.cuts("parameters", tree)
+    cuts = dict(zip(leaves, told, strict=True))
 
     def kept(path: tuple[Any, ...], value: Any) -> Any:
-        fields = [index for index, key in enumerate(path) if isinstance(key, jax.tree_util.GetAttrKey)]
-        name = path[fields[-1]].name if fields else ""
-        behind = leaf_name(path[fields[-1] + 1 :] if fields else path)
         if not isinstance(value, jax.Array):
             return value
-        return first(name, behind, value, name not in NEVER_NEGATIVE, cuts.get((behind, value.shape)))
+        fields = [index for index, key in enumerate(path) if isinstance(key, jax.tree_util.GetAttrKey)]
+        # The parameters' own fields, as of modules, are behind that of the state.
+        like_params = [index for index in fields if leaf_name(path[index + 1 :]) in shapes]
+        at = (like_params or fields[-1:] or [-1])[0]
+        name, behind = path[at].name if fields else "", leaf_name(path[at + 1 :])
+        cut = cuts[behind] if shapes.get(behind) == value.shape else None
+        return first(keep.Beginning(name, behind, value, name not in NEVER_NEGATIVE, name in COPIES, cut))
 
     return jax.tree_util.tree_map_with_path(kept, state, is_leaf=keep.is_encoded)
 

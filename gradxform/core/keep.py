@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -60,6 +60,11 @@ class Codec(Record, is_leaf=True):
     def store(self, value: jax.Array, kept: Encoded, noise: Noise | None) -> Encoded:
         """What is kept of a new value in the place of an old one, in the same shapes and dtypes."""
         raise TypeError(f"{type(self).__name__} has no store(self, value, kept, noise)")
+
+    @property
+    def words(self) -> str:
+        """How arrays are kept, in words: "int8 in blocks of 128"."""
+        return self.call_name
 
     def shape_of(self, kept: Encoded) -> tuple[int, ...]:
         """The shape of the array."""
@@ -229,9 +234,28 @@ def is_random(tree: Any) -> bool:
     return any(is_encoded(kept) and kept.codec.is_random for kept in jax.tree.leaves(tree, is_leaf=is_encoded))
 
 
-# What keeps a slot at first: (the slot's name, the path of its leaf, the array, whether it is signed, how it is cut) ->
-# what is kept.
-First = Callable[[str, str, jax.Array, bool, Cut | None], Any]
+class Beginning(NamedTuple):
+    """A slot before the first step.
+
+    Attributes:
+      name: of the slot.
+      path: of its leaf.
+      value: what it begins with.
+      signed: whether it may be negative later.
+      is_copy: whether it begins as a copy of the parameter.
+      cut: how it is cut over devices, None where nobody told.
+    """
+
+    name: str
+    path: str
+    value: jax.Array
+    signed: bool
+    is_copy: bool
+    cut: Cut | None
+
+
+# How a slot is kept.
+First = Callable[[Beginning], Any]
 
 _first: ContextVar[First | None] = ContextVar("first", default=None)
 

@@ -13,6 +13,7 @@ from jax.core import Tracer
 
 from gradxform.core.entries import entries, fields_within, has_fields
 from gradxform.core.html import html_table, scrolling, text_lines
+from gradxform.core.keep import is_encoded
 from gradxform.core.text import FEW, MOST, and_more, bracketed, show, written_call
 
 
@@ -35,7 +36,7 @@ def in_short(value: Any) -> str:
 
 def leaves_in_short(tree: Any) -> str:
     """The leaves of a tree by their paths: `{dense/bias: f32[4], dense/kernel: f32[3,4]}`; of many the first."""
-    flat = jax.tree_util.tree_flatten_with_path(tree)[0]
+    flat = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_encoded)[0]
     if [path for path, _ in flat] == [()]:
         return _leaf_in_short(tree)
     few = len(flat) if len(flat) <= FEW + 2 else FEW
@@ -51,7 +52,8 @@ def _leaf_in_short(leaf: Any) -> str:
         return str(np.asarray(leaf))
     # As JAX writes them: bf16[8,128].
     dtype = re.sub("float|uint|int|complex", lambda kind: kind[0][0], str(leaf.dtype))
-    return f"{dtype}[{','.join(map(str, leaf.shape))}]"
+    how = f" as {leaf.codec.words}" if is_encoded(leaf) else ""
+    return f"{dtype}[{','.join(map(str, leaf.shape))}]{how}"
 
 
 def _has_value(scalar: Any) -> bool:

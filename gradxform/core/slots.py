@@ -197,7 +197,9 @@ def column(rule: Rule, name: str, tree: Any, flow: Flow) -> list[Any]:
 def first_kept(name: str, slot: Slot, where: Callable[[], str], value: jax.Array, cut: Cut | None) -> Any:
     """What a slot begins with, as it is kept: by a codec where `stored` says so."""
     first = keep.first_keeper()
-    return value if first is None else first(name, where(), value, slot.signed, cut)
+    if first is None:
+        return value
+    return first(keep.Beginning(name, where(), value, slot.signed, slot.copy, cut))
 
 
 def _first(rule: Rule, name: str, slot: Slot, leaf: Any, cut: Cut | None, where: Callable[[], str]) -> Any:

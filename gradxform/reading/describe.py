@@ -146,7 +146,9 @@ def _within(node: Any, record: Any, seen: _Seen, path: parts.Path) -> Iterator[t
         params = received.get(inner_path)
         group = None
         if parted and params is not None:
-            state_bytes = memory.bytes_of(jax.eval_shape(pair.init, params))
+            # Of our own it is known how what is around them keeps their slots.
+            known = states.get(inner_path)
+            state_bytes = memory.bytes_of(jax.eval_shape(pair.init, params) if known is None else known)
             group = Group(inner_path, _leaves(params), state_bytes, _paths(params))
         if isinstance(pair, Transform):
             described = list(_described(pair, _Seen(params, states.get(inner_path), seen.has_numbers), inner_path))

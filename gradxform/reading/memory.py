@@ -11,6 +11,7 @@ import numpy as np
 
 from gradxform.core.declarations import MatrixSlot, Metric, Rule, Slot
 from gradxform.core.hyperparameters import hyperparameters
+from gradxform.core.keep import is_encoded
 from gradxform.core.record import Live
 from gradxform.core.rule import LeafRule
 from gradxform.reading import parts
@@ -47,7 +48,7 @@ def of_rule(rule: Rule, record: Any) -> Iterator[Kept]:
 def of_guest(record: Any) -> Iterator[Kept]:
     """The arrays of a guest's state by the names of its fields; the states of our transforms in it left out."""
     fields: dict[str, list[Any]] = {}
-    for keys, leaf in jax.tree_util.tree_flatten_with_path(record, is_leaf=parts.is_state)[0]:
+    for keys, leaf in jax.tree_util.tree_flatten_with_path(record, is_leaf=_is_whole)[0]:
         if not parts.is_state(leaf):
             names = [key.name for key in keys if isinstance(key, jax.tree_util.GetAttrKey)]
             fields.setdefault(names[-1] if names else "state", []).append(leaf)
@@ -55,11 +56,19 @@ def of_guest(record: Any) -> Iterator[Kept]:
         yield _kept(name, "array", "", "", arrays)
 
 
+def _is_whole(part: Any) -> bool:
+    return parts.is_state(part) or is_encoded(part)
+
+
+def _how(leaf: Any) -> str:
+    return leaf.codec.words if is_encoded(leaf) else leaf.dtype.name
+
+
 def _kept(name: str, kind: str, shape: str, declared: str, tree: Any) -> Kept:
     if tree is None:
         return Kept(name, kind, shape, (declared,), None, None)
-    leaves = jax.tree.leaves(tree)
-    dtypes = tuple(sorted({leaf.dtype.name for leaf in leaves if hasattr(leaf, "dtype")}))
+    leaves = jax.tree.leaves(tree, is_leaf=is_encoded)
+    dtypes = tuple(sorted({_how(leaf) for leaf in leaves if hasattr(leaf, "dtype")}))
     return Kept(name, kind, shape, dtypes, len(leaves), bytes_of(leaves))
 
 

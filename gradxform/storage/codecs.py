@@ -48,6 +48,11 @@ class Blockwise(Codec, is_leaf=True):
         """True."""
         return True
 
+    @property
+    def words(self) -> str:
+        """How arrays are kept."""
+        return f"{self.call_name} in blocks of {self.block}"
+
     def first(self, value: jax.Array, signed: bool) -> Encoded | jax.Array:
         """The codes of an array, and their scales. Numbers, and arrays without elements, stay as they are."""
         if is_complex(value):

@@ -77,6 +77,11 @@ class AsDtype(Codec, is_leaf=True):
         return self.is_scaled
 
     @property
+    def words(self) -> str:
+        """How arrays are kept."""
+        return f"{self.dtype.name} in blocks of {self.block}" if self.is_scaled else self.dtype.name
+
+    @property
     def is_scaled(self) -> bool:
         """Whether its range is so small that blocks have scales."""
         return jnp.finfo(self.dtype).bits <= 8

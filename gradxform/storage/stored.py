@@ -14,7 +14,7 @@ from gradxform.core.checks import found
 from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.guest import as_node
 from gradxform.core.keep import Codec
-from gradxform.core.placement import Cut, leaf_name
+from gradxform.core.placement import leaf_name
 from gradxform.core.registry import register
 from gradxform.core.route import masked_leaves
 from gradxform.core.text import show, written_call
@@ -52,21 +52,25 @@ class Stored(Node):
         Raises:
           ValueError: a codec that cannot keep a slot, with the path; a name that no slot has.
         """
-        chosen = self._chosen(params)
+        chosen, around = self._chosen(params), keep.first_keeper()
         names: dict[str, None] = {}
 
-        def first(name: str, path: str, value: jax.Array, signed: bool, cut: Cut | None) -> Any:
-            names[name] = None
-            codec = self.slots.get(name, self.codec)
-            is_small = shards.whole_size(value, cut) < self.min_size
-            if codec is None or is_small or not jnp.issubdtype(value.dtype, jnp.inexact):
-                return value
-            if not chosen.get(path, True):
-                return value
-            try:
-                return shards.first(codec, value, signed, cut)
-            except ValueError as error:
-                raise ValueError(f"stored: slot {name} at {path}: {error}; leave it out with where=") from None
+        def first(slot: keep.Beginning) -> Any:
+            names[slot.name] = None
+            # Of a copy of the parameters, what 8 bits lose is lost for good.
+            codec = self.slots.get(slot.name, None if slot.is_copy else self.codec)
+            is_large = shards.whole_size(slot.value, slot.cut) >= self.min_size
+            is_large &= jnp.issubdtype(slot.value.dtype, jnp.inexact)
+            kept = slot.value
+            if codec is not None and is_large and chosen.get(slot.path, True):
+                try:
+                    kept = shards.first(codec, slot.value, slot.signed, slot.cut)
+                except ValueError as error:
+                    where = f"slot {slot.name} at {slot.path}"
+                    raise ValueError(f"stored: {where}: {error}; leave it out with where=") from None
+            # What is around may keep what is left, but for what was said to stay as it is.
+            is_left = kept is slot.value and self.slots.get(slot.name, self) is not None
+            return around(slot) if around is not None and is_left else kept
 
         with keep.keeping(first):
             state = as_node(self.inner).begin(params, step)
@@ -74,6 +78,18 @@ class Stored(Node):
             for name in self.slots:
                 found("stored", name, list(names))
         return state
+
+    def parts(self) -> dict[str, Any]:
+        """The arguments of the call."""
+        fields = self.fields()
+        slots = fields.pop("slots")
+        return fields | slots
+
+    def with_parts(self, **parts: Any) -> Any:
+        """A record with other arguments, checked."""
+        fields = {**self.parts(), **parts}
+        given = {name: fields.pop(name) for name in self.fields() if name != "slots"}
+        return type(self)(**given, slots=fields)
 
     def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
         """A step of the transform, which loads and stores as its state says."""
@@ -111,13 +127,15 @@ def stored(
     fused: bool | None = None,
     **slots: Codec | None,
 ) -> Transform:
-    """Keeps the state of a transform in fewer bits; between steps alone, as it computes in float32 all the same.
+    """Keeps the state of a transform in fewer bits between steps; it computes in float32 all the same.
 
         tx = gx.stored(gx.adamw(3e-4), gx.int8())                     # 2.06 bytes a parameter in the place of 8
-        tx = gx.stored(gx.adamw(3e-4), mu=gx.int4(), nu=gx.int8())
+        tx = gx.stored(gx.adamw(3e-4), mu=gx.int4(), nu=gx.int8())    # 1.56
 
-    Slots of rules, however deep in wrappers, and arrays of optax's transforms. What is loaded is an array like any
-    other: `state.mu` holds `Encoded`s, which jax.numpy takes as arrays, and `decoded(state)` has arrays in their place.
+    Slots of rules, however deep in wrappers, and arrays of optax's transforms. `state.mu` holds `Encoded`s, which
+    functions of jax.numpy take as arrays, and `decoded(state)` has arrays in their place. A slot that begins as a copy
+    of the parameters, as `z` of schedule_free, is kept by a codec only where it is named: of it, what is lost is lost
+    for good. Of a `stored` in a `stored` the inner one says first.
 
     Args:
       inner: a transform, ours or optax's.

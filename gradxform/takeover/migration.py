@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform.core import checks
+from gradxform.core.keep import is_encoded
 from gradxform.takeover.takeover import MigrationReport, Path, Place, fields, fitted, is_record, places, rebuilt, states
 
 ABSENT = "not in the old state"
@@ -25,7 +26,7 @@ def migrate(
 
     Arrays are told by the name of their stage, that of their slot or metric, and the path of the parameter. What is
     there under the same names and in the same shapes goes on, step count and live hyperparameters too; the rest is as
-    `tx.init(params)` has it. Of stages of one name, such as `scale_by_adam` and `scale_by_adam_2`, the first is taken
+    `tx.init(params)` has it. Where `stored` came or went, arrays are stored or loaded. Of stages of one name, such as `scale_by_adam` and `scale_by_adam_2`, the first is taken
     for the first unless `names` says otherwise.
 
     Args:
@@ -57,6 +58,13 @@ def migrate(
     values, found = {}, set()
     for path, place in new.items():
         source = _origin(path, origins)
+        if is_encoded(place.array) and source and source not in old:
+            parts = {(*source, name): part for name, part in place.array.parts.items()}
+            if all(name in old and _are_alike(old[name].array, part) for name, part in parts.items()):
+                # What a codec keeps, as the dict that Orbax makes of it.
+                encoded = place.array.replace(**{name[-1]: jnp.asarray(old[name].array) for name in parts})
+                old[source] = Place(old[next(iter(parts))].name.rpartition("/")[0], encoded)
+                found |= set(parts)
         if source not in old:
             begun[place.name] = ABSENT
             continue
@@ -88,11 +96,28 @@ def _origins(template: Any, old_state: Any, names: Mapping[str, str]) -> dict[Pa
     if twice := [path for path, times in Counter(told.values()).items() if times > 1]:
         raise ValueError(f"migrate: names takes {'.'.join(twice[0][1:])} of the old state for more than one stage")
     origins: dict[Path, Path | None] = {}
+    bare_new, bare_old = _bare(template), _bare(old_state)
     for name, path in new.items():
         source = told.get(name) or _origin(path, origins)
+        if source not in old.values():
+            alike = (there for there in old.values() if bare_old[there] == bare_new[path])
+            source = next((there for there in alike if there not in origins.values()), None)
         is_free = source in old.values() and (name in told or source not in told.values())
         origins[path] = source if is_free else None
     return origins
+
+
+def _bare(tree: Any) -> dict[Path, tuple[str, ...]]:
+    """The names that lead to each stage, but for those that hold a whole state, as `stored` does."""
+    whole = {path for path, _, _ in states(tree)}
+    return {
+        path: tuple(key for at, key in enumerate(path) if key != "stages" and path[: at + 1] not in whole)
+        for path in _stages(tree).values()
+    }
+
+
+def _are_alike(old: Any, new: Any) -> bool:
+    return np.shape(old) == new.shape and jnp.result_type(old) == new.dtype
 
 
 def _stages(tree: Any) -> dict[str, Path]:

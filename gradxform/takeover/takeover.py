@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform.core.keep import decoded, is_encoded, store
 from gradxform.core.state import State
 from gradxform.core.text import snake_case
 from gradxform.core.transform import Transform
@@ -79,8 +80,8 @@ def fields(state: Any) -> dict[str, Any]:
 
 
 def named(tree: Any) -> dict[Path, Any]:
-    """The leaves of a tree by their paths, which are the same for a NamedTuple and for a dict."""
-    return {_keys(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+    """The leaves of a tree by their paths, the same for a NamedTuple and a dict; what a codec keeps is one."""
+    return {_keys(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_encoded)[0]}
 
 
 def states(tree: Any, path: Path = (), name: str = "") -> Iterator[tuple[Path, str, Any]]:
@@ -112,8 +113,24 @@ def places(tree: Any) -> dict[Path, Place]:
     return found
 
 
-def fitted(old: Any, like: Any) -> tuple[jax.Array | None, str]:
-    """An array in the dtype and on the devices of another, and how it got there; or None, and why it does not fit."""
+def fitted(old: Any, like: Any) -> tuple[Any, str]:
+    """An array kept as another is, and on its devices, and how it got there; or None, and why it does not fit.
+
+    Args:
+      old: an array, or what a codec keeps.
+      like: as `old`.
+    """
+    if is_encoded(old) and is_encoded(like) and jax.tree.structure(old) == jax.tree.structure(like):
+        if [np.shape(part) for part in old.parts.values()] == [part.shape for part in like.parts.values()]:
+            return jax.tree.map(_placed, old, like), AS_IT_WAS
+    if is_encoded(old):
+        value, how = fitted(decoded(old), like)
+        return value, how if value is None else f"{old.codec.words} as {_words(like)}"
+    if is_encoded(like):
+        value, how = fitted(old, decoded(like))
+        if value is None:
+            return None, how
+        return jax.tree.map(_placed, store(value, like), like), f"{_words(old)} as {_words(like)}"
     shape, dtype = np.shape(old), old.dtype if hasattr(old, "dtype") else jnp.result_type(old)
     if shape != like.shape:
         return None, f"shape {like.shape}, was {shape}"
@@ -129,7 +146,9 @@ def fitted(old: Any, like: Any) -> tuple[jax.Array | None, str]:
 
 def rebuilt(template: Any, values: Mapping[Path, Any]) -> Any:
     """A state with other arrays at some paths."""
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: values.get(_keys(path), leaf), template)
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: values.get(_keys(path), leaf), template, is_leaf=is_encoded
+    )
 
 
 def told_apart(tx: Any, state: Any, whose: str, told: Iterable[tuple[str, str, Any]]) -> list[str]:
@@ -171,6 +190,10 @@ def _grouped(told: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _keys(path: Any) -> Path:
     return tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
+
+
+def _words(kept: Any) -> str:
+    return kept.codec.words if is_encoded(kept) else str(jnp.result_type(kept))
 
 
 def _leaf_name(keys: Any) -> str:
