@@ -985,6 +985,7 @@ def matrix_axes(
 ) -> AxesByRule:
     """Matrix axes by rule: of each parameter those of the first rule that fits it."""
 
+def offloaded(inner: GradientTransformation, *, where: Any = None, min_size: int = 4096) -> Transform: ...
 def stored(
     inner: GradientTransformation,
     codec: Codec | None = None,
