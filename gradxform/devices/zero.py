@@ -47,9 +47,16 @@ class Zero(Guest):
         return self.init(params.tree())
 
     def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
-        """A step of the transform within, whose rules load and store."""
-        updates, state = self.update(flow.tree(), record, flow.params_tree(), step.extra)
-        return flow.with_tree(updates), state
+        """A step of the transform within, whose rules load and store.
+
+        Where the updates are added next, each device adds those of its parts, and the parameters are put together.
+        """
+        came, params = flow.tree(), flow.params_tree()
+        if not flow.lands or flow.params is None or any(map(is_encoded, flow.params)):
+            updates, state = self.update(came, record, params, step.extra)
+            return flow.with_tree(updates), state
+        new, state = self._by_parts("step", came, record, params, step.extra)
+        return flow.with_tree(came).replace(landed=jax.tree.leaves(new)), state
 
     def init(self, params: Any) -> Any:
         """The state of the device's part; outside of a map of the whole, cut by its type where types are explicit."""
@@ -62,6 +69,10 @@ class Zero(Guest):
 
     def update(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
         """Reduce-scatter, a step of the part, all-gather."""
+        return self._by_parts("update", updates, state, params, extra)
+
+    def _by_parts(self, method: str, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
+        """What `update` or `step` of the transform within returns of the parts, put together, and the state."""
         (axis,) = mapped_axes("zero", self.axis_name)
         updates = _admitted("updates", updates)
         parts = self._parts(updates, state)
@@ -76,17 +87,17 @@ class Zero(Guest):
             total = lax.psum_scatter(grad, axis, scatter_dimension=dim, tiled=True)
             return total / lax.axis_size(axis) if self.mean else total
 
-        def gathered(update: jax.Array, dim: int | None) -> jax.Array:
+        def gathered(own: jax.Array, dim: int | None) -> jax.Array:
             if dim is None:
-                return update
-            return lax.all_gather(update, axis, axis=dim, tiled=True, to="invarying" if typed else "varying")
+                return own
+            return lax.all_gather(own, axis, axis=dim, tiled=True, to="invarying" if typed else "varying")
 
         own = _map(scattered, updates, parts)
         # By their own parts, so that parameters that do not fit are found where all are.
         params = None if params is None else _admitted("parameters", params)
         own_params = None if params is None else self._sliced(params, self._parts(params, state))
-        steps, state = self._told(updates, parts).update(own, state, own_params, **extra)
-        return _map(gathered, steps, parts), state
+        result, state = getattr(self._told(updates, parts), method)(own, state, own_params, **extra)
+        return _map(gathered, result, parts), state
 
     def _parts(self, tree: Any, state: Any) -> list[int | None]:
         """Along which of its axes each leaf is cut: the longest that the devices divide; None for small leaves.

@@ -56,8 +56,7 @@ class Offloaded(Node):
             ends = (path[start:] for start in range(len(path) + 1))
             if not next((chosen[end] for end in ends if end in chosen), True):
                 return kept
-            is_real = keep.is_encoded(kept) or (isinstance(kept, jax.Array) and jnp.issubdtype(kept.dtype, jnp.inexact))
-            return jax.tree.map(self._put, kept) if is_real else kept
+            return jax.tree.map(self._put, kept)
 
         return jax.tree_util.tree_map_with_path(put, state, is_leaf=keep.is_encoded)
 
@@ -78,6 +77,9 @@ class Offloaded(Node):
         return as_node(self.inner).judge(params, jax.tree.map(keep.on_device, record), step)
 
     def _put(self, array: Any) -> Any:
+        # Numbers and random keys are read before leaves are loaded.
+        if not isinstance(array, jax.Array) or not array.ndim or array.dtype == jnp.uint32:
+            return array
         return jax.device_put(array, HOST) if shards.whole_size(array, None) >= self.min_size else array
 
     def _chosen(self, params: Flow) -> dict[tuple[Any, ...], bool]:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from tests.devices import test_matrix as matrix
+from tests.devices import replicas, test_matrix as matrix
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "examples" / "processes.py"
@@ -256,3 +256,7 @@ def test_same_numbers_on_two_processes(column, name):
         # Of the largest parameter: sums over devices round in another order.
         tolerance = 1e-5 * float(np.abs(leaf).max())
         np.testing.assert_allclose(column[f"{name}, {index}"], leaf, rtol=0, atol=tolerance)
+
+
+def test_replicas_on_two_processes_do_not_drift(column):
+    replicas.same([leaf for name, leaf in column.items() if name.startswith("replicas")])

@@ -10,6 +10,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 import gradxform as gx
+from tests.devices import replicas
 
 STEPS = 6
 SHAPES = {"w": (2, 128, 16), "v": (16, 256), "norm": (24,)}
@@ -161,29 +162,8 @@ def test_same_numbers(name, way):
     same(WAYS[way](CHAINS[name]()), reference(name))
 
 
-def replicas(mesh, steps=20):
-    """Parameters and state of each device after steps with replicated parameters, each device's in a row."""
-    tx = gx.chain(gx.pmean_updates("x"), gx.stochastic_rounding(adamw(stochastic=True)))
-
-    def run(data):
-        def body(carry, noise):
-            params, state = carry
-            grads = jax.tree.map(lambda p: (noise[0] * p.astype(noise.dtype) + noise[1]).astype(p.dtype), params)
-            return tx.step(grads, state, params), None
-
-        params = {"w": PARAMS["w"], "v": PARAMS["v"]}
-        last = jax.lax.scan(body, (params, tx.init(params)), data[0])[0]
-        return jax.tree.map(lambda leaf: leaf[None], last)
-
-    data = jnp.asarray(np.random.default_rng(7).normal(size=(8, steps, 2)), jnp.float32)
-    # Without types, so that nothing but the numbers makes replicas the same.
-    return jax.jit(jax.shard_map(run, mesh=mesh, in_specs=P("x"), out_specs=P("x"), check_vma=False))(data)
-
-
 def test_replicas_do_not_drift():
-    for leaf in jax.tree.leaves(replicas(jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,)))):
-        leaf = np.asarray(leaf)
-        np.testing.assert_array_equal(leaf, np.broadcast_to(leaf[:1], leaf.shape))
+    replicas.same(replicas.of(jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,)))(replicas.DATA))
 
 
 @pytest.mark.parametrize("wrapped", ["stochastic_rounding", "split_weights", "kahan", "master_weights"])
@@ -369,3 +349,33 @@ def test_a_checkpoint_of_eight_devices_restores_onto_another_mesh_and_onto_one_d
             ):
                 assert ours.sharding == wanted.sharding
                 np.testing.assert_array_equal(ours, theirs)
+
+
+def test_zero_of_split_weights_steps_as_one_device():
+    inner = gx.split_weights(gx.adamw(0.1), 16)
+    tx, mesh = gx.zero(inner, "x", min_size=64), jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,))
+    params = {"w": PARAMS["w"], "norm": PARAMS["norm"]}
+    # A mean of eight that are equal is exact.
+    grads = jax.tree.map(jnp.sign, params)
+    specs = gx.state_specs(tx, params, P(), mesh)
+    assert specs.stages["zero"].stages["split_weights"].rest["error"]["w"] == P(None, "x", None)
+
+    def three_steps(tx, params, state, grads):
+        for _ in range(3):
+            params, state = tx.step(grads, state, params)
+        return params, state
+
+    on_map = jax.shard_map(partial(three_steps, tx), mesh=mesh, in_specs=(P(), specs, P()), out_specs=(P(), specs))
+    params_there, state = jax.jit(on_map)(params, tx.init(params), grads)
+    expected, expected_state = jax.jit(partial(three_steps, inner))(params, inner.init(params), grads)
+    # Float32 of one device to rounding, as XLA fuses parts otherwise; parameters of bfloat16 are 4e-3 apart.
+    np.testing.assert_allclose(params_there["norm"], expected["norm"], atol=1e-6)
+    ours, theirs = (_wide(*each) for each in ((params_there, state.stages["zero"]), (expected, expected_state)))
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def _wide(params, state):
+    """The parameter w and the bits that it lacks as one number."""
+    high = jax.lax.bitcast_convert_type(params["w"], jnp.uint16).astype(jnp.int32) << 16
+    low = state.stages["split_weights"].rest["error"]["w"].astype(jnp.int32)
+    return jax.lax.bitcast_convert_type(high + low, jnp.float32)

@@ -1,6 +1,7 @@
 """One of the two processes of the matrix's last column; `test_processes.py` starts them.
 
-Each runs every chain at one of the places over the devices of both. The first writes the parameters to a file.
+Each runs every chain at one of the places over the devices of both, and the replicas that are rounded at random. The
+first writes the parameters to a file.
 """
 
 import os
@@ -19,7 +20,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec as P
 
 import gradxform as gx
-from tests.devices import test_matrix as matrix
+from tests.devices import replicas, test_matrix as matrix
 
 
 def spread(tree, shardings):
@@ -58,6 +59,9 @@ def main():
         leaves = jax.tree.leaves(run(matrix.CHAINS[name](), place))
         found |= {f"{name}, {index}": leaf for index, leaf in enumerate(leaves)}
         print(name, place, flush=True)
+    data = spread(replicas.DATA, NamedSharding(matrix.mesh(), P("data")))
+    of_each = multihost_utils.process_allgather(replicas.of(matrix.mesh())(data), tiled=True)
+    found |= {f"replicas, {index}": leaf.astype(np.float32) for index, leaf in enumerate(jax.tree.leaves(of_each))}
     if INDEX == 0:
         # Under its name only when it is whole.
         with open(f"{FILE}.part", "wb") as file:
