@@ -177,8 +177,8 @@ class MasterWeights(ParamsKept):
         m <- m + u in float32;   p <- round(m)
 
     It is training in float32, bit for bit, for 4 bytes more a parameter; `split_weights` with 16 bits does the same for
-    2 more. The copy decides: where something else changes a parameter, the next step undoes it. `step`, `update`, what
-    may come after it and what it leaves to the transform are as in `stochastic_rounding`.
+    2 more. Where a parameter is another than the rounded copy, since something else changed it, the copy goes on from
+    there. `step`, `update`, what may come after it and what it leaves to the transform are as in `stochastic_rounding`.
 
     Args:
       inner: the transform of which the updates come, ours or optax's.

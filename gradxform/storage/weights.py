@@ -77,8 +77,9 @@ class Master(ParamCodec, is_leaf=True):
         return {"master": param.astype(real_dtype(param.dtype))}
 
     def load(self, kept: Encoded) -> jax.Array:
-        """The wide one."""
-        return kept.parts["master"]
+        """The wide one; the parameter where it is another than that, since somebody else changed it."""
+        param, master = kept.parts["param"].astype(kept.dtype), kept.parts["master"]
+        return jnp.where(rounded(master, kept.parts["param"].dtype) == param, master, param)
 
     def store(self, value: jax.Array, kept: Encoded, noise: Noise | None) -> Encoded:
         """Both."""
