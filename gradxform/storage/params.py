@@ -25,16 +25,30 @@ class StochasticRoundingState(NamedTuple):
     inner_state: Any
 
 
-class WithErrorState(NamedTuple):
-    """What `split_weights` and `kahan` remember.
+class SplitWeightsState(NamedTuple):
+    """What `split_weights` remembers.
 
     Attributes:
       inner_state: the state of the transform.
-      error: a tree like the parameters of what each lacks; optax.MaskedNode where a parameter is left as it is.
+      error: a tree like the parameters of the bits that each lacks, int8 or int16; optax.MaskedNode where a parameter
+        is left as it is.
     """
 
     inner_state: Any
     error: Any
+
+
+class KahanState(NamedTuple):
+    """What `kahan` remembers.
+
+    Attributes:
+      inner_state: the state of the transform.
+      compensation: a tree like the parameters, and in their dtypes, of what each lacks; optax.MaskedNode where a
+        parameter is left as it is.
+    """
+
+    inner_state: Any
+    compensation: Any
 
 
 class MasterWeightsState(NamedTuple):
@@ -123,7 +137,7 @@ class SplitWeights(ParamsKept):
     place, to the nearest. optax: none. torch: none; the package flashoptim.
     """
 
-    State = WithErrorState
+    State = SplitWeightsState
     dtypes = (jnp.bfloat16,)
 
     bits: int = 8
@@ -145,9 +159,9 @@ class SplitWeights(ParamsKept):
 class Kahan(ParamsKept):
     """Keeps what rounding took from bfloat16 and float16 parameters, and adds it to the next update.
 
-        w = p + e + u in float32;   p <- round(w),   e <- round(w - p), both in the parameter's dtype
+        w = p + c + u in float32;   p <- round(w),   c <- round(w - p), both in the parameter's dtype
 
-    So p + e has twice the significant bits of p, 16 in bfloat16 and 22 in float16. An update that is less than half of
+    So p + c has twice the significant bits of p, 16 in bfloat16 and 22 in float16. An update that is less than half of
     the last of these, a 2^-17th of a bfloat16 parameter, may be lost, as nothing is rounded at random. `step`,
     `update`, what may come after it and what it leaves to the transform are as in `stochastic_rounding`.
 
@@ -159,11 +173,11 @@ class Kahan(ParamsKept):
       TypeError, ValueError: as `stochastic_rounding`.
 
     Kahan 1965, "Further remarks on reducing truncation errors", Communications of the ACM 8(1); for bfloat16 Zamirai et
-    al. 2020, arXiv:2010.06192. There the update too is rounded before it is added to e. optax: none. torch: none;
+    al. 2020, arXiv:2010.06192. There the update too is rounded before it is added to c. optax: none. torch: none;
     kahan_sum of the package torch-optimi.
     """
 
-    State = WithErrorState
+    State = KahanState
 
     @property
     def codec(self) -> ParamCodec:

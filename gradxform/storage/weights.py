@@ -89,15 +89,15 @@ class Master(ParamCodec, is_leaf=True):
 class Compensated(ParamCodec, is_leaf=True):
     """Keeps what rounding took from the parameter, in the parameter's dtype."""
 
-    beside = ("error",)
+    beside = ("compensation",)
 
     def rest(self, param: jax.Array) -> dict[str, jax.Array]:
         """Nothing was taken yet."""
-        return {"error": jnp.zeros_like(param)}
+        return {"compensation": jnp.zeros_like(param)}
 
     def load(self, kept: Encoded) -> jax.Array:
         """The sum of both."""
-        return kept.parts["param"].astype(kept.dtype) + kept.parts["error"].astype(kept.dtype)
+        return kept.parts["param"].astype(kept.dtype) + kept.parts["compensation"].astype(kept.dtype)
 
     def store(self, value: jax.Array, kept: Encoded, noise: Noise | None) -> Encoded:
         """The nearest number, and what it lacks."""
@@ -107,7 +107,7 @@ class Compensated(ParamCodec, is_leaf=True):
         error = value - param
         # Of what is not finite nothing is lacking.
         error = jnp.where(jnp.abs(error) < jnp.inf, error, 0)
-        return kept.replace(param=param.astype(dtype), error=error.astype(dtype))
+        return kept.replace(param=param.astype(dtype), compensation=error.astype(dtype))
 
 
 class Split(ParamCodec, is_leaf=True):
