@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
-
 from gradxform.core.fields import check_seed
 from gradxform.core.record import factory
 from gradxform.core.text import show
@@ -112,33 +110,33 @@ class StochasticRounding(ParamsKept):
 
 
 class SplitWeights(ParamsKept):
-    """Trains bfloat16 parameters as float32 ones, of which the state keeps the bits that bfloat16 has not.
+    """Trains bfloat16 and float16 parameters as float32 ones, of which the state keeps what they lack.
 
-        bits(w) = 2^16 bits(p) + e,   |e| <= 2^15,   for the bits of |w|, float32, and |p| as integers
+        bits(|w|) = 2^16 bits(|p|) + e,   -2^15 <= e < 2^15,   the bits of float32 and bfloat16 numbers as integers
         w <- w + u;   p, e <- those of w: p is w to the nearest bfloat16, and e what it lacks, int16
 
     With bits=16 training is that in float32, bit for bit, for 4 bytes a parameter in the place of the 6 of a bfloat16
     parameter and its float32 copy. With bits=8, for 3 bytes, e is rounded to a multiple of 2^8, at random so that the
-    mean is right, and kept in int8: numbers of 16 significant bits. Random numbers, `step`, `update`, what may come
-    after it and what it leaves to the transform are as in `stochastic_rounding`. Where something else changes a
-    parameter, e is added to what it is then: in units of its last place, so at most half of one.
+    mean is right, and kept in int8: numbers of 16 significant bits. Of float16 e counts 2^(1 - bits)ths of the last
+    place, with 16 bits exactly, as long as p is neither denormal nor beyond its range. Random numbers, `step`,
+    `update`, what may come after it and what it leaves to the transform are as in `stochastic_rounding`. Where
+    something else changes a parameter, e is added to what it is then: in units of its last place, so at most half of
+    one.
 
     Args:
       inner: the transform of which the updates come, ours or optax's.
       bits: how many are kept beside each parameter, 8 or 16.
       seed: of the random numbers, with 8 bits.
-      strict: whether it is an error if no parameter is bfloat16, so that there is nothing to do.
+      strict: whether it is an error if no parameter has 16 bits, so that there is nothing to do.
 
     Raises:
-      TypeError, ValueError: as `stochastic_rounding`; other numbers of bits; in `init`, a float16 parameter, of which
-        the bits are not those of float32, with its path.
+      TypeError, ValueError: as `stochastic_rounding`; other numbers of bits.
 
     Gonzalez Ortiz et al. 2026, arXiv:2602.23349, section 3.1, whose errors are multiples of a 127th of half the last
     place, to the nearest. optax: none. torch: none; the package flashoptim.
     """
 
     State = SplitWeightsState
-    dtypes = (jnp.bfloat16,)
 
     bits: int = 8
     seed: int = dataclasses.field(default=0, kw_only=True)
@@ -152,7 +150,7 @@ class SplitWeights(ParamsKept):
 
     @property
     def codec(self) -> ParamCodec:
-        """The upper bits of float32, and the lower ones."""
+        """The number, and what it lacks."""
         return Split(self.bits, self.seed)
 
 

@@ -247,7 +247,7 @@ def test_what_does_not_fit_is_an_error_that_says_where():
     for make in KINDS.values():
         name = make(sgd).stages[0].name
         with pytest.raises(
-            TypeError, match=rf"{name} keeps parameters of bfloat16.*; got float32 at 'b', .*strict=False"
+            TypeError, match=rf"{name} keeps parameters of bfloat16 or float16; got float32 at 'b', .*strict=False"
         ):
             make(sgd).init(WIDE)
         with pytest.raises(ValueError, match=rf"{name} needs the parameters"):
@@ -268,9 +268,6 @@ def test_what_does_not_fit_is_an_error_that_says_where():
             make(gx.sgd)
         with pytest.raises(TypeError, match=r"strict must be True or False; got 1"):
             make(sgd, strict=1)
-    half = {"w": jnp.ones(3, jnp.bfloat16), "h": jnp.ones(3, jnp.float16)}
-    with pytest.raises(TypeError, match=r"split_weights keeps parameters of bfloat16; got float16 at 'h', which kahan"):
-        gx.split_weights(sgd, strict=False).init(half)
     for bits in (4, True, 8.5):
         with pytest.raises(ValueError, match=r"split_weights: bits must be 8 or 16; got"):
             gx.split_weights(sgd, bits)
