@@ -1052,7 +1052,7 @@ def master_weights(inner: GradientTransformation, *, strict: bool = True) -> Tra
     """Trains a float32 copy of bfloat16 and float16 parameters, of which these are the rounded ones."""
 
 def split_weights(inner: GradientTransformation, bits: int = 8, *, strict: bool = True, seed: int = 0) -> Transform:
-    """Trains bfloat16 parameters as float32 ones, of which the state keeps the bits that bfloat16 has not."""
+    """Trains bfloat16 and float16 parameters as float32 ones, of which the state keeps what they lack."""
 
 def stochastic_rounding(inner: GradientTransformation, seed: int = 0, *, strict: bool = True) -> Transform:
     """Rounds new parameters of bfloat16 and float16 to one of the two nearest numbers, so that the mean is right."""

@@ -156,6 +156,12 @@ TABLE = {
     "adamax": (Given(falling(0.1)), Given(falling(1.0)), Given(cooling(1.0))),
     "adamaxw": (Given(falling(0.03)), Given(falling(0.1)), Given(cooling(1.0))),
     "adamw": (Given(falling(1.0)), Given(falling(0.3)), Given(cooling(0.3))),
+    # Its parameters are float32 here, and mu and nu are int8.
+    "adamw_lean": (
+        Given(falling(1.0), min_size=1),
+        Given(falling(0.3), min_size=1),
+        Given(cooling(0.3), min_size=1),
+    ),
     "adan": (Given(falling(0.03)), Given(falling(0.03)), Given(cooling(0.1))),
     "ademamix": (Given(falling(1.0)), Given(falling(0.3)), Given(cooling(0.3))),
     # As for AdaGrad: the first square has a weight of 0.9999^t.
@@ -239,6 +245,7 @@ PARTS = ("adaptive_grad_clip", "add_", "apply_every", "centralize", "chain", "cl
 # What holds an optimizer is none.
 PARTS += ("accumulate", "apply_if_finite", "conditionally", "flatten", "guard", "MultiSteps", "split_real", "stateless")
 PARTS += ("freeze", "masked", "multi_transform", "partition", "selective_transform")
+PARTS += ("kahan", "master_weights", "split_weights", "stochastic_rounding")
 PARTS += (
     "differentially_private",
     "qk_clip",

@@ -56,7 +56,7 @@ def adamw_lean(
       seed: of the random rounding of the bits.
 
     Raises:
-      TypeError, ValueError: as `split_weights` and `stored`; in `init`, a float16 parameter, with its path.
+      TypeError, ValueError: as `split_weights` and `stored`.
 
     Gonzalez Ortiz et al. 2026, arXiv:2602.23349. optax: none. torch: none; FlashAdamW of the package flashoptim.
     """

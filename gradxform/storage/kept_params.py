@@ -20,14 +20,14 @@ from gradxform.core.placement import Cut
 from gradxform.core.precision import compute_dtype, fitting, is_inexact, rounded
 from gradxform.storage.weights import ParamCodec
 
-LOW = (jnp.bfloat16, jnp.float16)
+LOW = (jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float16))
 
 
 class ParamsKept(Node):
     """A transform that sees parameters as they are loaded, and whose new parameters are stored.
 
-    A subclass has `codec`, `State`, a record of the state of the transform and of what the codec keeps beside, and the
-    dtypes of the parameters that it keeps, `dtypes`. Wider ones are left to the transform.
+    A subclass has `codec`, and `State`, a record of the state of the transform and of what the codec keeps beside.
+    Parameters of more than 16 bits are left to the transform.
     """
 
     any_dtype = True
@@ -35,7 +35,6 @@ class ParamsKept(Node):
     keeps_params = True
 
     State: ClassVar[Any]
-    dtypes: ClassVar[tuple[Any, ...]] = LOW
 
     inner: optax.GradientTransformation
     strict: bool = dataclasses.field(default=True, kw_only=True)
@@ -55,16 +54,16 @@ class ParamsKept(Node):
         """The state of the transform, and what is kept beside each parameter.
 
         Raises:
-          TypeError: no parameter is of a dtype that it keeps, or one of 16 bits is of another; with its path.
+          TypeError: a parameter that is no array, or none of 16 bits; with the path.
         """
-        self._check_dtypes(params)
-        codec = self.codec
-        rests = [codec.rest(leaf) if self._is_kept(leaf) else None for leaf in params.updates]
+        codec, leaves = self.codec, _arrays(params.structure, params.updates)
+        self._check_dtypes(params.structure, leaves)
+        rests = [codec.rest(leaf) if _is_low(leaf) else None for leaf in leaves]
         trees = {
             name: params.structure.unflatten(optax.MaskedNode() if rest is None else rest[name] for rest in rests)
             for name in codec.beside
         }
-        inner = as_node(self.inner).begin(params.replace(came=_wide(params.updates)), step)
+        inner = as_node(self.inner).begin(params.replace(updates=leaves, came=_wide(leaves)), step)
         return self.State(inner, **trees)
 
     def advance(self, flow: Flow, record: Any, step: Step) -> tuple[Flow, Any]:
@@ -75,8 +74,9 @@ class ParamsKept(Node):
         """
         if flow.params is None:
             raise ValueError(f"{self.call_name} needs the parameters: call update(updates, state, params)")
-        codec, columns = self.codec, self._columns(flow.params_structure, flow.params, record)
-        old = self._loaded(flow.params, columns)
+        codec, params = self.codec, _arrays(flow.params_structure, flow.params)
+        columns = self._columns(flow.params_structure, params, record)
+        old = self._loaded(params, columns)
         wide = _wide(flow.came)
         inner, state = as_node(self.inner).advance(flow.replace(params=old, came=wide), record.inner_state, step)
         if inner.structure != flow.params_structure:
@@ -93,7 +93,7 @@ class ParamsKept(Node):
         if step.placement is not None:
             cuts = step.placement.cuts("updates", flow.structure.unflatten(flow.updates))
         noises = [None if base is None else base.of(index).of_param() for index in kept]
-        lows = [_low(came[index], flow.params[index]) if flow.is_rounded else None for index in kept]
+        lows = [_low(came[index], params[index]) if flow.is_rounded else None for index in kept]
         news = alike.each(
             _stored,
             [
@@ -106,7 +106,7 @@ class ParamsKept(Node):
             updates[index], landed[index] = change, new.parts["param"]
             for name, column in columns.items():
                 column[index] = new.parts[name]
-        out = inner.replace(updates=updates, came=came, params=flow.params, landed=landed if flow.lands else None)
+        out = inner.replace(updates=updates, came=came, params=params, landed=landed if flow.lands else None)
         trees = {name: flow.params_structure.unflatten(column) for name, column in columns.items()}
         return out, self.State(state, **trees)
 
@@ -116,14 +116,11 @@ class ParamsKept(Node):
         loaded = keep.decoded(self._loaded(params.updates, columns))
         return as_node(self.inner).judge(params.replace(updates=loaded), record.inner_state, step)
 
-    def _is_kept(self, leaf: Any) -> bool:
-        return any(leaf.dtype == dtype for dtype in self.dtypes)
-
     def _loaded(self, params: Sequence[Any], columns: dict[str, list[Any]]) -> list[Any]:
         """The parameters with what is kept beside them; those that are not kept as they are."""
         return [
             self.codec.together(leaf, {name: column[index] for name, column in columns.items()})
-            if self._is_kept(leaf)
+            if _is_low(leaf)
             else leaf
             for index, leaf in enumerate(params)
         ]
@@ -141,7 +138,7 @@ class ParamsKept(Node):
             checks.each_kept("parameters", structure, column, kept_by)
             left = [isinstance(rest, optax.MaskedNode) for rest in column]
             for index, (leaf, is_left) in enumerate(zip(params, left, strict=True)):
-                if self._is_kept(leaf) == is_left:
+                if _is_low(leaf) == is_left:
                     raise ValueError(
                         f"{self.call_name}: the parameter at {checks.path_of(structure, index)} is {leaf.dtype}, which "
                         "it was not when the state was made; make it with init anew"
@@ -151,18 +148,23 @@ class ParamsKept(Node):
             columns[name] = list(column)
         return columns
 
-    def _check_dtypes(self, params: Flow) -> None:
-        names = " or ".join(jnp.dtype(dtype).name for dtype in self.dtypes)
-        floating = [index for index, leaf in enumerate(params.updates) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-        others = [index for index in floating if not self._is_kept(params.updates[index])]
-        low = [index for index in others if any(params.updates[index].dtype == dtype for dtype in LOW)]
-        if low or (self.strict and others and len(others) == len(floating)):
-            index = (low or others)[0]
-            got, where = params.updates[index].dtype, checks.path_of(params.structure, index)
-            hint = "which needs nothing beside it; cast the parameters, or let them be with strict=False"
-            if low:
-                hint = "which kahan, master_weights and stochastic_rounding keep"
-            raise TypeError(f"{self.call_name} keeps parameters of {names}; got {got} at {where}, {hint}")
+    def _check_dtypes(self, structure: Any, params: Sequence[Any]) -> None:
+        floating = [index for index, leaf in enumerate(params) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+        if self.strict and floating and not any(map(_is_low, params)):
+            raise TypeError(
+                f"{self.call_name} keeps parameters of bfloat16 or float16; got {params[floating[0]].dtype} at "
+                f"{checks.path_of(structure, floating[0])}, which needs nothing beside it; cast the parameters, or let "
+                "them be with strict=False"
+            )
+
+
+def _is_low(leaf: Any) -> bool:
+    return leaf.dtype in LOW
+
+
+def _arrays(structure: Any, params: Sequence[Any]) -> list[Any]:
+    """Parameters as arrays. TypeError for what is none, with its path."""
+    return list(map(jnp.asarray, checks.arrays("parameters", structure, params, any_dtype=True, real_only=None)))
 
 
 def _wide(leaves: Sequence[Any]) -> list[Any]:
@@ -178,7 +180,7 @@ def _wide(leaves: Sequence[Any]) -> list[Any]:
 def _low(came: Any, param: jax.Array) -> Any:
     """The dtype of 16 bits in which an update may have to leave: that in which it came, here or in front of others."""
     dtype = jnp.result_type(came)
-    return dtype if any(dtype == low for low in LOW) else param.dtype
+    return dtype if dtype in LOW else param.dtype
 
 
 def _stored(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
-
 from gradxform.core.fields import check_seed
 from gradxform.core.record import factory
 from gradxform.core.text import show
@@ -25,16 +23,30 @@ class StochasticRoundingState(NamedTuple):
     inner_state: Any
 
 
-class WithErrorState(NamedTuple):
-    """What `split_weights` and `kahan` remember.
+class SplitWeightsState(NamedTuple):
+    """What `split_weights` remembers.
 
     Attributes:
       inner_state: the state of the transform.
-      error: a tree like the parameters of what each lacks; optax.MaskedNode where a parameter is left as it is.
+      error: a tree like the parameters of the bits that each lacks, int8 or int16; optax.MaskedNode where a parameter
+        is left as it is.
     """
 
     inner_state: Any
     error: Any
+
+
+class KahanState(NamedTuple):
+    """What `kahan` remembers.
+
+    Attributes:
+      inner_state: the state of the transform.
+      compensation: a tree like the parameters, and in their dtypes, of what each lacks; optax.MaskedNode where a
+        parameter is left as it is.
+    """
+
+    inner_state: Any
+    compensation: Any
 
 
 class MasterWeightsState(NamedTuple):
@@ -98,33 +110,33 @@ class StochasticRounding(ParamsKept):
 
 
 class SplitWeights(ParamsKept):
-    """Trains bfloat16 parameters as float32 ones, of which the state keeps the bits that bfloat16 has not.
+    """Trains bfloat16 and float16 parameters as float32 ones, of which the state keeps what they lack.
 
-        bits(w) = 2^16 bits(p) + e,   |e| <= 2^15,   for the bits of |w|, float32, and |p| as integers
+        bits(|w|) = 2^16 bits(|p|) + e,   -2^15 <= e < 2^15,   the bits of float32 and bfloat16 numbers as integers
         w <- w + u;   p, e <- those of w: p is w to the nearest bfloat16, and e what it lacks, int16
 
     With bits=16 training is that in float32, bit for bit, for 4 bytes a parameter in the place of the 6 of a bfloat16
     parameter and its float32 copy. With bits=8, for 3 bytes, e is rounded to a multiple of 2^8, at random so that the
-    mean is right, and kept in int8: numbers of 16 significant bits. Random numbers, `step`, `update`, what may come
-    after it and what it leaves to the transform are as in `stochastic_rounding`. Where something else changes a
-    parameter, e is added to what it is then: in units of its last place, so at most half of one.
+    mean is right, and kept in int8: numbers of 16 significant bits. Of float16 e counts 2^(1 - bits)ths of the last
+    place, with 16 bits exactly, as long as p is neither denormal nor beyond its range. Random numbers, `step`,
+    `update`, what may come after it and what it leaves to the transform are as in `stochastic_rounding`. Where
+    something else changes a parameter, e is added to what it is then: in units of its last place, so at most half of
+    one.
 
     Args:
       inner: the transform of which the updates come, ours or optax's.
       bits: how many are kept beside each parameter, 8 or 16.
       seed: of the random numbers, with 8 bits.
-      strict: whether it is an error if no parameter is bfloat16, so that there is nothing to do.
+      strict: whether it is an error if no parameter has 16 bits, so that there is nothing to do.
 
     Raises:
-      TypeError, ValueError: as `stochastic_rounding`; other numbers of bits; in `init`, a float16 parameter, of which
-        the bits are not those of float32, with its path.
+      TypeError, ValueError: as `stochastic_rounding`; other numbers of bits.
 
     Gonzalez Ortiz et al. 2026, arXiv:2602.23349, section 3.1, whose errors are multiples of a 127th of half the last
     place, to the nearest. optax: none. torch: none; the package flashoptim.
     """
 
-    State = WithErrorState
-    dtypes = (jnp.bfloat16,)
+    State = SplitWeightsState
 
     bits: int = 8
     seed: int = dataclasses.field(default=0, kw_only=True)
@@ -138,16 +150,16 @@ class SplitWeights(ParamsKept):
 
     @property
     def codec(self) -> ParamCodec:
-        """The upper bits of float32, and the lower ones."""
+        """The number, and what it lacks."""
         return Split(self.bits, self.seed)
 
 
 class Kahan(ParamsKept):
     """Keeps what rounding took from bfloat16 and float16 parameters, and adds it to the next update.
 
-        w = p + e + u in float32;   p <- round(w),   e <- round(w - p), both in the parameter's dtype
+        w = p + c + u in float32;   p <- round(w),   c <- round(w - p), both in the parameter's dtype
 
-    So p + e has twice the significant bits of p, 16 in bfloat16 and 22 in float16. An update that is less than half of
+    So p + c has twice the significant bits of p, 16 in bfloat16 and 22 in float16. An update that is less than half of
     the last of these, a 2^-17th of a bfloat16 parameter, may be lost, as nothing is rounded at random. `step`,
     `update`, what may come after it and what it leaves to the transform are as in `stochastic_rounding`.
 
@@ -159,11 +171,11 @@ class Kahan(ParamsKept):
       TypeError, ValueError: as `stochastic_rounding`.
 
     Kahan 1965, "Further remarks on reducing truncation errors", Communications of the ACM 8(1); for bfloat16 Zamirai et
-    al. 2020, arXiv:2010.06192. There the update too is rounded before it is added to e. optax: none. torch: none;
+    al. 2020, arXiv:2010.06192. There the update too is rounded before it is added to c. optax: none. torch: none;
     kahan_sum of the package torch-optimi.
     """
 
-    State = WithErrorState
+    State = KahanState
 
     @property
     def codec(self) -> ParamCodec:
@@ -177,8 +189,8 @@ class MasterWeights(ParamsKept):
         m <- m + u in float32;   p <- round(m)
 
     It is training in float32, bit for bit, for 4 bytes more a parameter; `split_weights` with 16 bits does the same for
-    2 more. The copy decides: where something else changes a parameter, the next step undoes it. `step`, `update`, what
-    may come after it and what it leaves to the transform are as in `stochastic_rounding`.
+    2 more. Where a parameter is another than the rounded copy, since something else changed it, the copy goes on from
+    there. `step`, `update`, what may come after it and what it leaves to the transform are as in `stochastic_rounding`.
 
     Args:
       inner: the transform of which the updates come, ours or optax's.

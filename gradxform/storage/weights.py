@@ -77,8 +77,9 @@ class Master(ParamCodec, is_leaf=True):
         return {"master": param.astype(real_dtype(param.dtype))}
 
     def load(self, kept: Encoded) -> jax.Array:
-        """The wide one."""
-        return kept.parts["master"]
+        """The wide one; the parameter where it is another than that, since somebody else changed it."""
+        param, master = kept.parts["param"].astype(kept.dtype), kept.parts["master"]
+        return jnp.where(rounded(master, kept.parts["param"].dtype) == param, master, param)
 
     def store(self, value: jax.Array, kept: Encoded, noise: Noise | None) -> Encoded:
         """Both."""
@@ -88,15 +89,15 @@ class Master(ParamCodec, is_leaf=True):
 class Compensated(ParamCodec, is_leaf=True):
     """Keeps what rounding took from the parameter, in the parameter's dtype."""
 
-    beside = ("error",)
+    beside = ("compensation",)
 
     def rest(self, param: jax.Array) -> dict[str, jax.Array]:
         """Nothing was taken yet."""
-        return {"error": jnp.zeros_like(param)}
+        return {"compensation": jnp.zeros_like(param)}
 
     def load(self, kept: Encoded) -> jax.Array:
         """The sum of both."""
-        return kept.parts["param"].astype(kept.dtype) + kept.parts["error"].astype(kept.dtype)
+        return kept.parts["param"].astype(kept.dtype) + kept.parts["compensation"].astype(kept.dtype)
 
     def store(self, value: jax.Array, kept: Encoded, noise: Noise | None) -> Encoded:
         """The nearest number, and what it lacks."""
@@ -106,14 +107,15 @@ class Compensated(ParamCodec, is_leaf=True):
         error = value - param
         # Of what is not finite nothing is lacking.
         error = jnp.where(jnp.abs(error) < jnp.inf, error, 0)
-        return kept.replace(param=param.astype(dtype), error=error.astype(dtype))
+        return kept.replace(param=param.astype(dtype), compensation=error.astype(dtype))
 
 
 class Split(ParamCodec, is_leaf=True):
-    """Keeps the bits of a float32 number that its bfloat16 has not: 16 of them, or the first 8.
+    """Keeps what a parameter lacks of a float32 number in units of the parameter's last place: 16 bits of it, or 8.
 
-    Without the sign the bits of a number, as an integer, are 2^bits times those of the bfloat16, and the error. With 8
-    bits the other 8 are rounded at random.
+    Of bfloat16 it is the bits that are missing: without the sign those of the number, as an integer, are 2^bits times
+    those of the parameter, and the error. Of float16, whose exponents are others, it is computed. With 8 bits the error
+    is rounded at random.
     """
 
     beside = ("error",)
@@ -132,18 +134,29 @@ class Split(ParamCodec, is_leaf=True):
 
     def load(self, kept: Encoded) -> jax.Array:
         """The number of all bits."""
-        high = lax.bitcast_convert_type(kept.parts["param"], jnp.uint16).astype(jnp.uint32)
+        param, error = kept.parts["param"], kept.parts["error"].astype(jnp.int32)
+        if param.dtype == jnp.float16:
+            wide = param.astype(jnp.float32)
+            return jnp.where(jnp.abs(wide) < jnp.inf, wide + error.astype(jnp.float32) * self._unit(wide), wide)
+        high = lax.bitcast_convert_type(param, jnp.uint16).astype(jnp.uint32)
         size = ((high & 0x7FFF) << self.bits).astype(jnp.int32)
         # Where somebody put another parameter in the place of the one that the error is of, as 0, it must not wrap.
-        size = jnp.maximum(size + kept.parts["error"].astype(jnp.int32), 0).astype(jnp.uint32)
+        size = jnp.maximum(size + error, 0).astype(jnp.uint32)
         return lax.bitcast_convert_type((size << self._lost) | ((high & 0x8000) << 16), jnp.float32)
 
     def store(self, value: jax.Array, kept: Encoded, noise: Noise | None) -> Encoded:
-        """The nearest bfloat16, of two the larger one, and the bits that it lacks."""
+        """The nearest number of the parameter's dtype, and what it lacks."""
+        uniform = None if noise is None or not self._lost else noise.of(self.seed).uniform(value.shape)
+        stored = self._half if kept.parts["param"].dtype == jnp.float16 else self._brain
+        param, error = stored(value, uniform)
+        return kept.replace(param=param, error=error.astype(self._dtype))
+
+    def _brain(self, value: jax.Array, uniform: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        """A bfloat16, of two that are as near the larger one, and the bits that it lacks."""
         bits = lax.bitcast_convert_type(value, jnp.uint32)
         size = bits & 0x7FFFFFFF
-        if self._lost and noise is not None:
-            extra = (noise.of(self.seed).uniform(value.shape) * 2.0**self._lost).astype(jnp.int32).astype(jnp.uint32)
+        if uniform is not None:
+            extra = (uniform * 2.0**self._lost).astype(jnp.int32).astype(jnp.uint32)
             # What is finite stays so. (In a kernel on a TPU there is no minimum of unsigned numbers.)
             more = jnp.where(size + extra < INFINITE, size + extra, INFINITE - 1)
             size = jnp.where(size < INFINITE, more, size)
@@ -151,8 +164,22 @@ class Split(ParamCodec, is_leaf=True):
         size = jnp.where(size > INFINITE, NAN, size) >> self._lost
         high = (size + (1 << (self.bits - 1))) >> self.bits
         error = size.astype(jnp.int32) - (high << self.bits).astype(jnp.int32)
-        param = lax.bitcast_convert_type((high | (bits >> 31 << 15)).astype(jnp.uint16), jnp.bfloat16)
-        return kept.replace(param=param, error=error.astype(self._dtype))
+        return lax.bitcast_convert_type((high | (bits >> 31 << 15)).astype(jnp.uint16), jnp.bfloat16), error
+
+    def _half(self, value: jax.Array, uniform: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        """The nearest float16, and what it lacks in units."""
+        param = rounded(value, jnp.float16)
+        units = (value - param) / self._unit(param)
+        units = jnp.where(jnp.abs(param) < jnp.inf, units, 0)
+        under = jnp.floor(units)
+        is_up = units - under >= 0.5 if uniform is None else uniform < units - under
+        return param.astype(jnp.float16), jnp.where(is_up, under + 1, under)
+
+    def _unit(self, param: jax.Array) -> jax.Array:
+        """Of an error: the last place of a float16 number, times 2^(1 - bits); the error is half of that at most."""
+        exponent = lax.bitcast_convert_type(param, jnp.uint32) & INFINITE
+        power = jnp.maximum(lax.bitcast_convert_type(exponent, jnp.float32), 2.0**-14)
+        return power * 2.0 ** (-10 + 1 - self.bits)
 
     @property
     def _lost(self) -> int:

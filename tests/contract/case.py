@@ -13,6 +13,8 @@ import optax
 
 import gradxform as gx
 from gradxform.core.route import Route
+from gradxform.storage.kept_params import ParamsKept
+from gradxform.storage.stored import Stored
 
 # For the tree of `params` below.
 MASK = {"dense": {"kernel": True, "bias": False}, "scale": False}
@@ -134,11 +136,17 @@ def rules(tx: gx.Transform, state: Any) -> Iterator[tuple[Any, Any]]:
         if isinstance(stage.node, Route):
             for label, inner in stage.node.transforms_by_label().items():
                 yield from rules(inner, stage.node.states(record)[label])
+        elif isinstance(stage.node, ParamsKept):
+            yield from rules(stage.node.inner, record.inner_state)
+        elif isinstance(stage.node, Stored):
+            yield from rules(stage.node.inner, record)
         else:
             yield stage.node, record
 
 
 def _takes_integers(node: Any) -> bool:
+    if isinstance(node, ParamsKept | Stored):
+        return all(_takes_integers(stage.node) for stage in node.inner.stages)
     if not isinstance(node, Route):
         return node.any_dtype
     leaves, structure = jax.tree.flatten(params())

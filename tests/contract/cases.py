@@ -5,6 +5,7 @@ from tests.contract.cases_classic import CLASSIC
 from tests.contract.cases_free import RATE_FREE
 from tests.contract.cases_layers import LAYERS_AND_SIGNS
 from tests.contract.cases_matrices import MATRIX_METHODS
+from tests.contract.cases_params import PARAMS_KEPT
 from tests.contract.cases_preconditioned import PRECONDITIONED
 from tests.contract.cases_private import PRIVATE
 from tests.contract.cases_watching import WATCHING
@@ -20,6 +21,7 @@ LISTED = [
     *PRIVATE,
     *WATCHING,
     *WRAPPERS,
+    *PARAMS_KEPT,
 ]
 CASES = [case for case in LISTED if not case.numbers_alone]
 

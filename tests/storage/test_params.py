@@ -35,7 +35,8 @@ def grads_at(number, params, dtype=jnp.float32):
     """Gradients that do not depend on the parameters, so that two runs get the same."""
 
     def grad(leaf):
-        return jnp.sin(1.3 * jnp.arange(leaf.size, dtype=jnp.float32).reshape(leaf.shape) + number).astype(dtype)
+        angles = 1.3 * jnp.arange(leaf.size, dtype=jnp.float32).reshape(leaf.shape) + number
+        return jnp.sin(angles).astype(leaf.dtype if jnp.iscomplexobj(leaf) else dtype)
 
     return jax.tree.map(grad, params)
 
@@ -154,26 +155,21 @@ def test_the_others_keep_to_their_last_places():
     def runs():
         made = {kind: KINDS[kind](tx) for kind in ("split_weights", "kahan", "stochastic_rounding")}
         after = {kind: whole(made[kind], *run(made[kind], low, 100)) for kind in made}
-        return after, run(tx, wide, 100)[0], run(tx, low, 100)[0]
+        return after, run(tx, wide, 100)[0]
 
-    found, expected, nearest = runs()
-    errors = {
-        kind: np.abs(np.float32(leaf["w"]) - expected["w"]) for kind, leaf in (*found.items(), ("nearest", nearest))
-    }
+    found, expected = runs()
+    errors = {kind: np.abs(np.float32(leaf["w"]) - expected["w"]) for kind, leaf in found.items()}
     largest = np.abs(expected["w"])
     # 100 roundings of a 2^-16th at random, and of a 2^-17th to the nearest: each may go the same way.
     assert np.all(errors["split_weights"] <= 100 * 2**-16 * largest)
     assert np.all(errors["kahan"] <= 100 * 2**-17 * largest)
-    # A random walk of 100 steps of half a last place; and what stands still is wrong by all that it should have moved.
+    # A random walk of 100 steps of half a last place, which is 2^8 times that of the first.
     assert np.mean(errors["split_weights"]) < np.mean(errors["stochastic_rounding"]) / 20
-    assert np.mean(errors["stochastic_rounding"]) < np.mean(errors["nearest"])
 
 
 @every_kind
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16], ids=lambda dtype: dtype.__name__)
 def test_without_an_update_no_number_moves(kind, dtype):
-    if dtype == jnp.float16 and kind.startswith("split"):
-        pytest.skip("bfloat16 alone")
     params = jax.lax.bitcast_convert_type(jnp.asarray(every_number), dtype)
     tx = KINDS[kind](gx.sgd(1.0))
     new, state = jax.jit(tx.step)(jnp.zeros(params.shape, jnp.float32), tx.init(params), params)
@@ -216,7 +212,7 @@ def test_what_is_not_finite_shows_and_nothing_finite_becomes_so():
         assert np.all(np.isnan(codec.load(kept)))
 
 
-@pytest.mark.parametrize("kind", ["split_weights", "split_weights of 16 bits", "kahan", "stochastic_rounding"])
+@every_kind
 def test_a_parameter_that_somebody_else_sets_to_0_goes_on_from_there(kind):
     tx = KINDS[kind](gx.sgd(1.0))
     params = random_params(jnp.bfloat16)["w"]
