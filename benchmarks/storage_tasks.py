@@ -84,6 +84,7 @@ WAYS = {
     BASELINE: Way(jnp.float32, as_it_is),
     "int8 slots": Way(jnp.float32, in_int8),
     "int4 slots": Way(jnp.float32, lambda tx: gx.stored(tx, gx.int4())),
+    "int4 slots, rounded at random": Way(jnp.float32, lambda tx: gx.stored(tx, gx.int4(stochastic=True))),
     "the preset": Way(jnp.bfloat16, lambda tx: gx.split_weights(in_int8(tx), bits=8)),
     "stochastic rounding": Way(jnp.bfloat16, gx.stochastic_rounding),
     CONTROL: Way(jnp.bfloat16, as_it_is),
@@ -187,6 +188,6 @@ def language(steps: int) -> Task:
 # What makes each task of its steps, and how many they are.
 TASKS: dict[str, tuple[Callable[[int], Task], int]] = {
     "mnist1d": (mnist1d, 1000),
-    "digits": (digits, 400),
     "characters": (language, 150),
+    "digits": (digits, 300),
 }
