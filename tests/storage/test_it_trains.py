@@ -19,7 +19,7 @@ SEEDS, STEPS, BATCH = 5, 200, 32
 # 64 x 64 elements are the fewest that `stored` keeps by a codec.
 WIDTH = 64
 
-ADAMW = gx.adamw(gx.linear_schedule(1e-2, 0.0, STEPS), weight_decay=1e-2)
+ADAMW = gx.adamw(gx.linear_schedule(7e-3, 0.0, STEPS), weight_decay=1e-2)
 WAYS = {
     "float32": (jnp.float32, ADAMW),
     "int8": (jnp.float32, gx.stored(ADAMW, gx.int8())),
