@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # In a container one is root, which Jupyter wants to be told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo processes notebooks notebooks-afresh test lint types format bench bench-every bench-by-hand bench-tracing bench-accumulate bench-characters bench-matrices \
+.PHONY: help demo processes notebooks notebooks-afresh test lint types format bench bench-every bench-by-hand bench-tracing bench-accumulate bench-characters bench-matrices bench-storage \
 	programs programs-tpu programs-gpu check clean
 
 help:  ## say what there is
@@ -81,6 +81,15 @@ bench-matrices: $(READY)  ## measure steps of matrix methods beside their floors
 
 bench-characters: $(READY)  ## train a small language model with each of some optimizers; less with ARGS="--quick"
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/characters.py $(ARGS)
+
+# MNIST-1D makes one of its data sets.
+$(VENV)/.benchmarks: pyproject.toml | $(BIN)/python
+	@echo "installing gradxform and what its benchmarks need in $(VENV): a minute or two, once" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[benchmarks]'
+	@touch $@
+
+bench-storage: $(VENV)/.benchmarks  ## train with state and parameters in fewer bits; less with ARGS="--quick"
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/storage.py $(ARGS)
 
 # The compilers are in JAX's wheels for either device, which do not bear each other's settings.
 COMPILER_tpu := jax[tpu]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
-import os
 import platform
 import statistics
 from collections.abc import Callable, Iterable
@@ -17,6 +15,7 @@ import characters_model as model
 import jax
 import numpy as np
 from jax import lax
+from kept import File
 from measuring import run, seconds
 
 import gradxform as gx
@@ -98,7 +97,7 @@ def times(transforms: dict[str, gx.Transform], text: model.Text, seen: Callable[
     return {name: statistics.median(durations) for name, durations in taken.items()}
 
 
-class Kept:
+class Kept(File):
     """Runs that are kept in a JSON file, each one as soon as it is done; without a file, in memory alone.
 
     Args:
@@ -121,12 +120,9 @@ class Kept:
             "layers": model.LAYERS,
         }
         versions = {"python": platform.python_version(), "jax": jax.__version__, "machine": platform.machine()}
-        self.path = path
-        self.content: dict[str, Any] = {"common": common, "versions": versions, "runs": [], "times": {}}
-        if path and path.exists():
-            self.content = json.loads(path.read_text())
-            if self.content["common"] != common:
-                raise ValueError(f"{path} has runs of {self.content['common']}, and these would be of {common}")
+        super().__init__(path, {"common": common, "versions": versions, "runs": [], "times": {}})
+        if self.content["common"] != common:
+            raise ValueError(f"{path} has runs of {self.content['common']}, and these would be of {common}")
 
     def losses(self, tx: gx.Transform, seed: int, tuning: bool) -> list[float] | None:
         """What came of a run, if it is there. What a transform prints says all about it, and so which run it is."""
@@ -152,14 +148,6 @@ class Kept:
     def times(self, times: dict[str, float]) -> None:
         self.content["times"] = times
         self.write()
-
-    def write(self) -> None:
-        """Writes the file, whole or not at all."""
-        if self.path:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            part = self.path.with_name(self.path.name + ".part")
-            part.write_text(json.dumps(self.content, indent=1, allow_nan=False) + "\n")
-            os.replace(part, self.path)
 
 
 def mean_and_error(values: Iterable[float]) -> tuple[float, float]:

@@ -140,11 +140,14 @@ def machine() -> str:
     )
 
 
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """A table as Markdown has it."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+
+
 def table(title: str, head: list[str], rows: list[list[str]]) -> None:
     """Prints a table that Markdown reads too."""
-    print(f"\n{title}\n")
-    for row in [head, ["---"] * len(head), *rows]:
-        print("| " + " | ".join(row) + " |")
+    print(f"\n{title}\n\n{markdown(head, rows)}")
 
 
 def run(step: Callable[..., Any], *args: Any) -> Any:

@@ -47,11 +47,11 @@ def batch(images: Images, step: int) -> Images:
     return Images(images.pixels[chosen], images.labels[chosen])
 
 
-def init() -> Params:
+def init(seed: int = 0) -> Params:
     """Kernels that keep the variance of what passes through them (He et al. 2015), and biases of zero."""
     shapes = {"conv1": (3, 3, 1, 16), "conv2": (3, 3, 16, 32), "dense": (4 * 4 * 32, 64), "logits": (64, 10)}
     he_normal = jax.nn.initializers.he_normal()
-    keys = jax.random.split(jax.random.key(0), len(shapes))
+    keys = jax.random.split(jax.random.key(seed), len(shapes))
     return {
         name: {"kernel": he_normal(key, shape), "bias": jnp.zeros(shape[-1])}
         for key, (name, shape) in zip(keys, shapes.items(), strict=True)

@@ -1,0 +1,80 @@
+"""Trains with parameters and state in fewer bits, and compares the final losses with those of float32.
+
+    python benchmarks/storage.py [--only digits] [--json FILE] [--page FILE] [--plot FILE] [--cpu] [--quick]
+
+Three tasks: the demo's network on digits, MNIST-1D, and a transformer of about 1M parameters that reads characters
+(`storage_tasks.py`). Each is trained with AdamW by five seeds, a seed with the same first parameters and the same
+batches for all ways of keeping: float32; slots in int8 and int4; the preset, which is bfloat16 parameters with 8 more
+of their bits in the state, and int8 slots; bfloat16 parameters that are rounded at random; and plain bfloat16
+parameters, which must do worse, or the task could not tell. All seeds of a way are trained in one program.
+
+Ways are compared by the differences of the final loss, seed by seed: their mean, and its standard error over the five
+seeds, which is free of what one seed is better than another by. With those few degrees of freedom a mean is more than
+two standard errors off zero by chance alone in one comparison of nine (Student's t, 4 degrees of freedom). Beside it
+the table has the mean of the losses with its own standard error.
+
+Final losses are of all training examples for the two small tasks, which fit them: there the loss of unseen examples
+rises as the training loss falls, and who trains worse may look better. Of the characters, none of which is seen twice,
+it is that of held-out text. The JSON has the other loss too.
+
+With --json, runs are kept as they are done, and what was killed goes on from there. A way whose transform has changed
+is run again; where other code has changed, delete the file. With --cpu the step of a CPU is measured, which wants an
+idle machine. With --page the tables are written into a page, between marks.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from storage_page import plot, tables, write
+from storage_runs import Kept, bytes_of, cpu_step, trained
+from storage_tasks import TASKS, WAYS
+from tqdm import tqdm
+
+CPU_WAYS = ("int8 slots", "int4 slots")
+REPEATS = 15
+
+
+def chosen() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description="Compares ways of keeping parameters and state in training.")
+    parser.add_argument("--only", nargs="+", choices=TASKS, metavar="TASK", help=f"of {', '.join(TASKS)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where runs are kept, and go on from")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="where to write the tables, between their marks")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="where to draw the losses")
+    parser.add_argument("--cpu", action="store_true", help="measure the step of a CPU too")
+    parser.add_argument("--quick", action="store_true", help="40 steps of each task")
+    arguments = parser.parse_args()
+    arguments.tasks = {name: each for name, each in TASKS.items() if not arguments.only or name in arguments.only}
+    return arguments
+
+
+def main() -> None:
+    """Runs what is not kept already, and prints, writes and draws what came of it."""
+    arguments = chosen()
+    kept = Kept(arguments.json)
+    tasks = {name: make(40 if arguments.quick else steps) for name, (make, steps) in arguments.tasks.items()}
+    with tqdm(total=len(WAYS) * sum(task.steps for task in tasks.values()), unit="step", leave=False) as bar:
+        for name, task in tasks.items():
+            for way in WAYS:
+                bar.set_description(f"{name}, {way}")
+                if kept.run(name, task, way):
+                    bar.update(task.steps)
+                else:
+                    kept.add(name, task, way, trained(task, WAYS[way], bar.update))
+    for way in tqdm(WAYS, desc="bytes", leave=False):
+        if way not in kept.content["bytes"]:
+            kept.measured("bytes", way, bytes_of(WAYS[way]))
+    if arguments.cpu:
+        for way in tqdm(CPU_WAYS, desc="the step of a CPU", leave=False):
+            kept.measured("cpu", way, cpu_step(WAYS[way], REPEATS))
+    print("\n\n".join(tables(kept)))
+    if arguments.page:
+        write(arguments.page, kept)
+    if arguments.plot:
+        plot(arguments.plot, kept)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""What came of the runs of `storage.py`, as tables, as a picture, and in a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from characters_runs import mean_and_error
+from measuring import markdown
+from storage_runs import SEEDS, Kept
+from storage_tasks import BASELINE, CONTROL, WAYS
+
+from gradxform.explore.plots import COLOURS, DASHES
+
+ERRORS = 2
+BEGIN, END = "<!-- tables of benchmarks/storage.py -->", "<!-- end -->"
+
+
+class Compared(NamedTuple):
+    """The final loss of a way beside that of float32.
+
+    Attributes:
+      loss, error: the mean over seeds, and its standard error.
+      differences: of each seed, the loss less that of float32.
+      seeds_error: the standard error of float32's mean.
+    """
+
+    loss: float
+    error: float
+    differences: list[float]
+    seeds_error: float
+
+    @property
+    def paired(self) -> tuple[float, float]:
+        """The mean of the differences, and its standard error."""
+        return mean_and_error(self.differences)
+
+    @property
+    def in_errors(self) -> tuple[float, float]:
+        """The mean of the differences in its own standard errors, and in that of float32's mean."""
+        mean, error = self.paired
+        return mean / error, mean / self.seeds_error
+
+    @property
+    def verdict(self) -> str:
+        """What the two say."""
+        own, seeds = self.in_errors
+        side = "higher" if own > 0 else "lower"
+        if abs(own) <= ERRORS:
+            return "no difference is seen"
+        return f"{side}, within the seeds' errors" if abs(seeds) <= ERRORS else f"**{side}**"
+
+
+def final_losses(run: dict[str, Any]) -> list[float]:
+    """The last loss of each seed; infinite where it was not finite."""
+    return [math.inf if curve[-1] is None else curve[-1] for curve in run["curves"]]
+
+
+def compared(runs: dict[str, dict[str, Any]], way: str) -> Compared | None:
+    """A way beside float32; None where a loss is not finite."""
+    losses, plain = final_losses(runs[way]), final_losses(runs[BASELINE])
+    if not all(map(math.isfinite, losses + plain)):
+        return None
+    differences = [loss - other for loss, other in zip(losses, plain, strict=True)]
+    return Compared(*mean_and_error(losses), differences, mean_and_error(plain)[1])
+
+
+def by_task(kept: Kept) -> dict[str, dict[str, dict[str, Any]]]:
+    """The runs of each task by their way, for tasks of which all are there."""
+    tasks: dict[str, dict[str, dict[str, Any]]] = {}
+    for run in kept.content["runs"]:
+        tasks.setdefault(run["task"], {})[run["way"]] = run
+    return {name: runs for name, runs in tasks.items() if runs.keys() >= WAYS.keys()}
+
+
+def tables(kept: Kept) -> Iterator[str]:
+    """All tables, each with its title."""
+    versions = kept.content["versions"]
+    yield "Python {python}, JAX {jax}, a CPU of {machine}.".format(**versions)
+    for name, runs in by_task(kept).items():
+        about = runs[BASELINE]
+        size, steps = f"{about['parameters']:,} parameters", f"{about['steps']} steps"
+        yield f"### {name}: {size}, {steps}, loss of {about['judged']}, in nats"
+        head = ["kept as", "final loss", "less float32's", "in its standard errors", "in float32's", "so"]
+        yield markdown(head, [row(way, runs) for way in WAYS])
+    if kept.content["bytes"]:
+        yield "### Bytes a parameter of AdamW, of arrays in memory: 28M parameters in a GPT-like tree"
+        head = ["kept as", "state", "parameters", "gradients", "together"]
+        found = kept.content["bytes"].items()
+        yield markdown(
+            head, [[way, *(f"{each:.2f}" for each in (*of.values(), sum(of.values())))] for way, of in found]
+        )
+    if kept.content["cpu"]:
+        yield "### A step of AdamW on a CPU, 28M float32 parameters, donated, medians in alternation"
+        head = ["kept as", "ms, float32 = 1", "at most", "temporaries, MB", "largest leaf, MB", "load of the machine"]
+        yield markdown(head, [cpu_row(way, found) for way, found in kept.content["cpu"].items()])
+
+
+def row(way: str, runs: dict[str, dict[str, Any]]) -> list[str]:
+    """The table's row of a way."""
+    found = compared(runs, way)
+    if found is None:
+        return [way, "not finite", "", "", "", "**not finite**"]
+    loss = f"{found.loss:.4f} ± {found.error:.4f}"
+    if way == BASELINE:
+        return [way, loss, "", "", "", ""]
+    own, seeds = found.in_errors
+    return [way, loss, "{:+.5f} ± {:.5f}".format(*found.paired), f"{own:+.1f}", f"{seeds:+.2f}", found.verdict]
+
+
+def cpu_row(way: str, found: dict[str, Any]) -> list[str]:
+    """The table's row of a step."""
+    ours, theirs = found["seconds"]
+    return [
+        way,
+        f"{1e3 * ours:.0f} / {1e3 * theirs:.0f} = {ours / theirs:.2f}",
+        "3",
+        f"{found['temporaries'] / 1e6:.1f}",
+        f"{found['largest_leaf'] / 1e6:.1f}",
+        f"{found['load']:.1f} on {found['cores']} cores",
+    ]
+
+
+def write(page: Path, kept: Kept) -> None:
+    """Writes the tables into a page, between their marks.
+
+    Raises:
+      ValueError: it has none.
+    """
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{page} has no place for the tables, between {BEGIN} and {END}")
+    page.write_text(before + begin + "\n\n" + "\n\n".join(tables(kept)) + "\n\n" + end + after)
+
+
+def plot(path: Path, kept: Kept) -> None:
+    """Draws the losses against the step, and below them the differences of the final ones from float32's."""
+    from matplotlib import pyplot
+
+    tasks = by_task(kept)
+    figure, axes = pyplot.subplots(
+        2, len(tasks), figsize=(4.6 * len(tasks), 7), layout="constrained", height_ratios=(3, 2), squeeze=False
+    )
+    for column, (name, runs) in enumerate(tasks.items()):
+        draw_curves(axes[0, column], name, runs)
+        draw_differences(axes[1, column], runs)
+    axes[0, 0].legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+
+
+def draw_curves(axes: Any, name: str, runs: dict[str, dict[str, Any]]) -> None:
+    """The loss of each way against the step, the mean over seeds; those that are alike lie on each other."""
+    for index, way in enumerate(WAYS):
+        curve = np.array(runs[way]["curves"], float).mean(axis=0)
+        every, steps = runs[way]["every"], runs[way]["steps"]
+        at = np.minimum(every * np.arange(1, len(curve) + 1), steps)
+        style = {"color": COLOURS[index], "linestyle": DASHES[index], "linewidth": 3 if way == BASELINE else 1.5}
+        axes.plot(at, curve, label=way, **style)
+    axes.set(title=name, xlabel="step", ylabel=f"loss of {runs[BASELINE]['judged']}, nats", yscale="log")
+
+
+def draw_differences(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
+    """A point for each seed, and their mean with two standard errors; the grey band is two of float32's mean."""
+    shown = [way for way in WAYS if way not in (BASELINE, CONTROL)]
+    for index, way in enumerate(shown):
+        if found := compared(runs, way):
+            colour = COLOURS[list(WAYS).index(way)]
+            mean, error = found.paired
+            axes.plot([index - 0.2] * SEEDS, found.differences, ".", color=colour, markersize=5)
+            axes.errorbar(index, mean, ERRORS * error, fmt="o", color=colour, capsize=4)
+            axes.axhspan(
+                -ERRORS * found.seeds_error, ERRORS * found.seeds_error, color="#808080", alpha=0.05, linewidth=0
+            )
+    axes.axhline(0, color="#707070", linewidth=0.8)
+    axes.set_xticks(range(len(shown)), [way.replace(" ", "\n") for way in shown], fontsize=8)
+    axes.set_xlim(-0.5, len(shown) - 0.5)
+    control = compared(runs, CONTROL)
+    off = "not finite" if control is None else f"{control.paired[0]:+.3f}"
+    axes.set(ylabel="final loss less float32's")
+    axes.set_title(f"plain bfloat16, not shown: {off}", fontsize=9)
