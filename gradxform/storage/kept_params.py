@@ -89,9 +89,10 @@ class ParamsKept(Node):
         if any(landed[index] is None for index in kept):
             inner = inner.whole()
         base = Noise(salt_of(step.number)) if codec.is_random else None
-        cuts = flow.cuts
+        # Told is of the updates, of which lookahead's parameters are two each.
+        cuts = flow.cuts if len(flow.cuts) == len(old) else [None] * len(old)
         if step.placement is not None:
-            cuts = step.placement.cuts("updates", flow.structure.unflatten(flow.updates))
+            cuts = step.placement.cuts("parameters", flow.params_structure.unflatten(flow.params))
         noises = [None if base is None else base.of(index).of_param() for index in kept]
         lows = [_low(came[index], params[index]) if flow.is_rounded else None for index in kept]
         news = alike.each(
