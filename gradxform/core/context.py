@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gradxform.core import alike, branches, checks, reductions
+from gradxform.core import alike, branches, checks, keep, reductions
 from gradxform.core.flow import Flow, Step, stepped
 from gradxform.core.guest import as_node, check_alone
 from gradxform.core.placement import Axes, Cut, spread_axes, union, whole_shape
@@ -288,8 +288,9 @@ class Tree(Context):
         return flow.structure.unflatten(flow.whole().updates), new
 
     def first(self, transform: Any, state: Any) -> Any:
-        """The state of a transform that the rule holds as before the first step, in the dtypes of its state now."""
-        return jax.tree.map(_like, transform.init(self.whole(self._own_params())), state)
+        """The state of a transform that the rule holds as before the first step, kept as its state now."""
+        first = transform.init(self.whole(self._own_params()))
+        return jax.tree.map(_like, keep.encoded_like(first, state, None), state)
 
     def stepped(self, updates: list[jax.Array]) -> list[jax.Array]:
         """The parameters after the step, rounded to their dtypes, if nothing changes the updates any more."""

@@ -167,7 +167,7 @@ def encoded_like(tree: Any, kept: Any, noise: Noise | None) -> Any:
         return tree
     new = structure.flatten_up_to(tree)
     return structure.unflatten(
-        store(value, old, None if noise is None else noise.of(index)) if is_encoded(old) else value
+        value if is_encoded(value) or not is_encoded(old) else store(value, old, noise and noise.of(index))
         for index, (value, old) in enumerate(zip(new, leaves, strict=True))
     )
 

@@ -10,6 +10,7 @@ import optax
 from optax import GradientTransformation
 
 from gradxform.core import alike
+from gradxform.core import keep
 from gradxform.core.branches import either
 from gradxform.core.declarations import Inner, Slot
 from gradxform.core.fields import Hyper
@@ -111,7 +112,7 @@ class Lookahead(TreeRule):
         return params.replace(updates=slow, structure=structure, came=came, cuts=[None] * len(slow))
 
     def _begun(self, fast: Any, state: Any) -> Any:
-        begun = self.fast_optimizer.init(fast)
+        begun = keep.encoded_like(self.fast_optimizer.init(fast), state, None)
         return jax.tree.map(lambda first, now: first.astype(now.dtype), begun, state)
 
 
