@@ -51,7 +51,8 @@ class Stored(Node):
         Raises:
           ValueError: a codec that cannot keep a slot, with the path; a name that no slot has.
         """
-        chosen, around = self._chosen(params), keep.first_keeper()
+        chosen = self._chosen(params)
+        around: keep.First = keep.first_keeper() or _as_it_is
         names: dict[str, None] = {}
 
         def first(name: str, path: str, value: jax.Array, signed: bool, is_copy: bool) -> Any:
@@ -66,7 +67,7 @@ class Stored(Node):
                 except ValueError as error:
                     raise ValueError(f"stored: slot {name} at {path}: {error}; leave it out with where=") from None
             # What is around may keep what is left, but for what was said to stay as it is.
-            is_left = kept is value and around is not None and self.slots.get(name, self) is not None
+            is_left = kept is value and self.slots.get(name, self) is not None
             return around(name, path, value, signed, is_copy) if is_left else kept
 
         with keep.keeping(first):
@@ -110,6 +111,10 @@ class Stored(Node):
         given += [] if self.where is None else [f"where={show(self.where)}"]
         given += [] if self.min_size == 4096 else [f"min_size={self.min_size}"]
         return written_call("stored", [show(self.inner), *given])
+
+
+def _as_it_is(name: str, path: str, value: jax.Array, signed: bool, is_copy: bool) -> jax.Array:
+    return value
 
 
 def stored(

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import optax
 from optax import GradientTransformation
 
-from gradxform.core import alike
-from gradxform.core import keep
+from gradxform.core import alike, keep
 from gradxform.core.branches import either
 from gradxform.core.declarations import Inner, Slot
 from gradxform.core.fields import Hyper

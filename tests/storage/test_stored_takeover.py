@@ -95,7 +95,9 @@ def test_migrating_there_and_back_loses_what_one_rounding_does(states):
 def test_optax_s_state_goes_on_in_fewer_bits(states):
     theirs = begun(optax.adamw(0.1))
     state, report = gx.from_optax(theirs, INT8, PARAMS)
-    assert_equal(jax.tree.map(np.asarray, state), jax.tree.map(np.asarray, gx.migrate(states["plain"], INT8, PARAMS)[0]))
+    assert_equal(
+        jax.tree.map(np.asarray, state), jax.tree.map(np.asarray, gx.migrate(states["plain"], INT8, PARAMS)[0])
+    )
     assert "float32 as int8 in blocks of 128" in report.kept.values()
     assert report.new == {}
 
@@ -103,9 +105,15 @@ def test_optax_s_state_goes_on_in_fewer_bits(states):
 def test_torch_s_state_goes_on_in_fewer_bits(states):
     names = ["bias", ("kernel", (1, 0))]
     kept = [
-        {"step": 3, "exp_avg": np.asarray(states["plain"].mu[name]).T, "exp_avg_sq": np.asarray(states["plain"].nu[name]).T}
+        {
+            "step": 3,
+            "exp_avg": np.asarray(states["plain"].mu[name]).T,
+            "exp_avg_sq": np.asarray(states["plain"].nu[name]).T,
+        }
         for name in ("bias", "kernel")
     ]
     theirs = {"state": dict(enumerate(kept)), "param_groups": [{"params": [0, 1]}]}
     state, _ = gx.from_torch(theirs, INT8, PARAMS, names)
-    assert_equal(jax.tree.map(np.asarray, state), jax.tree.map(np.asarray, gx.migrate(states["plain"], INT8, PARAMS)[0]))
+    assert_equal(
+        jax.tree.map(np.asarray, state), jax.tree.map(np.asarray, gx.migrate(states["plain"], INT8, PARAMS)[0])
+    )

@@ -44,7 +44,7 @@ def test_numbers_and_codecs_are_replaced_by_name():
     assert gx.replace(SOME, {"stored.mu.block": 64}) == gx.stored(
         gx.adamw(0.1), mu=gx.int4(64), nu=gx.as_dtype("bfloat16"), where=gx.by_path("kernel"), min_size=0
     )
-    with pytest.raises(ValueError, match="stored.mu.block"):
+    with pytest.raises(ValueError, match=r"stored\.mu\.block"):
         gx.replace(SOME, block=64)
 
 
@@ -140,21 +140,27 @@ def test_errors_name_what_is_wrong_and_what_to_do():
     adam = gx.adam(0.1)
     with pytest.raises(TypeError, match="expected a codec for all slots, or one for some, by their names, as mu="):
         gx.stored(adam)
-    with pytest.raises(TypeError, match="codec must be a codec; got .*; call it to make the codec"):
+    with pytest.raises(TypeError, match=r"codec must be a codec; got .*; call it to make the codec"):
         gx.stored(adam, gx.int8)
     with pytest.raises(TypeError, match=r"mu must be a codec; got 'int8', such as int8\(\)"):
         gx.stored(adam, mu="int8")
-    with pytest.raises(TypeError, match="inner must be a transform; got .*; call it to make the transform"):
+    with pytest.raises(TypeError, match=r"inner must be a transform; got .*; call it to make the transform"):
         gx.stored(gx.adam, gx.int8())
     with pytest.raises(TypeError, match=r"min_size must be an integer; got 0\.5"):
         gx.stored(adam, gx.int8(), min_size=0.5)
     with pytest.raises(ValueError, match="stored: there is no 'mus' among mu, nu; did you mean mu"):
         gx.stored(adam, mus=gx.int8()).init(PARAMS)
-    with pytest.raises(ValueError, match=r"slot mu at 'bias': int8: there is no axis 1 in shape \(6,\); leave it out with"):
+    with pytest.raises(
+        ValueError, match=r"slot mu at 'bias': int8: there is no axis 1 in shape \(6,\); leave it out with"
+    ):
         gx.stored(adam, gx.int8(axis=1), min_size=0).init(PARAMS)
-    with pytest.raises(ValueError, match="slot mu at 'a': int4 keeps real numbers, got complex64; leave it out with where"):
+    with pytest.raises(
+        ValueError, match="slot mu at 'a': int4 keeps real numbers, got complex64; leave it out with where"
+    ):
         gx.stored(adam, gx.int4(), min_size=0).init({"a": jnp.ones(3, jnp.complex64)})
-    with pytest.raises(ValueError, match="stored: expected a mask that is a prefix of the updates; got nothing for the leaf at .bias"):
+    with pytest.raises(
+        ValueError, match="stored: expected a mask that is a prefix of the updates; got nothing for the leaf at 'bias'"
+    ):
         gx.stored(adam, gx.int8(), where={"other": True}).init(PARAMS)
     # Complex leaves go on beside real ones.
     mixed = {"a": jnp.ones(3, jnp.complex64), "b": jnp.ones(3)}
