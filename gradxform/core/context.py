@@ -288,9 +288,9 @@ class Tree(Context):
         return flow.structure.unflatten(flow.whole().updates), new
 
     def first(self, transform: Any, state: Any) -> Any:
-        """The state of a transform that the rule holds as before the first step, in the dtypes of its state now."""
-        first = keep.encoded_like(transform.init(self.whole(self._own_params())), state, None)
-        return jax.tree.map(_like, first, state)
+        """The state of a transform that the rule holds as before the first step, kept as its state now."""
+        first = transform.init(self.whole(self._own_params()))
+        return jax.tree.map(_like, keep.encoded_like(first, state, None), state)
 
     def stepped(self, updates: list[jax.Array]) -> list[jax.Array]:
         """The parameters after the step, rounded to their dtypes, if nothing changes the updates any more."""

@@ -224,7 +224,7 @@ def encoded_like(tree: Any, kept: Any, noise: Noise | None) -> Any:
         return tree
     new = structure.flatten_up_to(tree)
     return structure.unflatten(
-        store(value, old, None if noise is None else noise.of(index)) if is_kept[index] else value
+        store(value, old, noise and noise.of(index)) if is_kept[index] and not is_encoded(value) else value
         for index, (value, old) in enumerate(zip(new, leaves, strict=True))
     )
 

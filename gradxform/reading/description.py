@@ -32,7 +32,8 @@ class Kept:
       name: the slot, the metric, or the field of a guest's state.
       kind: "slot", "metric", "key", "count", "live", or "array" of a guest.
       shape: what its shapes are, in words.
-      dtypes: of its arrays, and how codecs keep them ("int8 in blocks of 128"); where neither parameters nor a state were given, what the declaration says.
+      dtypes: of its arrays, and how codecs keep them ("int8 in blocks of 128"); where neither parameters nor a state
+        were given, what the declaration says.
       arrays: how many there are; None as above.
       bytes: of all of them; None as above.
     """

@@ -74,7 +74,7 @@ def scale_of(blocks: jax.Array, layout: Layout) -> jax.Array:
 
 def in_scale(blocks: jax.Array, scale: jax.Array, layout: Layout) -> jax.Array:
     """Blocks in units of their scales, in [-1, 1], of no sign in [0, 1]; 0 where the scale is 0."""
-    # XLA makes of a division by what is broadcast a product with its inverse, and takes that for 0 where it is denormal.
+    # XLA makes of a division by what is broadcast a product with its inverse, which it takes for 0 if it is denormal.
     smaller = jnp.where(scale > 1, 2.0**-8, 1.0).astype(scale.dtype)
     inverse = jnp.where(scale > 0, 1 / (scale * smaller), 0)
     return jnp.clip(blocks * along(smaller, layout) * along(inverse, layout), -1 if layout.signed else 0, 1)

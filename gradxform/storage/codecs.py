@@ -144,25 +144,34 @@ class Int8(Blockwise, is_leaf=True):
 
         x ~ s f^-1(q / 127),   s = max |x| of the block,   q an integer of [-127, 127]
         signed:    f(y) = 2 y / (1 + |y|)
-        unsigned:  f(y) = sqrt(y), on all 255 codes
+        unsigned:  f(y) = sqrt(y), on all 255 codes, of which only 0 has the first
 
-    A value that is not finite is NaN when it is loaded, and nothing else of its block changes. Blocks lie along the
-    last axis but one where it has a block, else along the longest.
+    To the nearest, with y = |x| / s, the error of a signed value is about s (1 + y)^2 / 508 at most, of an unsigned one
+    s sqrt(y) / 254. A value that is not finite is NaN when it is loaded, and nothing else of its block changes; a block
+    of denormal numbers is 0. A squared gradient that is not 0 never becomes 0, so that nothing is divided by eps that
+    was not. What is stored of what was loaded is what was kept, at random too.
+
+    Blocks lie along the last axis but one where it has a block, else along the longest. A slot of float64 has scales of
+    float64.
 
     Args:
       block: how many elements share a scale.
-      companded: whether f is as above; False for f(y) = y, with which small second moments become 0.
-      stochastic: whether values are rounded to one of the two nearest at random, so that the mean is the value; False
-        for the nearest.
+      companded: whether f is as above; False for f(y) = y, with which small second moments are too large.
+      stochastic: whether values are rounded to one of the two nearest codes at random, so that the mean is the value;
+        False for the nearest.
       axis: along which axis blocks are. None: as said above.
       signed: whether values may be negative. None: as the rule declares its slot.
-      seed: of the random numbers.
+      seed: an integer, of the random numbers, which are made of it, the step, the leaf and the slot.
+
+    Returns:
+      A codec, for `stored`.
 
     Raises:
       TypeError, ValueError: a block that is no positive integer, an axis or a seed that is no integer.
 
-    Gonzalez Ortiz et al. 2026, arXiv:2602.23349, section 3.2, with blocks of 32. Dettmers et al. 2021,
-    arXiv:2110.02861. optax: none. torch: torchao.optim.AdamW8bit.
+    Gonzalez Ortiz et al. 2026, arXiv:2602.23349, section 3.2, algorithms 2 and 3: with blocks of 32, and scales of
+    float16. Dettmers et al. 2021, arXiv:2110.02861: with a table of codes. optax: none. torch:
+    torchao.optim.AdamW8bit.
     """
 
     most = 127
@@ -173,14 +182,21 @@ class Int4(Blockwise, is_leaf=True):
 
         x ~ s f^-1(q / 7),   s = max |x| of the block,   q an integer of [-7, 7],   f as in `int8`
 
+    The error is 18 times that of `int8`. To the nearest, a code changes by a few steps up and by few down, so that of
+    noisy gradients `nu` comes out some 40% too large with b2 = 0.999; at random its mean is right, and `mu` has more
+    noise. `stored(tx, mu=int4(), nu=int8())` has neither.
+
     Args:
       block: how many elements share a scale; an even number.
       companded, stochastic, axis, signed, seed: as in `int8`.
 
+    Returns:
+      A codec, for `stored`.
+
     Raises:
       TypeError, ValueError: as `int8`, and a block that is odd.
 
-    Li, Chen & Zhu 2023, arXiv:2309.01507, whose second moments are linear without 0. optax: none. torch:
+    Li, Chen & Zhu 2023, arXiv:2309.01507: with tables of codes, that of second moments without 0. optax: none. torch:
     torchao.optim.AdamW4bit.
     """
 

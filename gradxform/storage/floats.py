@@ -30,19 +30,26 @@ class AsDtype(Codec, is_leaf=True):
         8 bits:   x ~ s f^-1(round(m f(x / s)) / m),   s = max |x| of the block,   m the largest number of the dtype
                   f(y) = sqrt(y) for what is never negative, else y
 
-    Rounding to the nearest, a running mean in bfloat16 stands still once a step changes it by less than half of its
-    last bit, as b2 = 0.999 does: so rounding is at random unless it is told otherwise.
+    Rounded to the nearest, a running mean in bfloat16 stands still once a step changes it by less than half of its
+    last bit, as b2 = 0.999 does: so rounding is at random unless it is told otherwise. Of 8 bits NaN, 0 and denormal
+    numbers are as in `int8`. float16 has no number between 0 and 6e-8 and none above 65504, which squares of gradients
+    may be; bfloat16 has the range of float32.
+
+    XLA's casts to 8 bits are slow on CPUs: there a step takes several times that of `int8`.
 
     Args:
       dtype: the dtype or its name: bfloat16, float16, float8_e4m3fn, float8_e5m2, or float32 for parameters of float64.
       block: of how many elements those of 8 bits share a float32 scale.
       companded: whether f is as above, for 8 bits; False for f(y) = y.
-      stochastic: whether values are rounded to one of the two nearest at random, so that the mean is the value; False
-        for the nearest, with which 16 bits are plain arrays of the dtype.
+      stochastic: whether values are rounded to one of the two nearest numbers at random, so that the mean is the value;
+        False for the nearest, with which 16 bits are plain arrays of the dtype.
       axis, signed, seed: as in `int8`.
 
+    Returns:
+      A codec, for `stored`.
+
     Raises:
-      TypeError, ValueError: no floating-point dtype, or as `int8`.
+      TypeError, ValueError: another dtype, or as `int8`.
 
     optax: mu_dtype, of some methods and one slot, to the nearest. torch: torchao.optim.AdamWFp8.
     """

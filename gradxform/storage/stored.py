@@ -52,7 +52,8 @@ class Stored(Node):
         Raises:
           ValueError: a codec that cannot keep a slot, with the path; a name that no slot has.
         """
-        chosen, around = self._chosen(params), keep.first_keeper()
+        chosen = self._chosen(params)
+        around: keep.First = keep.first_keeper() or _as_it_is
         names: dict[str, None] = {}
 
         def first(slot: keep.Beginning) -> Any:
@@ -66,11 +67,11 @@ class Stored(Node):
                 try:
                     kept = shards.first(codec, slot.value, slot.signed, slot.cut)
                 except ValueError as error:
-                    where = f"slot {slot.name} at {slot.path}"
+                    where = f"slot {slot.name} at {slot.path!r}"
                     raise ValueError(f"stored: {where}: {error}; leave it out with where=") from None
             # What is around may keep what is left, but for what was said to stay as it is.
             is_left = kept is slot.value and self.slots.get(slot.name, self) is not None
-            return around(slot) if around is not None and is_left else kept
+            return around(slot) if is_left else kept
 
         with keep.keeping(first):
             state = as_node(self.inner).begin(params, step)
@@ -116,6 +117,10 @@ class Stored(Node):
         given += [] if self.min_size == 4096 else [f"min_size={self.min_size}"]
         given += [] if self.fused is None else [f"fused={self.fused}"]
         return written_call("stored", [show(self.inner), *given])
+
+
+def _as_it_is(slot: keep.Beginning) -> Any:
+    return slot.value
 
 
 def stored(

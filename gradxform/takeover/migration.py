@@ -26,8 +26,9 @@ def migrate(
 
     Arrays are told by the name of their stage, that of their slot or metric, and the path of the parameter. What is
     there under the same names and in the same shapes goes on, step count and live hyperparameters too; the rest is as
-    `tx.init(params)` has it. Where `stored` came or went, arrays are stored or loaded. Of stages of one name, such as `scale_by_adam` and `scale_by_adam_2`, the first is taken
-    for the first unless `names` says otherwise.
+    `tx.init(params)` has it. Where `stored` came, went or has another codec, arrays are stored and loaded. Of stages of
+    one name, such as `scale_by_adam` and `scale_by_adam_2`, the first is taken for the first unless `names` says
+    otherwise.
 
     Args:
       old_state: the state of the other transform, or the nested dict that Orbax makes of one that it restores without a

@@ -120,9 +120,8 @@ def fitted(old: Any, like: Any) -> tuple[Any, str]:
       old: an array, or what a codec keeps.
       like: as `old`.
     """
-    if is_encoded(old) and is_encoded(like) and jax.tree.structure(old) == jax.tree.structure(like):
-        if [np.shape(part) for part in old.parts.values()] == [part.shape for part in like.parts.values()]:
-            return jax.tree.map(_placed, old, like), AS_IT_WAS
+    if is_encoded(old) and is_encoded(like) and _kinds(old) == _kinds(like):
+        return jax.tree.map(_placed, old, like), AS_IT_WAS
     if is_encoded(old):
         value, how = fitted(decoded(old), like)
         return value, how if value is None else f"{old.codec.words} as {_words(like)}"
@@ -190,6 +189,11 @@ def _grouped(told: Mapping[str, str]) -> list[tuple[str, str]]:
 
 def _keys(path: Any) -> Path:
     return tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
+
+
+def _kinds(kept: Any) -> Any:
+    """What must be the same of two codecs' arrays, for one to be the other's."""
+    return jax.tree.structure(kept), [(np.shape(part), part.dtype) for part in kept.parts.values()]
 
 
 def _words(kept: Any) -> str:

@@ -264,7 +264,7 @@ def test_errors_say_what_is_wrong():
         gx.int4(33)
     with pytest.raises(TypeError, match="as_dtype: dtype must be a dtype or its name; got 'halves'"):
         gx.as_dtype("halves")
-    with pytest.raises(TypeError, match="as_dtype: dtype must be one of bfloat16, .*; got int8"):
+    with pytest.raises(TypeError, match=r"as_dtype: dtype must be one of bfloat16, .*; got int8"):
         gx.as_dtype("int8")
     with pytest.raises(TypeError, match="got float8_e8m0fnu"):
         gx.as_dtype("float8_e8m0fnu")

@@ -168,7 +168,7 @@ def test_noisy_gradients_have_the_mean_square_that_they_have_alone():
         # Of 256 elements, each of which strays by less than all of itself.
         np.testing.assert_allclose(np.mean(nu / alone), 1, atol=0.1, err_msg=repr(codec))
     # Rounded to the nearest, 16 bits take only the steps up that are large.
-    assert np.mean(stuck / alone) > 1.3
+    assert np.mean(stuck / alone) > 1.2
 
 
 def test_what_is_not_0_is_not_divided_by_eps():
@@ -256,3 +256,21 @@ def test_random_rounding_is_another_at_each_step_leaf_and_slot_and_the_same_agai
     jax.tree.map(np.testing.assert_array_equal, found, codes(tx))
     rounded = [*np.concatenate(list(map(np.asarray, found.values()))), *codes(other)["mu", "a"]]
     assert len({array.tobytes() for array in rounded}) == len(rounded)
+
+
+def test_lookahead_begins_anew_in_as_many_bits():
+    tx = small(gx.lookahead(gx.adam(0.1), 2, 0.5, reset_state=True), INT8)
+    params = optax.LookaheadParams.init_synced(PARAMS)
+
+    @jax.jit
+    def run():
+        def step(carry, _):
+            params, state = carry
+            updates, state = tx.update(gradients(params.fast), state, params)
+            return (gx.apply_updates(params, updates), state), None
+
+        return jax.lax.scan(step, (params, tx.init(params)), length=4)[0]
+
+    _, state = run()
+    assert encoded(state)
+    np.testing.assert_array_equal(gx.decoded(state.mu["kernel"]), 0)

@@ -1,6 +1,7 @@
 """stored is a value, says what it keeps and what that takes, and refuses what does not fit, in words."""
 
 import pickle
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,6 @@ import optax
 import pytest
 
 import gradxform as gx
-from benchmarks.measuring import gpt
 from gradxform.core.keep import is_encoded
 
 PARAMS = {"kernel": jnp.linspace(-1.0, 1.0, 48).reshape(8, 6), "bias": jnp.linspace(0.5, 1.0, 6)}
@@ -44,7 +44,7 @@ def test_numbers_and_codecs_are_replaced_by_name():
     assert gx.replace(SOME, {"stored.mu.block": 64}) == gx.stored(
         gx.adamw(0.1), mu=gx.int4(64), nu=gx.as_dtype("bfloat16"), where=gx.by_path("kernel"), min_size=0
     )
-    with pytest.raises(ValueError, match="stored.mu.block"):
+    with pytest.raises(ValueError, match=r"stored\.mu\.block"):
         gx.replace(SOME, block=64)
 
 
@@ -66,6 +66,13 @@ def test_a_state_prints_and_pickles():
     jax.tree.map(np.testing.assert_array_equal, again, state)
     assert gx.decoded(state).mu["kernel"].dtype == jnp.float32
     assert jax.tree.structure(gx.decoded(state).stages["stored"]) == jax.tree.structure(gx.adamw(0.1).init(PARAMS))
+
+
+class Layer(NamedTuple):
+    """Parameters whose fields have the names of slots."""
+
+    nu: jax.Array
+    bias: jax.Array
 
 
 def kept(description, name):
@@ -121,12 +128,6 @@ def test_the_inner_of_two_says_first_and_the_outer_what_is_left():
 
 
 def test_slots_of_guests_have_their_names_whatever_the_parameters_are_called():
-    class Layer(tuple):
-        pass
-
-    import collections
-
-    Layer = collections.namedtuple("Layer", ["nu", "bias"])
     params = Layer(jnp.ones((8, 6)), jnp.ones(6))
     tx = gx.stored(optax.adam(0.1), mu=gx.int8(), min_size=0)
     adam = jax.eval_shape(tx.init, params).stages["stored"][0]
@@ -139,25 +140,27 @@ def test_errors_name_what_is_wrong_and_what_to_do():
     adam = gx.adam(0.1)
     with pytest.raises(TypeError, match="expected a codec for all slots, or one for some, by their names, as mu="):
         gx.stored(adam)
-    with pytest.raises(TypeError, match="codec must be a codec; got .*; call it to make the codec"):
+    with pytest.raises(TypeError, match=r"codec must be a codec; got .*; call it to make the codec"):
         gx.stored(adam, gx.int8)
     with pytest.raises(TypeError, match=r"mu must be a codec; got 'int8', such as int8\(\)"):
         gx.stored(adam, mu="int8")
-    with pytest.raises(TypeError, match="inner must be a transform; got .*; call it to make the transform"):
+    with pytest.raises(TypeError, match=r"inner must be a transform; got .*; call it to make the transform"):
         gx.stored(gx.adam, gx.int8())
     with pytest.raises(TypeError, match=r"min_size must be an integer; got 0\.5"):
         gx.stored(adam, gx.int8(), min_size=0.5)
     with pytest.raises(ValueError, match="stored: there is no 'mus' among mu, nu; did you mean mu"):
         gx.stored(adam, mus=gx.int8()).init(PARAMS)
     with pytest.raises(
-        ValueError, match=r"slot mu at bias: int8: there is no axis 1 in shape \(6,\); leave it out with"
+        ValueError, match=r"slot mu at 'bias': int8: there is no axis 1 in shape \(6,\); leave it out with"
     ):
         gx.stored(adam, gx.int8(axis=1), min_size=0).init(PARAMS)
     with pytest.raises(
-        ValueError, match="slot mu at a: int4 keeps real numbers, got complex64; leave it out with where"
+        ValueError, match="slot mu at 'a': int4 keeps real numbers, got complex64; leave it out with where"
     ):
         gx.stored(adam, gx.int4(), min_size=0).init({"a": jnp.ones(3, jnp.complex64)})
-    with pytest.raises(ValueError, match="stored: where"):
+    with pytest.raises(
+        ValueError, match="stored: expected a mask that is a prefix of the updates; got nothing for the leaf at 'bias'"
+    ):
         gx.stored(adam, gx.int8(), where={"other": True}).init(PARAMS)
     # Complex leaves go on beside real ones.
     mixed = {"a": jnp.ones(3, jnp.complex64), "b": jnp.ones(3)}
@@ -166,8 +169,12 @@ def test_errors_name_what_is_wrong_and_what_to_do():
 
 
 def test_bytes_of_the_state_for_each_parameter():
-    """Of a GPT of 28M parameters, its norms and biases in float32."""
-    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in gpt()]
+    """Of a GPT of 28M parameters: 12 layers of width 384, and 16384 words."""
+    width = 384
+    vectors = [(width,)] * 6 + [(3 * width,), (4 * width,)]
+    dense = [(width, 3 * width), (width, width), (width, 4 * width), (4 * width, width)]
+    of_leaves = [(16384, width), (512, width), *[*vectors, *dense] * 12, (width,), (width,)]
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in of_leaves]
     matrices = [shape for shape in shapes if len(shape.shape) == 2]
     adamw = gx.adamw(3e-4)
     limits = {
