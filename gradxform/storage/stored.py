@@ -117,9 +117,9 @@ def stored(
     On many devices what is kept is sharded as the parameters are, the scales of blocks too. The blocks are those of the
     whole array, so that the numbers are those of one device, and a checkpoint restores onto any mesh; a block that two
     shards would share is an error in `state_specs`, `state_shardings` and `init_sharded`, and in `init` where types or
-    `on_axes` tell of shards. In `shard_map` with `check_vma=True`, where types tell that a leaf is sharded and not along
-    which axis, it is an error if the blocks depend on the axis. What rounds at random does so as on one device, where
-    types, or `on_axes`, tell all; else each shard has random numbers of its own, and replicas have the same everywhere.
+    `on_axes` tell of shards. In `shard_map` with `check_vma=True` types tell that a leaf is sharded and not along which
+    axis: there it is an error if the blocks depend on the axis. What rounds at random does so as on one device under
+    `jit`, and in maps with `on_axes`; in maps without, each shard has random numbers of its own. Replicas have the same.
 
     Args:
       inner: a transform, ours or optax's.
