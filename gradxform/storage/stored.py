@@ -119,7 +119,7 @@ def stored(
     shards would share is an error in `state_specs`, `state_shardings` and `init_sharded`, and in `init` where types or
     `on_axes` tell of shards. In `shard_map` with `check_vma=True` types tell that a leaf is sharded and not along which
     axis: there it is an error if the blocks depend on the axis. What rounds at random does so as on one device under
-    `jit`, and in maps with `on_axes`; in maps without, each shard has random numbers of its own. Replicas have the same.
+    `jit`, and in maps with `on_axes`; in maps without, shards have random numbers of their own. Replicas are the same.
 
     Args:
       inner: a transform, ours or optax's.
