@@ -63,7 +63,7 @@ def first(codec: Codec, value: jax.Array, signed: bool, cut: Cut | None) -> Any:
             f"{varying_axes(value)}; its blocks depend on which of its own axes is cut; tell it with on_axes"
         )
     is_whole = possible[0].shape == value.shape
-    return codec.first(value, signed) if is_whole else codec.store(value, kept[0], None)
+    return codec.first(value, signed) if is_whole else codec.store(value.astype(kept[0].dtype), kept[0], None)
 
 
 def shards_of(value: jax.Array, cut: Cut | None) -> list[Shards]:

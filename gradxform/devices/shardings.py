@@ -42,7 +42,8 @@ def state_specs(
     Raises:
       TypeError: `tx` is no transform, or a parameter no array.
       ValueError: specs that are no prefix of the parameters, or one that does not fit its leaf, a mesh axis that is not
-        there, or a number of devices that does not divide a leaf, with its path.
+        there, a number of devices that does not divide a leaf, or shards that would cut a block of a codec, with the
+        path.
 
     optax: none; optax.tree.map_params. torch: none.
     """
@@ -64,7 +65,7 @@ def state_shardings(
     With `zero` the slots divide among the devices of a data-parallel axis as well (ZeRO, stage 1): a step under `jit`
     whose state has these shardings as `out_shardings` gives the same numbers with a part of the memory. The parameters
     need theirs there too, or XLA may leave them cut as the updates are; then it gathers each new parameter once, and no
-    slot.
+    slot. What `offloaded` keeps on the host has its memory kind.
 
     Args:
       tx: a transform, ours or optax's.

@@ -142,6 +142,13 @@ def stored(
     of the parameters, as `z` of schedule_free, is kept by a codec only where it is named: of it, what is lost is lost
     for good. Of a `stored` in a `stored` the inner one says first.
 
+    On many devices what is kept is sharded as the parameters are, the scales of blocks too. The blocks are those of the
+    whole array, so that the numbers are those of one device, and a checkpoint restores onto any mesh; a block that two
+    shards would share is an error in `state_specs`, `state_shardings` and `init_sharded`, and in `init` where types or
+    `on_axes` tell of shards. In `shard_map` with `check_vma=True` types tell that a leaf is sharded and not along which
+    axis: there it is an error if the blocks depend on the axis. What rounds at random does so as on one device under
+    `jit`, and in maps with `on_axes`; in maps without, shards have random numbers of their own. Replicas are the same.
+
     Args:
       inner: a transform, ours or optax's.
       codec: of all slots that are not named. None: these stay as they are.
@@ -158,7 +165,8 @@ def stored(
 
     Raises:
       TypeError: what is no transform, or no codec; no codec at all.
-      ValueError: in `init`, a name that no slot has, or a slot that its codec cannot keep, with its path.
+      ValueError: in `init`, a name that no slot has, or a slot that its codec cannot keep, with its path; blocks that
+        shards would cut.
 
     Gonzalez Ortiz et al. 2026, arXiv:2602.23349. Dettmers et al. 2021, arXiv:2110.02861. optax: mu_dtype of some
     methods. torch: torchao.optim, bitsandbytes.

@@ -379,3 +379,20 @@ def _wide(params, state):
     high = jax.lax.bitcast_convert_type(params["w"], jnp.uint16).astype(jnp.int32) << 16
     low = state.stages["split_weights"].rest["error"]["w"].astype(jnp.int32)
     return jax.lax.bitcast_convert_type(high + low, jnp.float32)
+
+
+def test_untold_shards_have_random_numbers_of_their_own():
+    tx, mesh = gx.stored(gx.trace(0.9), gx.int8(16, stochastic=True), min_size=64), grid()
+    grads = jnp.tile(NOISE["v"][0][:, :32], (4, 1))
+
+    def first_codes(grads):
+        _, state = tx.update(grads, tx.init(grads))
+        return state.stages["stored"].stages["trace"].trace.parts["codes"]
+
+    # Over y the shards are replicas, which the types hold to be the same.
+    codes = jax.jit(jax.shard_map(first_codes, mesh=mesh, in_specs=P("x"), out_specs=P("x")))(grads)
+    shards = np.stack(np.split(np.asarray(codes, np.int32), 4))
+    # Of what is the same on all shards some is rounded down on one and up on another.
+    apart = np.abs(shards - shards[:1])
+    assert np.max(apart) == 1
+    assert all(np.any(each) for each in apart[1:])
