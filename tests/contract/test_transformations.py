@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import gradxform as gx
 from tests.contract.case import at, rules
 from tests.contract.cases import CASES, KINDS
 from tests.contract.runs import BY_HAND, Run, by_hand, compiled, given, reusing, steps

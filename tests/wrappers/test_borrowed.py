@@ -148,7 +148,7 @@ def test_a_vmap_over_the_numbers_of_a_borrowed_wrapper_leaks_no_tracer():
         return tx.update(MATRICES, tx.init(MATRICES), MATRICES)[0]
 
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        # While JAX looks for leaks it keeps no compiled program, so that what is done by hand is compiled again and again.
+        # While JAX looks for leaks it keeps no compiled program: what is done by hand is compiled at each call.
         with jax.checking_leaks():
             mapped = jax.vmap(borrowed)(rates)
             np.testing.assert_array_equal(jax.tree.leaves(mapped)[0], rates)
