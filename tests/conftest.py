@@ -1,5 +1,6 @@
 """How the tests run: eight CPU devices, and JAX at its strictest."""
 
+import gc
 import os
 import re
 
@@ -18,12 +19,19 @@ from xdist.scheduler import LoadScopeScheduling
 
 import gradxform as gx
 
+# Where in the source an operation is: no test reads it in a program, and writing it takes a fifth of the lowering.
+jax.config.update("jax_traceback_in_locations_limit", 0)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # Tests read what is printed with `vars(gx)`, which has the names that were asked for: here all of them.
 for name in gx.__all__:
     getattr(gx, name)
+
+# What is imported stays, and tracing makes many small objects that do not: looked through by Python's own schedule,
+# they would take a twentieth of the time.
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
 
 # No deadline: no test depends on a clock. Derandomized: a failure is everybody's failure.
 hypothesis.settings.register_profile("gradxform", deadline=None, derandomize=True, max_examples=50)

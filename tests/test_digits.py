@@ -20,13 +20,12 @@ from tests.environment import COMPILE_FAST
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # The script makes devices of its own, unless the environment has.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
-COMPILING_FAST = ENVIRONMENT | {"XLA_FLAGS": COMPILE_FAST}
-ENVIRONMENT.pop("XLA_FLAGS")
+ENVIRONMENT["XLA_FLAGS"] = COMPILE_FAST
 
 Result = subprocess.CompletedProcess[str]
 
 
-def launch(folder: Path, *options: str, environment: dict[str, str] = COMPILING_FAST) -> subprocess.Popen[str]:
+def launch(folder: Path, *options: str) -> subprocess.Popen[str]:
     """Starts the script, with warnings shown, in a folder that is not the repository."""
     # What the shell starts in the background ignores Ctrl-C, and so would the child of a test that it has started.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -34,7 +33,7 @@ def launch(folder: Path, *options: str, environment: dict[str, str] = COMPILING_
         return subprocess.Popen(
             [sys.executable, "-W", "default", EXAMPLES / "digits.py", *options],
             cwd=folder,
-            env=environment,
+            env=ENVIRONMENT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -63,9 +62,16 @@ def differences(result: Result) -> list[float]:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
-    """The script as `make demo` runs it: the folder and what it printed."""
+    """The script as `make demo` runs it, of fewer steps: the folder and what it printed."""
     folder = tmp_path_factory.mktemp("demo")
-    return folder, finish(launch(folder, environment=ENVIRONMENT))
+    return folder, finish(launch(folder, "--steps", "300"))
+
+
+def test_a_thousand_steps_of_adamw_by_default(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.setattr(sys, "argv", ["digits.py", "--out", str(tmp_path)])
+    options = importlib.import_module("digits").read_options()
+    assert (options.steps, options.optimizer, options.learning_rate, options.mesh.size) == (1000, "adamw", 3e-3, 8)
 
 
 def test_demo_reads_digits_in_both_ways(demo):
@@ -78,7 +84,7 @@ def test_demo_reads_digits_in_both_ways(demo):
 
 def test_demo_prints_the_chain(demo):
     _, result = demo
-    assert "1000 steps on 8 cpu devices" in result.stdout
+    assert "300 steps on 8 cpu devices" in result.stdout
     for call in ("clip_by_global_norm(max_norm=1.0)", "scale_by_adam(", "add_decayed_weights(weight_decay=0.01)"):
         assert call in result.stdout
     assert "warmup_cosine_decay_schedule(" in result.stdout
@@ -94,7 +100,7 @@ def test_demo_says_that_the_runs_agree(demo):
 def test_demo_shows_progress_and_no_warnings_on_stderr(demo):
     _, result = demo
     for name in ("pmap", "shard_map"):
-        assert re.search(rf"{name} .* 1000/1000 \[\d\d:\d\d, loss 0\.0\d+, rate .*e-09, norm 0\.\d+\]", result.stderr)
+        assert re.search(rf"{name} .* 300/300 \[\d\d:\d\d, loss 0\.0\d+, rate .*e-07, norm 0\.\d+\]", result.stderr)
     assert "Warning" not in result.stderr
 
 

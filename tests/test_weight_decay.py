@@ -58,7 +58,8 @@ def second_update(name, **decay):
     if name == "dpsgd":
         arguments |= {"l2_norm_clip": 10.0, "noise_multiplier": 0.0, "seed": 0}
     tx = getattr(gx, name)(**{**arguments, **ARGUMENTS.get(name, {})}, **decay)
-    with jax.enable_x64(True):
+    # Operation by operation, of which all optimizers have most in common, and so the programs that are compiled.
+    with jax.enable_x64(True), jax.disable_jit():
         params = jax.tree.map(jnp.asarray, PARAMS)
         state = tx.init(params)
         for size in (1.0, 0.5):

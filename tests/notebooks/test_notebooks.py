@@ -17,12 +17,12 @@ from matplotlib.image import imread
 from nbclient import NotebookClient
 
 import gradxform as gx
-from tests.environment import COMPILE_FAST
+from tests.environment import COMPILE_FAST, TRAIN_LONG
 
 FOLDER = pathlib.Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 SECONDS = 300
-# They train for long: what is saved in compiling is lost in running.
+# They train for long: what would be saved in compiling without any optimization would be lost in running.
 LONG = {"4_exploding_gradients", "5_depth", "8_matrices"}
 # Bytes.
 LARGEST = 1_000_000
@@ -61,7 +61,7 @@ def sections(notebook):
 def test_runs_from_a_clean_kernel(path, tmp_path, monkeypatch):
     """An error, or a warning, fails."""
     # How many devices there are is the notebook's own business.
-    monkeypatch.setenv("XLA_FLAGS", "" if path.stem in LONG else COMPILE_FAST)
+    monkeypatch.setenv("XLA_FLAGS", TRAIN_LONG if path.stem in LONG else COMPILE_FAST)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(FOLDER.parent), os.environ.get("PYTHONPATH")])))
     notebook = read(path)
     client = NotebookClient(

@@ -174,11 +174,13 @@ def test_examples_that_are_spread_over_devices():
     with pytest.raises(
         ValueError, match=r"all examples on each device, got the root spread over mesh axes \('data',\)"
     ):
-        spread(grads)
-    whole = jax.shard_map(update, mesh=mesh, in_specs=jax.P(), out_specs=jax.P())
+        jax.eval_shape(spread, grads)
+    # Compiled, as outside of jit each of its operations is a program for eight devices.
+    whole = jax.jit(jax.shard_map(update, mesh=mesh, in_specs=jax.P(), out_specs=jax.P()))
     cut = jax.device_put(grads, jax.NamedSharding(mesh, jax.P("data")))
+    expected = update(grads)
     for updates in (whole(grads), jax.jit(update)(cut)):
-        np.testing.assert_allclose(updates, update(grads), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(updates, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_no_clipped_copies_of_the_gradients_are_made():

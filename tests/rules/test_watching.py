@@ -100,8 +100,8 @@ def test_ratios_of_updates_to_parameters():
 
 def test_norms_of_low_precision_neither_stick_nor_overflow():
     # In bfloat16 a sum sticks at 256 times what is added: there are more elements than that, and more leaves.
-    tree = [jnp.ones(2500, jnp.bfloat16)] * 400
-    assert reported(gx.record_norms(), tree) == {"record_norms.norm": 1000}
+    tree = [jnp.ones(272, jnp.bfloat16)] * 272
+    assert reported(gx.record_norms(), tree) == {"record_norms.norm": 272}
     large = jnp.full(16, 1e20)
     np.testing.assert_allclose(reported(gx.record_ratios(), large, large)["record_ratios.update_norm"], 4e20, rtol=1e-6)
 
