@@ -28,11 +28,11 @@ import argparse
 from pathlib import Path
 
 from storage_page import plot, tables, write
-from storage_runs import Kept, bytes_of, cpu_step, trained
-from storage_tasks import TASKS, WAYS
+from storage_runs import Kept, bytes_of, cpu_step, lengths, trained
+from storage_tasks import SLOTS, TASKS, WAYS
 from tqdm import tqdm
 
-CPU_WAYS = ("int8 slots", "int4 slots")
+LENGTHS_OF = "mnist1d"
 REPEATS = 15
 
 
@@ -40,6 +40,7 @@ def chosen() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description="Compares ways of keeping parameters and state in training.")
     parser.add_argument("--only", nargs="+", choices=TASKS, metavar="TASK", help=f"of {', '.join(TASKS)}")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, metavar="WAY", help=f"of {', '.join(map(repr, WAYS))}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where runs are kept, and go on from")
     parser.add_argument("--page", type=Path, metavar="FILE", help="where to write the tables, between their marks")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="where to draw the losses")
@@ -47,6 +48,7 @@ def chosen() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="40 steps of each task")
     arguments = parser.parse_args()
     arguments.tasks = {name: each for name, each in TASKS.items() if not arguments.only or name in arguments.only}
+    arguments.ways = [way for way in WAYS if not arguments.ways or way in arguments.ways]
     return arguments
 
 
@@ -55,19 +57,22 @@ def main() -> None:
     arguments = chosen()
     kept = Kept(arguments.json)
     tasks = {name: make(40 if arguments.quick else steps) for name, (make, steps) in arguments.tasks.items()}
-    with tqdm(total=len(WAYS) * sum(task.steps for task in tasks.values()), unit="step", leave=False) as bar:
+    with tqdm(total=len(arguments.ways) * sum(task.steps for task in tasks.values()), unit="step", leave=False) as bar:
         for name, task in tasks.items():
-            for way in WAYS:
+            for way in arguments.ways:
                 bar.set_description(f"{name}, {way}")
                 if kept.run(name, task, way):
                     bar.update(task.steps)
                 else:
                     kept.add(name, task, way, trained(task, WAYS[way], bar.update))
-    for way in tqdm(WAYS, desc="bytes", leave=False):
+    for way in tqdm(arguments.ways, desc="bytes", leave=False):
         if way not in kept.content["bytes"]:
             kept.measured("bytes", way, bytes_of(WAYS[way]))
+    for way in tqdm(SLOTS if LENGTHS_OF in tasks else (), desc="lengths of steps", leave=False):
+        if way in arguments.ways and way not in kept.content["lengths"]:
+            kept.measured("lengths", way, lengths(tasks[LENGTHS_OF], WAYS[way]))
     if arguments.cpu:
-        for way in tqdm(CPU_WAYS, desc="the step of a CPU", leave=False):
+        for way in tqdm(SLOTS, desc="the step of a CPU", leave=False):
             kept.measured("cpu", way, cpu_step(WAYS[way], REPEATS))
     print("\n\n".join(tables(kept)))
     if arguments.page:

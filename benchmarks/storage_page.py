@@ -11,7 +11,7 @@ import numpy as np
 from characters_runs import mean_and_error
 from measuring import markdown
 from storage_runs import SEEDS, Kept
-from storage_tasks import BASELINE, CONTROL, WAYS
+from storage_tasks import BASELINE, CONTROL, TASKS, WAYS
 
 from gradxform.explore.plots import COLOURS, DASHES
 
@@ -69,11 +69,10 @@ def compared(runs: dict[str, dict[str, Any]], way: str) -> Compared | None:
 
 
 def by_task(kept: Kept) -> dict[str, dict[str, dict[str, Any]]]:
-    """The runs of each task by their way, for tasks of which all are there."""
-    tasks: dict[str, dict[str, dict[str, Any]]] = {}
-    for run in kept.content["runs"]:
-        tasks.setdefault(run["task"], {})[run["way"]] = run
-    return {name: runs for name, runs in tasks.items() if runs.keys() >= WAYS.keys()}
+    """The runs of each task by their way, in the order of the ways; tasks without float32 are left out."""
+    found = {(run["task"], run["way"]): run for run in kept.content["runs"]}
+    tasks = {name: {way: found[name, way] for way in WAYS if (name, way) in found} for name in TASKS}
+    return {name: runs for name, runs in tasks.items() if BASELINE in runs}
 
 
 def tables(kept: Kept) -> Iterator[str]:
@@ -85,7 +84,11 @@ def tables(kept: Kept) -> Iterator[str]:
         size, steps = f"{about['parameters']:,} parameters", f"{about['steps']} steps"
         yield f"### {name}: {size}, {steps}, loss of {about['judged']}, in nats"
         head = ["kept as", "final loss", "less float32's", "in its standard errors", "in float32's", "so"]
-        yield markdown(head, [row(way, runs) for way in WAYS])
+        yield markdown(head, [row(way, runs) for way in runs])
+    if kept.content["lengths"]:
+        yield "### The joint norm of updates, that of float32 = 1, of the same gradients: mnist1d, means over steps"
+        head = ["kept as", "first twentieth of the training", "last twentieth"]
+        yield markdown(head, [[way, f"{of[0]:.3f}", f"{of[-1]:.3f}"] for way, of in kept.content["lengths"].items()])
     if kept.content["bytes"]:
         yield "### Bytes a parameter of AdamW, of arrays in memory: 28M parameters in a GPT-like tree"
         head = ["kept as", "state", "parameters", "gradients", "together"]
@@ -156,6 +159,8 @@ def plot(path: Path, kept: Kept) -> None:
 def draw_curves(axes: Any, name: str, runs: dict[str, dict[str, Any]]) -> None:
     """The loss of each way against the step, the mean over seeds; those that are alike lie on each other."""
     for index, way in enumerate(WAYS):
+        if way not in runs:
+            continue
         curve = np.array(runs[way]["curves"], float).mean(axis=0)
         every, steps = runs[way]["every"], runs[way]["steps"]
         at = np.minimum(every * np.arange(1, len(curve) + 1), steps)
@@ -166,7 +171,7 @@ def draw_curves(axes: Any, name: str, runs: dict[str, dict[str, Any]]) -> None:
 
 def draw_differences(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
     """A point for each seed, and their mean with two standard errors; the grey band is two of float32's mean."""
-    shown = [way for way in WAYS if way not in (BASELINE, CONTROL)]
+    shown = [way for way in runs if way not in (BASELINE, CONTROL)]
     for index, way in enumerate(shown):
         if found := compared(runs, way):
             colour = COLOURS[list(WAYS).index(way)]
@@ -179,7 +184,7 @@ def draw_differences(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
     axes.axhline(0, color="#707070", linewidth=0.8)
     axes.set_xticks(range(len(shown)), [way.replace(" ", "\n") for way in shown], fontsize=8)
     axes.set_xlim(-0.5, len(shown) - 0.5)
-    control = compared(runs, CONTROL)
+    control = compared(runs, CONTROL) if CONTROL in runs else None
     off = "not finite" if control is None else f"{control.paired[0]:+.3f}"
     axes.set(ylabel="final loss less float32's")
     axes.set_title(f"plain bfloat16, not shown: {off}", fontsize=9)

@@ -6,12 +6,14 @@ import math
 import os
 import platform
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import lax
 from kept import File
 from measuring import gpt, step_times
@@ -71,6 +73,27 @@ def _numbers(values: np.ndarray) -> Any:
     return float(values) if math.isfinite(values) else None
 
 
+def lengths(task: Task, way: Way) -> list[float]:
+    """The joint norm of a way's updates over float32's, of the same gradients: means of `every` steps, one seed.
+
+    Both transforms are given the gradients of one training in float32, so that nothing but their states differs.
+    """
+    pair = way.wrap(task.tx), task.tx
+
+    def step(carry: tuple[Any, Any], batch: Any) -> tuple[tuple[Any, Any], jax.Array]:
+        params, states = carry
+        grads = jax.grad(task.loss)(params, batch)
+        both = [tx.update(grads, state, params) for tx, state in zip(pair, states, strict=True)]
+        ours, theirs = (updates for updates, _ in both)
+        norms = optax.tree.norm(ours) / optax.tree.norm(theirs)
+        return (gx.apply_updates(params, theirs), tuple(state for _, state in both)), norms
+
+    params = task.init(0)
+    begin = params, tuple(tx.init(params) for tx in pair)
+    _, ratios = jax.jit(partial(lax.scan, step))(begin, task.batches(0, 0, task.steps))
+    return [float(each.mean()) for each in np.array_split(ratios, task.steps // task.every)]
+
+
 def bytes_of(way: Way) -> dict[str, float]:
     """Bytes a parameter of AdamW's state, the parameters and the gradients, of arrays in memory: 28M, GPT-like."""
     params = [jnp.ones(shape, way.dtype) for shape in gpt()]
@@ -105,7 +128,7 @@ class Kept(File):
 
     def __init__(self, path: Path | None):
         versions = {"python": platform.python_version(), "jax": jax.__version__, "machine": platform.machine()}
-        super().__init__(path, {"versions": versions, "runs": [], "bytes": {}, "cpu": {}})
+        super().__init__(path, {"versions": versions, "runs": [], "lengths": {}, "bytes": {}, "cpu": {}})
 
     def run(self, name: str, task: Task, way: str) -> dict[str, Any] | None:
         """What came of a run, if it is there. What a transform prints says all about it, and so which run it is."""
@@ -119,8 +142,8 @@ class Kept(File):
         self.write()
 
     def measured(self, part: str, way: str, found: Any) -> None:
-        """Keeps a measurement of `bytes` or `cpu`."""
-        self.content[part][way] = found
+        """Keeps a measurement of `lengths`, `bytes` or `cpu`."""
+        self.content.setdefault(part, {})[way] = found
         self.write()
 
 

@@ -90,6 +90,8 @@ WAYS = {
     "stochastic rounding": Way(jnp.bfloat16, gx.stochastic_rounding),
     CONTROL: Way(jnp.bfloat16, as_it_is),
 }
+# In which the parameters are those of float32.
+SLOTS = ("int8 slots", "int4 slots", "int4 slots, rounded at random")
 
 
 def digits(steps: int) -> Task:
