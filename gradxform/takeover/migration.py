@@ -109,8 +109,8 @@ def _origins(template: Any, old_state: Any, names: Mapping[str, str]) -> dict[Pa
 
 
 def _bare(tree: Any) -> dict[Path, tuple[str, ...]]:
-    """The names that lead to each stage, but for those that hold a whole state, as `stored` does."""
-    whole = {path for path, _, _ in states(tree)}
+    """The names that lead to each stage, but for those of stages that hold a whole state, as `stored` does."""
+    whole = {path for path, _, _ in states(tree) if path[-2:-1] == ("stages",)}
     return {
         path: tuple(key for at, key in enumerate(path) if key != "stages" and path[: at + 1] not in whole)
         for path in _stages(tree).values()
