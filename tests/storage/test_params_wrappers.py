@@ -289,9 +289,8 @@ def test_adamw_lean_takes_seven_bytes_a_parameter():
     params = {"w": jnp.zeros((256, 128), jnp.bfloat16), "norm": jnp.ones(128)}
     new, state = tx.step(params, tx.init(params), params)
     large = {"w": params["w"]}
-    kept = sum(leaf.nbytes for leaf in jax.tree.leaves(jax.eval_shape(tx.init, large)))
+    kept = sum(leaf.nbytes for leaf in jax.tree.leaves(tx.init(large)))
     gradients = parameters = params["w"].nbytes
-    assert kept == sum(leaf.nbytes for leaf in jax.tree.leaves(tx.init(large)))
     assert (kept + gradients + parameters) / params["w"].size < 7.07
     assert new["norm"].dtype == jnp.float32
     assert state.stages["split_weights"].error["norm"] == optax.MaskedNode()
