@@ -21,8 +21,11 @@ from gradxform.core import absent, alike, checks
 from gradxform.core.keep import decoded
 from gradxform.core.placement import Cut, Placement
 from gradxform.core.precision import fitting, is_inexact, mixing, real_dtype, wider
-from gradxform.core.record import Record
+from gradxform.core.record import Branch, Record
 from gradxform.core.text import show
+
+# What holds nothing.
+_PLAIN = (float, int, bool, type(None), str)
 
 
 class Step(NamedTuple):
@@ -220,10 +223,13 @@ class Node(Record):
 def keeps_params(value: Any) -> bool:
     """Whether a node, a transform or a dict of them says by itself, or holds what says, what the parameters become."""
     if isinstance(value, Node):
-        return value.keeps_params or any(map(keeps_params, value.fields().values()))
-    if isinstance(value, optax.GradientTransformation):
+        # Asked whenever a transform is made, also out of its leaves: not by `fields`.
+        return value.keeps_params or any(
+            keeps_params(each) for each in vars(value).values() if type(each) not in _PLAIN
+        )
+    if isinstance(value, Branch):
         return any(keeps_params(stage.node) for stage in getattr(value, "stages", ()))
-    return any(map(keeps_params, value.values())) if isinstance(value, dict) else False
+    return isinstance(value, dict) and any(map(keeps_params, value.values()))
 
 
 def through(nodes: Sequence[Any], flow: Flow, records: Sequence[Any], step: Step) -> tuple[Flow, list[Any]]:

@@ -70,7 +70,7 @@ class Transform(Branch, optax.GradientTransformationExtraArgs):
             if stage.node.stands_last:
                 after = [after.name for after in stages[index + 1 :] if not after.node.stands_last]
                 checks.nothing_after(stage.node.call_name, "sees", after)
-            if keeps_params(stage.node):
+            if index + 1 < len(stages) and keeps_params(stage.node):
                 after = [after.name for after in stages[index + 1 :] if not after.node.only_looks]
                 checks.nothing_after(stage.node.call_name, "decides", after)
         calls = Calls(stages, placement)

@@ -311,3 +311,28 @@ def test_an_update_lands_where_one_can():
             assert 0.8 < lands.mean() < 1
             small = np.abs(change) < np.abs(np.float32(old)) / 2
             assert np.all(lands[small])
+
+
+def test_of_float16_too_sixteen_bits_are_all_of_float32():
+    rng = np.random.default_rng(0)
+    values = rng.choice([-1, 1], 4000) * 2.0 ** rng.uniform(-13, 15, 4000)
+    # Where the nearest number has another exponent, and where two are as near.
+    edges = [2 - 2**-20, 2 - 2**-13, 1 + 2**-11, 1 + 3 * 2**-11, -1 + 2**-12]
+    exact = jnp.asarray([*values, *edges], jnp.float32)
+    params = jnp.zeros(exact.shape, jnp.float16)
+
+    @jax.jit
+    def kept(value):
+        found = []
+        for bits in (16, 8):
+            codec = gx.split_weights(gx.sgd(1.0), bits).stages[0].node.codec
+            new = codec.store(value, codec.together(params, codec.rest(params)), Noise(salt_of(1)))
+            found.append((new.parts["param"], codec.load(new)))
+        return found
+
+    (nearest, whole_), (_, some) = kept(exact)
+    np.testing.assert_array_equal(nearest, exact.astype(jnp.float16))
+    np.testing.assert_array_equal(whole_, exact)
+    # A place of 2^-10, and 2^7 of it, at random: of the one or the other of two.
+    np.testing.assert_allclose(some, exact, rtol=2**-17)
+    assert np.mean(np.abs(some - exact)) > 0

@@ -282,3 +282,18 @@ def test_what_does_not_fit_is_an_error_that_says_where():
         tx.step({"w": LOW["w"]}, tx.init({"w": jnp.ones(3, jnp.bfloat16)}), {"w": LOW["w"]})
     with pytest.raises(ValueError, match=r"a leaf at 'small'"):
         tx.step(LOW, tx.init({"w": LOW["w"], "b": LOW["b"]}), LOW)
+
+
+def test_adamw_lean_takes_seven_bytes_a_parameter():
+    tx = gx.adamw_lean(1e-3)
+    params = {"w": jnp.zeros((256, 128), jnp.bfloat16), "norm": jnp.ones(128)}
+    new, state = tx.step(params, tx.init(params), params)
+    large = {"w": params["w"]}
+    kept = sum(leaf.nbytes for leaf in jax.tree.leaves(tx.init(large)))
+    gradients = parameters = params["w"].nbytes
+    assert (kept + gradients + parameters) / params["w"].size < 7.07
+    assert new["norm"].dtype == jnp.float32
+    assert state.stages["split_weights"].error["norm"] == optax.MaskedNode()
+    wider = gx.adamw_lean(1e-3, bits=16, codec=gx.int4(), min_size=1)
+    errors = wider.init(large).stages["split_weights"].error
+    assert errors["w"].dtype == jnp.int16
