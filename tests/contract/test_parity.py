@@ -39,13 +39,13 @@ def test_equals_optax_over_100_steps_in_float64(case):
 @pytest.mark.parametrize("case", WITH_FORMULA, ids=lambda case: case.name)
 def test_equals_the_formula_over_100_steps(case):
     with jax.enable_x64(True):
-        grads = case.of_few(case.gradients(STEPS, np.float64))
-        steps = [[np.asarray(leaf) for leaf in jax.tree.leaves(at(i, grads))] for i in range(STEPS)]
-        formula = case.reference(steps)
+        # As NumPy's arrays, of which a step is taken without a program.
+        grads = jax.tree.map(np.asarray, case.of_few(case.gradients(STEPS, np.float64)))
+        formula = case.reference([jax.tree.leaves(at(i, grads)) for i in range(STEPS)])
     updates, _ = exactly(case).ours
+    assert len(formula) == STEPS
     # The same operations in another order, in float64.
-    for i, expected in enumerate(formula):
-        assert_close(at(i, updates), expected, rtol=1e-10, atol=1e-13)
+    assert_close(updates, [np.stack(leaves) for leaves in zip(*formula, strict=True)], rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
