@@ -204,7 +204,8 @@ def draw_differences(axes: Any, runs: dict[str, dict[str, Any]]) -> None:
     axes.axhline(0, color="#707070", linewidth=0.8)
     axes.set_xticks(range(len(shown)), [way.replace(" ", "\n") for way in shown], fontsize=8)
     axes.set_xlim(-0.5, len(shown) - 0.5)
-    control = compared(runs, CONTROL) if CONTROL in runs else None
-    off = "not finite" if control is None else f"{control.paired[0]:+.3f}"
     axes.set(ylabel="final loss less float32's")
-    axes.set_title(f"plain bfloat16, not shown: {off}", fontsize=9)
+    if CONTROL in runs:
+        control = compared(runs, CONTROL)
+        off = "not finite" if control is None else f"{control.paired[0]:+.3f}"
+        axes.set_title(f"{CONTROL}, not shown: {off}", fontsize=9)
