@@ -14,8 +14,8 @@ two standard errors off zero by chance alone in one comparison of nine (Student'
 the table has the mean of the losses with its own standard error.
 
 Final losses are of all training examples for the two small tasks, which fit them: there the loss of unseen examples
-rises as the training loss falls, and who trains worse may look better. Of the characters, none of which is seen twice,
-it is that of held-out text. The JSON has the other loss too.
+rises as the training loss falls, and who trains worse may look better. Of the characters, few of which are seen twice,
+it is that of held-out text. The last column has the other loss.
 
 With --json, runs are kept as they are done, and what was killed goes on from there. A way whose transform has changed
 is run again; where other code has changed, delete the file. With --cpu the step of a CPU is measured, which wants an

@@ -193,5 +193,5 @@ def language(steps: int) -> Task:
 TASKS: dict[str, tuple[Callable[[int], Task], int]] = {
     "mnist1d": (mnist1d, 1000),
     "characters": (language, 150),
-    "digits": (digits, 300),
+    "digits": (digits, 150),
 }
