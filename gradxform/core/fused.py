@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,25 +18,10 @@ from gradxform.core.noise import Noise
 from gradxform.core.parting import Name, Parted, parted
 from gradxform.core.placement import Cut
 from gradxform.core.precision import fitting, real_dtype
-
-if TYPE_CHECKING:
-    from gradxform.core.leaves import OfLeaf, Program, Shared
+from gradxform.core.runs import OfLeaf, Program, Shared, Target
 
 # What `lax.platform_dependent` calls them.
 _PLATFORMS = {"tpu": "tpu", "gpu": "cuda"}
-
-
-class Target(NamedTuple):
-    """For what kernels are made.
-
-    Attributes:
-      platform: "tpu" or "gpu".
-      is_interpreted: whether JAX's interpreter runs them, on whatever device there is.
-    """
-
-    platform: str
-    is_interpreted: bool = False
-
 
 _interpreted: ContextVar[Target | None] = ContextVar("interpreted", default=None)
 

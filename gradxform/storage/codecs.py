@@ -215,23 +215,23 @@ class Int4(Blockwise, is_leaf=True):
     def _packed(self, codes: jax.Array, layout: Layout) -> jax.Array:
         # The first half of a block in the low bits, the second in the high ones. By a sum in the place of slices, which
         # a kernel on a GPU has not.
-        halves, first, axis = self._in_halves(codes, layout)
-        both = jnp.sum(jnp.where(first, halves & 15, halves << 4), axis=axis)
+        axis = codes.ndim + layout.axis
+        halves = codes.reshape(*codes.shape[:axis], 2, codes.shape[axis] // 2, *codes.shape[axis + 1 :])
+        second = self._second(halves.ndim, axis)
+        both = jnp.sum((halves & (15 | -second)) << (4 * second), axis=axis)
         return blocks.whole(both, layout._replace(missing=0)).astype(jnp.int8)
 
     def _unpacked(self, codes: jax.Array, layout: Layout) -> jax.Array:
         both = blocks.blocked(codes.astype(jnp.int32), layout._replace(size=layout.size // 2, missing=0))
         axis = both.ndim + layout.axis
         twice = jnp.broadcast_to(jnp.expand_dims(both, axis), (*both.shape[:axis], 2, *both.shape[axis:]))
-        first = lax.broadcasted_iota(jnp.int32, twice.shape, axis) == 0
-        halves = jnp.where(first, (twice << 28) >> 28, twice >> 4)
+        second = self._second(twice.ndim, axis)
+        halves = (twice << (28 * (1 - second))) >> (28 - 24 * second)
         return halves.reshape(*both.shape[:axis], 2 * both.shape[axis], *both.shape[axis + 1 :])
 
-    def _in_halves(self, codes: jax.Array, layout: Layout) -> tuple[jax.Array, jax.Array, int]:
-        """The codes of a block as those of its halves, which are the first ones, and along which axis they are."""
-        axis = codes.ndim + layout.axis
-        halves = codes.reshape(*codes.shape[:axis], 2, codes.shape[axis] // 2, *codes.shape[axis + 1 :])
-        return halves, lax.broadcasted_iota(jnp.int32, halves.shape, axis) == 0, axis
+    def _second(self, ndim: int, axis: int) -> jax.Array:
+        """0 for the first half of a block, and 1 for the second, along an axis."""
+        return lax.broadcasted_iota(jnp.int32, [2 if each == axis else 1 for each in range(ndim)], axis)
 
 
 int8 = factory(Int8, lambda codec: codec, Int8)

@@ -67,7 +67,7 @@ class Stored(Node):
                 try:
                     kept = shards.first(codec, slot.value, slot.signed, slot.cut)
                 except ValueError as error:
-                    where = f"slot {slot.name} at {slot.path!r}"
+                    where = f"slot {slot.name} at {slot.path}"
                     raise ValueError(f"stored: {where}: {error}; leave it out with where=") from None
             # What is around may keep what is left, but for what was said to stay as it is.
             is_left = kept is slot.value and self.slots.get(slot.name, self) is not None

@@ -172,9 +172,9 @@ def test_what_is_kept_beside_parameters_is_sharded_as_they_are(wrapped):
     for zero, expected in ((None, SPECS["w"]), ("z", P("z", "x", "y"))):
         mesh = jax.sharding.AbstractMesh((4, 2, 2), ("x", "y", "z"))
         specs = gx.state_specs(tx, PARAMS, SPECS, mesh, zero=zero)
-        rest = specs.stages[wrapped].rest
-        assert all(column["w"] == expected for column in rest.values())
-        assert len(rest) == (wrapped != "stochastic_rounding")
+        _, *beside = specs.stages[wrapped]
+        assert all(column["w"] == expected for column in beside)
+        assert len(beside) == (wrapped != "stochastic_rounding")
 
 
 ZERO = {"w": jnp.ones((96, 16)), "v": jnp.ones((16, 64)), "b": jnp.ones(24)}
@@ -358,7 +358,7 @@ def test_zero_of_split_weights_steps_as_one_device():
     # A mean of eight that are equal is exact.
     grads = jax.tree.map(jnp.sign, params)
     specs = gx.state_specs(tx, params, P(), mesh)
-    assert specs.stages["zero"].stages["split_weights"].rest["error"]["w"] == P(None, "x", None)
+    assert specs.stages["zero"].stages["split_weights"].error["w"] == P(None, "x", None)
 
     def three_steps(tx, params, state, grads):
         for _ in range(3):
@@ -377,7 +377,7 @@ def test_zero_of_split_weights_steps_as_one_device():
 def _wide(params, state):
     """The parameter w and the bits that it lacks as one number."""
     high = jax.lax.bitcast_convert_type(params["w"], jnp.uint16).astype(jnp.int32) << 16
-    low = state.stages["split_weights"].rest["error"]["w"].astype(jnp.int32)
+    low = state.stages["split_weights"].error["w"].astype(jnp.int32)
     return jax.lax.bitcast_convert_type(high + low, jnp.float32)
 
 
