@@ -1,5 +1,7 @@
 """What the tests of preconditioned matrices share: their runs, in float64 unless told otherwise."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,18 +20,19 @@ def gradients(shape, steps=STEPS, seed=0):
 def ran(tx, grads, first=None):
     """The updates of all steps, and the last state; `grads` is a tree of gradients stacked over steps."""
     first = jax.tree.map(lambda leaf: np.zeros_like(leaf[0]), grads) if first is None else first
-
-    @jax.jit
-    def run(first, grads):
-        def step(state, grad):
-            updates, state = tx.update(grad, state)
-            return state, updates
-
-        state, updates = jax.lax.scan(step, tx.init(first), grads)
-        return updates, state
-
     with jax.enable_x64(True):
-        return jax.tree.map(np.asarray, run(*jax.tree.map(jnp.asarray, (first, grads))))
+        return jax.tree.map(np.asarray, _run(tx, *jax.tree.map(jnp.asarray, (first, grads))))
+
+
+# Transforms that are equal share the program.
+@partial(jax.jit, static_argnums=0)
+def _run(tx, first, grads):
+    def step(state, grad):
+        updates, state = tx.update(grad, state)
+        return state, updates
+
+    state, updates = jax.lax.scan(step, tx.init(first), grads)
+    return updates, state
 
 
 def updates_of(tx, grads):

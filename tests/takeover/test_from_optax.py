@@ -1,5 +1,7 @@
 """A running optimizer of optax's goes on in ours, as if nothing had happened."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -116,19 +118,20 @@ def grads_of(params):
     return jax.tree.map(lambda leaf: leaf - jnp.cos(3 * leaf) / 3, params)
 
 
+# A transform has one program, however often it is run.
+@partial(jax.jit, static_argnums=0)
+def step(tx, params, state):
+    updates, state = tx.update(grads_of(params), state, params)
+    return optax.apply_updates(params, updates), state
+
+
 def run(tx, params, state, steps):
     """Parameters and state after some steps, and the parameters after each."""
-
-    @jax.jit
-    def step(params, state):
-        updates, state = tx.update(grads_of(params), state, params)
-        return optax.apply_updates(params, updates), state
-
     path = []
     # optax's transforms mix dtypes and ranks.
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         for _ in range(steps):
-            params, state = step(params, state)
+            params, state = step(tx, params, state)
             path.append(params)
     return params, state, path
 
