@@ -6,7 +6,7 @@ Three tasks: the demo's network on digits, MNIST-1D, and a transformer of about 
 (`storage_tasks.py`). Each is trained with AdamW by five seeds, a seed with the same first parameters and the same
 batches for all ways of keeping: float32; slots in int8 and int4; the preset, which is bfloat16 parameters with 8 more
 of their bits in the state, and int8 slots; bfloat16 parameters that are rounded at random; and plain bfloat16
-parameters, which must do worse, or the task could not tell. All seeds of a way are trained in one program.
+parameters, which must do worse, or the comparison could not tell. All seeds of a way are trained in one program.
 
 Ways are compared by the differences of the final loss, seed by seed: their mean, and its standard error over the five
 seeds, which is free of what one seed is better than another by. With those few degrees of freedom a mean is more than
