@@ -139,7 +139,7 @@ class Part(NamedTuple):
     def of(cls, array: Any, tiles: Tiling, platform: str) -> Part:
         """The part that an array is."""
         shape, axis = array.shape, tiles.axis
-        if len(shape) != len(tiles.shape):
+        if platform == "gpu":
             front, behind = tiles.shape[0], tiles.shape[2]
             shape = (front, math.prod(shape) // (front * behind), behind)
         rows = tiles.block[axis] * shape[axis] // tiles.shape[axis]
@@ -183,7 +183,7 @@ def run(work: Work, tiles: Tiling, platform: str, interpret: bool = False) -> li
     # Of each the salt, and where the shard of this device begins.
     counts = [number for noise in noises if noise is not None for number in (noise.salt, *(noise.start or ()))]
     packed, unpacked = _packed([*work.parted.numbers, *counts])
-    flat, structures = zip(*(jax.tree.flatten(each) for each in work.kept), strict=True)
+    flat, structures = zip(*(jax.tree.flatten(_based(each, tiles)) for each in work.kept), strict=True)
     ins = [Part.of(array, tiles, platform) for arrays in flat for array in arrays]
     first = [len(packed) + sum(map(len, flat[:index])) for index in range(len(flat))]
     names = union(map(varying_axes, jax.tree.leaves(work.kept))) if types_tell() else ()
@@ -237,6 +237,13 @@ def run(work: Work, tiles: Tiling, platform: str, interpret: bool = False) -> li
         else jax.tree.map(lambda old: next(done).reshape(old.shape), work.kept[result.like])
         for result in work.results
     ]
+
+
+def _based(kept: Any, tiles: Tiling) -> Any:
+    """What is kept, with its blocks along the axis along which they are in a kernel."""
+    if not isinstance(kept, Encoded) or not hasattr(kept.layout, "axis"):
+        return kept
+    return Encoded(kept.codec, kept.layout._replace(axis=tiles.axis - len(tiles.shape)), kept.parts)
 
 
 def _packed(numbers: Sequence[Any]) -> tuple[list[jax.Array], Callable[[Sequence[Any]], list[Any]]]:
