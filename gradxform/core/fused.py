@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,18 +11,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradxform.core import branches, keep, kernels
+from gradxform.core import branches, keep, kernels, loops
 from gradxform.core.flow import added
 from gradxform.core.keep import Encoded
 from gradxform.core.kernels import Result, Work
 from gradxform.core.noise import Noise
 from gradxform.core.parting import Name, Parted, parted
-from gradxform.core.placement import Cut
+from gradxform.core.placement import Cut, types_tell
 from gradxform.core.precision import fitting, real_dtype
 from gradxform.core.runs import OfLeaf, Program, Shared, Target
 
 # What `lax.platform_dependent` calls them.
-_PLATFORMS = {"tpu": "tpu", "gpu": "cuda"}
+_PLATFORMS = {"tpu": "tpu", "gpu": "cuda", "cpu": "cpu"}
 
 _interpreted: ContextVar[Target | None] = ContextVar("interpreted", default=None)
 
@@ -43,9 +44,8 @@ def target() -> Target | None:
     # A device for which a program is only compiled, on a machine without it.
     described = jax.sharding.get_abstract_mesh().abstract_device
     kind = jax.default_backend() if described is None else described.device_kind.lower()
-    if "tpu" in kind:
-        return Target("tpu")
-    return Target("gpu") if kind == "gpu" or "nvidia" in kind else None
+    platforms = {"tpu": "tpu", "gpu": "gpu", "nvidia": "gpu", "cpu": "cpu"}
+    return next((Target(platform) for word, platform in platforms.items() if word in kind), None)
 
 
 def is_worth(leaf: OfLeaf) -> bool:
@@ -70,6 +70,8 @@ def step(
     what, tiles, rebuilt = work
 
     def by_kernel() -> OfLeaf:
+        if target.platform == "cpu":
+            return rebuilt(loops.run(what, tiles))
         return rebuilt(kernels.run(what, tiles, target.platform, interpret=target.is_interpreted))
 
     def otherwise() -> OfLeaf:
@@ -106,7 +108,8 @@ def _work(program: Program, leaf: OfLeaf, shared: Shared, maths: Callable[..., A
     if not _fits(kept, shape) or _is_on_a_mesh(leaf):
         return None
     tiles = kernels.tiling(kept, platform)
-    if tiles is None:
+    if tiles is None or (platform == "cpu" and (math.prod(tiles.grid) == 1 or types_tell())):
+        # One block needs no loop; and in a map with types a loop must end with the types with which it began.
         return None
     numbers = shared, [each for each, large in zip(old, is_large, strict=True) if not large]
 

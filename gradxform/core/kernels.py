@@ -7,7 +7,7 @@ where they are computed with, and a step moves what it must: gradients in, param
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,8 +22,8 @@ from gradxform.core.parting import Parted
 from gradxform.core.placement import types_tell, union, varying_axes
 
 # How many elements a block has at most. On a TPU a dozen of such blocks of float32, each twice, are in 16 MiB of
-# memory beside the core; on a GPU they are in registers.
-LARGEST = {"tpu": 1 << 16, "gpu": 1 << 11}
+# memory beside the core; on a GPU they are in registers, on a CPU in its caches.
+LARGEST = {"tpu": 1 << 16, "gpu": 1 << 11, "cpu": 1 << 17}
 
 
 class Result(NamedTuple):
@@ -92,20 +92,24 @@ class Tiling(NamedTuple):
 
 
 def tiling(kept: Sequence[Any], platform: str) -> Tiling | None:
-    """How a leaf is taken in blocks on a "tpu" or a "gpu"; None where its shape does not allow it."""
+    """How a leaf is taken in blocks on a "tpu", a "gpu" or a "cpu"; None where its shape does not allow it."""
     layouts = {each.layout for each in kept if isinstance(each, Encoded) and hasattr(each.layout, "size")}
     shape = kept[0].shape
     axes = {layout.axis for layout in layouts} or {-2}
     if len(shape) < 2 or len(axes) != 1 or any(layout.missing for layout in layouts):
         return None
     axis = axes.pop() + len(shape)
-    if platform == "gpu":
-        # On a GPU the axes before and behind are one each: the same memory.
+    if platform != "tpu":
+        # The axes before and behind are one each: but on a TPU the same memory.
         shape = (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
         axis = 1
     # Without blocks of a codec as many rows as divide the leaf, or all.
     divisors = [size for size in (128, 64, 32, 16, 8) if shape[axis] % size == 0]
     rows = max((layout.size for layout in layouts), default=max(divisors, default=shape[axis]))
+    if platform == "cpu":
+        most = LARGEST["cpu"] // max(shape[-1], 1)
+        fitting = [many for many in range(rows, most + 1, rows) if shape[axis] % many == 0]
+        return Tiling(shape, axis, (1, max(fitting, default=rows), shape[-1])) if shape[axis] % rows == 0 else None
     if axis == len(shape) - 1 or shape[axis] % rows or any(rows % layout.size for layout in layouts):
         return None
     most, last = LARGEST[platform] // rows, shape[-1]
@@ -139,7 +143,7 @@ class Part(NamedTuple):
     def of(cls, array: Any, tiles: Tiling, platform: str) -> Part:
         """The part that an array is."""
         shape, axis = array.shape, tiles.axis
-        if platform == "gpu":
+        if platform != "tpu":
             front, behind = tiles.shape[0], tiles.shape[2]
             shape = (front, math.prod(shape) // (front * behind), behind)
         rows = tiles.block[axis] * shape[axis] // tiles.shape[axis]
@@ -175,15 +179,53 @@ class Part(NamedTuple):
         return (*(slice(None) for _ in range(axis)), pl.ds(ids[axis] * self.rows, self.rows))
 
 
+def noises_of(work: Work, tiles: Tiling) -> tuple[list[Noise | None], list[Any]]:
+    """The noise of each result, and the numbers in it: of each the salt, and where the shard of this device begins."""
+    noises = [None if result.noise is None else tiles.placed(result.noise) for result in work.results]
+    return noises, [number for noise in noises if noise is not None for number in (noise.salt, *(noise.start or ()))]
+
+
+def of_block(
+    work: Work,
+    tiles: Tiling,
+    kept: Sequence[Any],
+    numbers: Sequence[Any],
+    noises: Sequence[Noise | None],
+    ids: Sequence[Any],
+    between: Callable[[Any], Any] = lambda arrays: arrays,
+) -> Iterator[jax.Array]:
+    """The arrays of all results, of one block.
+
+    Args:
+      work: what is done.
+      tiles: how the leaf is taken in blocks.
+      kept: the block of each array that goes in, and of what codecs keep.
+      numbers: those of `work.parted`, and of the noises.
+      noises: of the results.
+      ids: which block it is along each axis.
+      between: what is done to arrays once they are loaded, and before they are stored.
+    """
+    loaded = between([keep.load(each, lambda x: x.astype(jnp.float32)) for each in kept])
+    count = len(work.parted.numbers)
+    values, counts = between(work.parted.within(loaded, numbers[:count])), iter(numbers[count:])
+    inner = [number * size for number, size in zip(ids, tiles.block, strict=True)]
+    for result, noise in zip(work.results, noises, strict=True):
+        value = jnp.broadcast_to(values[result.position], tiles.block).astype(jnp.float32)
+        value = value if result.added is None else loaded[result.added] + value
+        own = noise
+        if noise is not None:
+            salt, *start = [next(counts) for _ in range(1 + len(inner))]
+            own = Noise(salt, [before + each for before, each in zip(start, inner, strict=True)], noise.whole)
+        yield from jax.tree.leaves(value if result.like is None else keep.store(value, kept[result.like], own))
+
+
 def run(work: Work, tiles: Tiling, platform: str, interpret: bool = False) -> list[Any]:
     """The results of the work, each kept as what it replaces."""
     from jax.experimental import pallas as pl
 
-    noises = [None if result.noise is None else tiles.placed(result.noise) for result in work.results]
-    # Of each the salt, and where the shard of this device begins.
-    counts = [number for noise in noises if noise is not None for number in (noise.salt, *(noise.start or ()))]
+    noises, counts = noises_of(work, tiles)
     packed, unpacked = _packed([*work.parted.numbers, *counts])
-    flat, structures = zip(*(jax.tree.flatten(_based(each, tiles)) for each in work.kept), strict=True)
+    flat, structures = zip(*(jax.tree.flatten(based(each, tiles)) for each in work.kept), strict=True)
     ins = [Part.of(array, tiles, platform) for arrays in flat for array in arrays]
     first = [len(packed) + sum(map(len, flat[:index])) for index in range(len(flat))]
     names = union(map(varying_axes, jax.tree.leaves(work.kept))) if types_tell() else ()
@@ -202,21 +244,10 @@ def run(work: Work, tiles: Tiling, platform: str, interpret: bool = False) -> li
         given = zip(refs[len(packed) : len(packed) + len(ins)], ins, strict=True)
         blocks = iter([ref[part.where(ids)] for ref, part in given])
         kept = [structure.unflatten([next(blocks) for _ in range(structure.num_leaves)]) for structure in structures]
-        loaded = [keep.load(each, lambda x: x.astype(jnp.float32)) for each in kept]
-        count = len(work.parted.numbers)
-        values, own_counts = work.parted.within(loaded, numbers[:count]), iter(numbers[count:])
-        inner = [number * size for number, size in zip(ids, tiles.block, strict=True)]
         found = zip(refs[len(packed) + len(ins) :], outs, strict=True)
-        for result, noise in zip(work.results, noises, strict=True):
-            value = jnp.broadcast_to(values[result.position], tiles.block).astype(jnp.float32)
-            value = value if result.added is None else loaded[result.added] + value
-            if noise is not None:
-                salt, *start = [next(own_counts) for _ in range(1 + len(inner))]
-                noise = Noise(salt, [before + own for before, own in zip(start, inner, strict=True)], noise.whole)
-            new = value if result.like is None else keep.store(value, kept[result.like], noise)
-            for array in jax.tree.leaves(new):
-                ref, part = next(found)
-                ref[part.where(ids)] = array
+        for array in of_block(work, tiles, kept, numbers, noises, ids):
+            ref, part = next(found)
+            ref[part.where(ids)] = array
 
     call = pl.pallas_call(
         kernel,
@@ -239,7 +270,7 @@ def run(work: Work, tiles: Tiling, platform: str, interpret: bool = False) -> li
     ]
 
 
-def _based(kept: Any, tiles: Tiling) -> Any:
+def based(kept: Any, tiles: Tiling) -> Any:
     """What is kept, with its blocks along the axis along which they are in a kernel."""
     if not isinstance(kept, Encoded) or not hasattr(kept.layout, "axis"):
         return kept

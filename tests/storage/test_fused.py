@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import gradxform as gx
-from gradxform.core import fused
+from gradxform.core import fused, kernels
 from tests.contract.cases import CASES
 
 # A kernel and plain operations round alike but where XLA contracts a product and a sum; a code may then be its
@@ -200,9 +200,36 @@ def test_is_on_by_default_only_where_plain_operations_pass_twice():
     assert program.count("pallas_call") == 1
 
 
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+def test_a_loop_over_blocks_on_a_cpu(codec, monkeypatch):
+    """The same numbers, and of what is loaded one block at a time; in `update` as in `step`."""
+    monkeypatch.setitem(kernels.LARGEST, "cpu", 1 << 10)
+    shape = (96, 40)
+    params, grads = arrays(0, shape, jnp.bfloat16), [arrays(1, shape, jnp.bfloat16)]
+    tx = gx.split_weights(stored(gx.adamw(1e-2), codec), 16)
+    by_update = lambda g, s, p: (lambda u, s: (gx.apply_updates(p, u), s))(*tx.update(g, s, p))  # noqa: E731
+    for by in (None, by_update):
+        plain, by_loop = both_ways(tx, params, "cpu", grads, by)
+        np.testing.assert_array_equal(plain[0]["kernel"], by_loop[0]["kernel"])
+
+
+def test_a_cpu_holds_no_more_than_its_largest_leaf():
+    shapes = {f"kernel{index}": (2048, 1024) for index in range(6)}
+    params = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
+
+    def temporaries(tx):
+        state = jax.eval_shape(tx.init, params)
+        step = jax.jit(lambda p, s, g: tx.step(g, s, p), donate_argnums=(0, 1))
+        return step.lower(params, state, params).compile().memory_analysis().temp_size_in_bytes
+
+    largest = 4 * 2048 * 1024
+    assert temporaries(gx.stored(gx.adamw(1e-3), gx.int8())) <= largest
+    assert temporaries(gx.stored(gx.adamw(1e-3), gx.int8(), fused=False)) > 4 * largest
+
+
 def test_nothing_is_traced_for_an_accelerator_where_there_is_none():
     params, tx = arrays(0, (256, 256)), stored(gx.adam(1e-2))
-    assert fused.target() is None
+    assert fused.target() == fused.Target("cpu")
     assert "pallas_call" not in traced(lambda g, s, p: tx.step(g, s, p), params, tx.init(params), params)
 
 
