@@ -14,6 +14,7 @@ import optax
 import gradxform as gx
 from gradxform.core.route import Route
 from gradxform.storage.kept_params import ParamsKept
+from gradxform.storage.offload import Offloaded
 from gradxform.storage.stored import Stored
 
 # For the tree of `params` below.
@@ -145,7 +146,7 @@ def rules(tx: gx.Transform, state: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _takes_integers(node: Any) -> bool:
-    if isinstance(node, ParamsKept | Stored):
+    if isinstance(node, ParamsKept | Stored | Offloaded):
         return all(_takes_integers(stage.node) for stage in node.inner.stages)
     if not isinstance(node, Route):
         return node.any_dtype

@@ -43,4 +43,7 @@ PARAMS_KEPT = [
         needs_params=True,
         smooth=False,
     ),
+    # Arrays as small as these stay as they are; tests/storage has large ones.
+    Case("stored", lambda: gx.stored(gx.adam(warm_up), gx.int8()), optax=lambda: optax.adam(warm_up), smooth=False),
+    Case("offloaded", lambda: gx.offloaded(gx.adam(warm_up)), optax=lambda: optax.adam(warm_up), smooth=False),
 ]
