@@ -75,6 +75,15 @@ def step_of(tx: optax.GradientTransformation, **extra: Any) -> Callable[..., Any
     return step
 
 
+def by_step(tx: gx.Transform) -> Callable[..., Any]:
+    """The step that is measured where the parameters land in it, by `tx.step`."""
+
+    def step(params: Any, state: Any, grads: Any) -> tuple[Any, Any]:
+        return tx.step(grads, state, params)
+
+    return step
+
+
 def build_times(pair: Pair, shapes: Shapes, repeats: int, compile: bool, **extra: Any) -> list[dict[str, float]]:
     """Median seconds to trace, lower and compile the step, ours and theirs, with empty caches.
 
@@ -108,8 +117,10 @@ def seconds(function: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - begin, result
 
 
-def step_times(pair: Pair, shapes: Shapes, repeats: int, **extra: Any) -> Steps:
-    """Measures the step of two transforms; `extra` are extra arguments of `update`."""
+def step_times(
+    pair: Pair, shapes: Shapes, repeats: int, make: Callable[..., Callable[..., Any]] = step_of, **extra: Any
+) -> Steps:
+    """Measures the step of two transforms, which `make` makes; `extra` are extra arguments of `update`."""
     rng = np.random.default_rng(0)
     first, grads = ([jnp.asarray(rng.standard_normal(shape), jnp.float32) for shape in shapes] for _ in range(2))
     steps, carries, temporaries = [], [], []
@@ -117,7 +128,7 @@ def step_times(pair: Pair, shapes: Shapes, repeats: int, **extra: Any) -> Steps:
         params = jax.tree.map(jnp.copy, first)
         # Some of optax's states hold the parameters themselves, which cannot be donated twice.
         state = jax.tree.map(jnp.copy, tx.init(params))
-        compiled = jax.jit(step_of(tx, **extra), donate_argnums=(0, 1)).lower(params, state, grads).compile()
+        compiled = jax.jit(make(tx, **extra), donate_argnums=(0, 1)).lower(params, state, grads).compile()
         steps.append(compiled)
         carries.append((params, state))
         memory = compiled.memory_analysis()

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jax import lax
 from kept import File
-from measuring import gpt, step_times
+from measuring import by_step, gpt, step_times
 from storage_tasks import BASELINE, WAYS, Task, Way
 
 import gradxform as gx
@@ -108,7 +108,8 @@ def bytes_of(way: Way) -> dict[str, float]:
 def cpu_step(way: Way, repeats: int) -> dict[str, Any]:
     """The step of AdamW over 28M float32 parameters, beside that of float32, in alternation, and the machine's load."""
     load = os.getloadavg()[0]
-    steps = step_times((way.wrap(gx.adamw(1e-3)), WAYS[BASELINE].wrap(gx.adamw(1e-3))), gpt(), repeats)
+    pair = way.wrap(gx.adamw(1e-3)), WAYS[BASELINE].wrap(gx.adamw(1e-3))
+    steps = step_times(pair, gpt(), repeats, by_step)
     largest = max(math.prod(shape) for shape in gpt()) * 4
     return {
         "seconds": steps.seconds,
