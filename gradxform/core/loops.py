@@ -30,7 +30,7 @@ def run(work: Work, tiles: Tiling) -> list[Any]:
     count = tiles.grid[-1]
 
     def turn(index: jax.Array, results: list[list[jax.Array]]) -> list[list[jax.Array]]:
-        ids = (index // count, index % count, jnp.zeros((), jnp.int32))
+        ids = (index // count, index % count, jnp.zeros_like(index))
         now = [results[replaced[place]] if place in replaced else arrays for place, arrays in enumerate(given)]
         kept = [
             structure.unflatten([_block(array, part, ids) for array, part in zip(arrays, own, strict=True)])

@@ -213,6 +213,15 @@ def test_a_loop_over_blocks_on_a_cpu(codec, monkeypatch):
         np.testing.assert_array_equal(plain[0]["kernel"], by_loop[0]["kernel"])
 
 
+def test_a_loop_counts_in_64_bits_too(monkeypatch):
+    monkeypatch.setitem(kernels.LARGEST, "cpu", 1 << 10)
+    params, tx = arrays(0, (96, 40)), stored(gx.adamw(1e-2), gx.int8(stochastic=True))
+    with jax.enable_x64(True):
+        plain, by_loop = both_ways(tx, params, "cpu", [arrays(1, (96, 40))])
+    assert by_loop[0]["kernel"].dtype == np.float32
+    assert_alike(plain[0], by_loop[0])
+
+
 def test_a_cpu_holds_no_more_than_its_largest_leaf():
     shapes = {f"kernel{index}": (2048, 1024) for index in range(6)}
     params = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
