@@ -245,7 +245,7 @@ PARTS = ("adaptive_grad_clip", "add_", "apply_every", "centralize", "chain", "cl
 # What holds an optimizer is none.
 PARTS += ("accumulate", "apply_if_finite", "conditionally", "flatten", "guard", "MultiSteps", "split_real", "stateless")
 PARTS += ("freeze", "masked", "multi_transform", "partition", "selective_transform")
-PARTS += ("kahan", "master_weights", "split_weights", "stochastic_rounding")
+PARTS += ("kahan", "master_weights", "offloaded", "split_weights", "stochastic_rounding", "stored")
 PARTS += (
     "differentially_private",
     "qk_clip",
