@@ -50,23 +50,26 @@ class Calls:
     def step(self, grads: Any, state: State, params: Any, **extra: Any) -> tuple[Any, State]:
         """One step: the parameters after it, and the new state. Those whose gradient is None stay as they are."""
         flow = Flow.of(grads, params)
-        if self._parts.lands or self._is_within(flow, state, extra):
-            new, state = self._called(engine.land, flow, state, extra)
+        is_within = self._is_within(flow, state, extra)
+        if self._parts.lands or is_within:
+            new, state = self._called(engine.land, flow, state, extra, is_within)
             return absent.joined(grads, new, params), state
         old = flow.params_tree()
         # By hand two programs: in one, XLA would round otherwise than in `update` and `apply_updates`.
-        change, state = self._called(engine.change, flow, state, extra)
+        change, state = self._called(engine.change, flow, state, extra, is_within)
         return absent.joined(grads, _added(old, change), params), state
 
     def evaluated(self, params: Any, state: State) -> Any:
         """The parameters to judge a run by."""
         return self._called(engine.evaluated, Flow.of(params), state, {})
 
-    def _called(self, function: Function, flow: Flow, state: State, extra: dict[str, Any]) -> Any:
-        """A function of the engine, of this transform."""
+    def _called(
+        self, function: Function, flow: Flow, state: State, extra: dict[str, Any], is_within: bool | None = None
+    ) -> Any:
+        """A function of the engine, of this transform; `is_within` where it is known already."""
         parts, held = self._parts, [*flow.updates, *(flow.params or ())]
         as_it_is = partial(function, self.stages, self.placement, flow, state, extra)
-        if self._is_within(flow, state, extra):
+        if self._is_within(flow, state, extra) if is_within is None else is_within:
             return as_it_is()
         rest = jax.tree.leaves((state, extra))
         if parts.is_ours and all(isinstance(leaf, _ARRAYS) for leaf in (*held, *rest)):

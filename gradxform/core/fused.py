@@ -29,7 +29,7 @@ _interpreted: ContextVar[Target | None] = ContextVar("interpreted", default=None
 
 @contextmanager
 def interpreted(platform: str) -> Iterator[None]:
-    """Kernels for a "tpu" or a "gpu" are run by JAX's interpreter, on whatever device there is."""
+    """Kernels for a "tpu" or a "gpu" are run by JAX's interpreter on any device; a CPU's loops as they are."""
     token = _interpreted.set(Target(platform, True))
     try:
         yield
@@ -38,7 +38,7 @@ def interpreted(platform: str) -> Iterator[None]:
 
 
 def target() -> Target | None:
-    """For what kernels are made here; None where there is no accelerator, so that nothing is traced for one."""
+    """For what kernels are made here, and for nothing else is one traced; None for a device that has none."""
     if found := _interpreted.get():
         return found
     # A device for which a program is only compiled, on a machine without it.

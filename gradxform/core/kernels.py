@@ -106,11 +106,13 @@ def tiling(kept: Sequence[Any], platform: str) -> Tiling | None:
     # Without blocks of a codec as many rows as divide the leaf, or all.
     divisors = [size for size in (128, 64, 32, 16, 8) if shape[axis] % size == 0]
     rows = max((layout.size for layout in layouts), default=max(divisors, default=shape[axis]))
+    if shape[axis] % rows or any(rows % layout.size for layout in layouts):
+        return None
     if platform == "cpu":
         most = LARGEST["cpu"] // max(shape[-1], 1)
         fitting = [many for many in range(rows, most + 1, rows) if shape[axis] % many == 0]
-        return Tiling(shape, axis, (1, max(fitting, default=rows), shape[-1])) if shape[axis] % rows == 0 else None
-    if axis == len(shape) - 1 or shape[axis] % rows or any(rows % layout.size for layout in layouts):
+        return Tiling(shape, axis, (1, max(fitting, default=rows), shape[-1]))
+    if axis == len(shape) - 1:
         return None
     most, last = LARGEST[platform] // rows, shape[-1]
     if platform == "gpu":

@@ -15,7 +15,7 @@ class Target(NamedTuple):
     """For what kernels are made.
 
     Attributes:
-      platform: "tpu" or "gpu".
+      platform: "tpu", "gpu", or "cpu", where the kernel is a loop.
       is_interpreted: whether JAX's interpreter runs them, on whatever device there is.
     """
 

@@ -155,9 +155,10 @@ def stored(
       where: of which leaves: a pytree of bools, a prefix of the parameters, or a function of them, such as
         `by_path("*/kernel")`. None: of all.
       min_size: slots with fewer elements stay as they are.
-      fused: whether a step of a leaf may be one kernel, on a TPU and a GPU. None: where slots are in blocks, of which
-        plain operations would make several; True: for all leaves with two axes or more; False: for none. Rules that
-        take elements together, leaves that blocks do not divide, and meshes whose axes are not mapped go the plain way.
+      fused: whether a step of a leaf may be one kernel, on a CPU one loop over blocks. None: where slots are in blocks,
+        of which plain operations would make several; True: for all leaves with two axes or more; False: for none. Rules
+        that take elements together, leaves that blocks do not divide, and meshes whose axes are not mapped go the plain
+        way.
       **slots: the codec of each slot of a name; None for as it is.
 
     Returns:

@@ -36,6 +36,16 @@ def stored(tx, codec=None, **options):
     return gx.stored(tx, gx.int8() if codec is None else codec, min_size=0, **options)
 
 
+def by_update(tx):
+    """A step as loops take it that do not know of `tx.step`."""
+
+    def step(grads, state, params):
+        updates, state = tx.update(grads, state, params)
+        return gx.apply_updates(params, updates), state
+
+    return step
+
+
 def both_ways(tx, params, platform, grads, by=None):
     """Parameters and state after steps in plain operations and by kernels, of one program."""
 
@@ -148,8 +158,7 @@ def test_low_precision_parameters_land_in_the_kernel(platform):
 def test_updates_leave_a_kernel_as_they_leave_plain_operations():
     params, grads = arrays(0), [arrays(1)]
     tx = gx.chain(gx.clip_by_global_norm(0.5), stored(gx.adam(1e-2)))
-    by_update = lambda g, s, p: (lambda u, s: (gx.apply_updates(p, u), s))(*tx.update(g, s, p))  # noqa: E731
-    assert_alike(*both_ways(tx, params, "tpu", grads, by_update))
+    assert_alike(*both_ways(tx, params, "tpu", grads, by_update(tx)))
 
 
 def test_what_a_kernel_cannot_do_goes_the_plain_way():
@@ -207,10 +216,16 @@ def test_a_loop_over_blocks_on_a_cpu(codec, monkeypatch):
     shape = (96, 40)
     params, grads = arrays(0, shape, jnp.bfloat16), [arrays(1, shape, jnp.bfloat16)]
     tx = gx.split_weights(stored(gx.adamw(1e-2), codec), 16)
-    by_update = lambda g, s, p: (lambda u, s: (gx.apply_updates(p, u), s))(*tx.update(g, s, p))  # noqa: E731
-    for by in (None, by_update):
+    for by in (None, by_update(tx)):
         plain, by_loop = both_ways(tx, params, "cpu", grads, by)
         np.testing.assert_array_equal(plain[0]["kernel"], by_loop[0]["kernel"])
+
+
+def test_blocks_of_two_sizes_that_do_not_divide_each_other_go_the_plain_way():
+    params, tx = arrays(0, (96, 40)), gx.stored(gx.adam(1e-2), mu=gx.int8(24), nu=gx.int8(32), min_size=0)
+    state = jax.eval_shape(tx.init, params)
+    kept = [params["kernel"], state.mu["kernel"], state.nu["kernel"]]
+    assert [kernels.tiling(kept, platform) for platform in ("tpu", "gpu", "cpu")] == [None] * 3
 
 
 def test_a_loop_counts_in_64_bits_too(monkeypatch):
