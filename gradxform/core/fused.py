@@ -71,7 +71,7 @@ def step(
 
     def by_kernel() -> OfLeaf:
         if target.platform == "cpu":
-            return rebuilt(loops.run(what, tiles))
+            return rebuilt(loops.run(what, tiles, shared.step))
         return rebuilt(kernels.run(what, tiles, target.platform, interpret=target.is_interpreted))
 
     def otherwise() -> OfLeaf:

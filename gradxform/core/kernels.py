@@ -187,33 +187,44 @@ def noises_of(work: Work, tiles: Tiling) -> tuple[list[Noise | None], list[Any]]
     return noises, [number for noise in noises if noise is not None for number in (noise.salt, *(noise.start or ()))]
 
 
-def of_block(
-    work: Work,
-    tiles: Tiling,
-    kept: Sequence[Any],
-    numbers: Sequence[Any],
-    noises: Sequence[Noise | None],
-    ids: Sequence[Any],
-    between: Callable[[Any], Any] = lambda arrays: arrays,
-) -> Iterator[jax.Array]:
-    """The arrays of all results, of one block.
+def computed(work: Work, tiles: Tiling, kept: Sequence[Any], numbers: Sequence[Any]) -> list[jax.Array]:
+    """The values of all results of one block, in float32.
 
     Args:
       work: what is done.
       tiles: how the leaf is taken in blocks.
       kept: the block of each array that goes in, and of what codecs keep.
       numbers: those of `work.parted`, and of the noises.
+    """
+    loaded = [keep.load(each, lambda x: x.astype(jnp.float32)) for each in kept]
+    values = work.parted.within(loaded, numbers[: len(work.parted.numbers)])
+    found = [jnp.broadcast_to(values[result.position], tiles.block).astype(jnp.float32) for result in work.results]
+    return [
+        value if result.added is None else loaded[result.added] + value
+        for result, value in zip(work.results, found, strict=True)
+    ]
+
+
+def stored(
+    work: Work,
+    tiles: Tiling,
+    values: Sequence[jax.Array],
+    kept: Sequence[Any],
+    numbers: Sequence[Any],
+    noises: Sequence[Noise | None],
+    ids: Sequence[Any],
+) -> Iterator[jax.Array]:
+    """The arrays of all results of one block, each kept as what it replaces.
+
+    Args:
+      work, tiles, kept, numbers: as for `computed`.
+      values: what that returned.
       noises: of the results.
       ids: which block it is along each axis.
-      between: what is done to arrays once they are loaded, and before they are stored.
     """
-    loaded = between([keep.load(each, lambda x: x.astype(jnp.float32)) for each in kept])
-    count = len(work.parted.numbers)
-    values, counts = between(work.parted.within(loaded, numbers[:count])), iter(numbers[count:])
+    counts = iter(numbers[len(work.parted.numbers) :])
     inner = [number * size for number, size in zip(ids, tiles.block, strict=True)]
-    for result, noise in zip(work.results, noises, strict=True):
-        value = jnp.broadcast_to(values[result.position], tiles.block).astype(jnp.float32)
-        value = value if result.added is None else loaded[result.added] + value
+    for result, value, noise in zip(work.results, values, noises, strict=True):
         own = noise
         if noise is not None:
             salt, *start = [next(counts) for _ in range(1 + len(inner))]
@@ -247,7 +258,8 @@ def run(work: Work, tiles: Tiling, platform: str, interpret: bool = False) -> li
         blocks = iter([ref[part.where(ids)] for ref, part in given])
         kept = [structure.unflatten([next(blocks) for _ in range(structure.num_leaves)]) for structure in structures]
         found = zip(refs[len(packed) + len(ins) :], outs, strict=True)
-        for array in of_block(work, tiles, kept, numbers, noises, ids):
+        values = computed(work, tiles, kept, numbers)
+        for array in stored(work, tiles, values, kept, numbers, noises, ids):
             ref, part = next(found)
             ref[part.where(ids)] = array
 

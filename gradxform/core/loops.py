@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from gradxform.core.kernels import Part, Tiling, Work, based, noises_of, of_block
+from gradxform.core.kernels import Part, Tiling, Work, based, computed, noises_of, stored
 
 
-def run(work: Work, tiles: Tiling) -> list[Any]:
-    """The results of the work, each kept as what it replaces, where that lies."""
+def run(work: Work, tiles: Tiling, step: jax.Array) -> list[Any]:
+    """The results of the work, each kept as what it replaces, where that lies; `step` is the number of the step."""
     flat, structures = zip(*(jax.tree.flatten(based(each, tiles)) for each in work.kept), strict=True)
     parts = [[Part.of(array, tiles, "cpu") for array in arrays] for arrays in flat]
     given = [
@@ -31,13 +31,23 @@ def run(work: Work, tiles: Tiling) -> list[Any]:
 
     def turn(index: jax.Array, results: list[list[jax.Array]]) -> list[list[jax.Array]]:
         ids = (index // count, index % count, jnp.zeros_like(index))
-        now = [results[replaced[place]] if place in replaced else arrays for place, arrays in enumerate(given)]
-        kept = [
-            structure.unflatten([_block(array, part, ids) for array, part in zip(arrays, own, strict=True)])
-            for structure, arrays, own in zip(structures, now, parts, strict=True)
-        ]
-        # Else XLA would compute what is loaded, and what is new, once for each use.
-        new = of_block(work, tiles, kept, numbers, noises, ids, lax.optimization_barrier)
+
+        def loaded(results: list[list[jax.Array]]) -> list[Any]:
+            now = [results[replaced[place]] if place in replaced else arrays for place, arrays in enumerate(given)]
+            return [
+                structure.unflatten([_block(array, part, ids) for array, part in zip(arrays, own, strict=True)])
+                for structure, arrays, own in zip(structures, now, parts, strict=True)
+            ]
+
+        # XLA fuses nothing across a branch. Without one it computes what the rules do once for the largest value of a
+        # block, once for its codes and once for each slot behind, and copies an array that is written between.
+        values = lax.cond(
+            step > 0,
+            lambda results: computed(work, tiles, loaded(results), numbers),
+            lambda results: [jnp.full(tiles.block, jnp.nan)] * len(work.results),
+            results,
+        )
+        new = stored(work, tiles, values, loaded(results), numbers, noises, ids)
         return [
             [_with_block(array, next(new), part, ids) for array, part in zip(arrays, own, strict=True)]
             for arrays, own in zip(results, out_parts, strict=True)

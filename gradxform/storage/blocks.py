@@ -10,6 +10,8 @@ from jax import lax
 
 # Of the way from one code to the next: more than float32 loses when a code is loaded and stored, on any backend.
 MARGIN = 2.0**-13
+# A block of smaller values is 0: of the least normal number. Half of what is not negligible in another is then normal.
+LEAST = 64
 
 
 class Layout(NamedTuple):
@@ -65,11 +67,11 @@ def along(scale: jax.Array, layout: Layout) -> jax.Array:
 
 
 def scale_of(blocks: jax.Array, layout: Layout) -> jax.Array:
-    """The largest modulus of each block, of what is finite; 0 where that is a denormal number, as XLA may take it."""
+    """The largest modulus of each block, of what is finite; 0 where that is near a denormal number, 0 to many backends."""
     axis = blocks.ndim - 1 + layout.axis + 1
     modulus = jnp.abs(blocks)
     largest = jnp.max(jnp.where(modulus < jnp.inf, modulus, 0), axis=axis)
-    return jnp.where(largest < jnp.finfo(largest.dtype).tiny, 0, largest)
+    return jnp.where(largest < LEAST * jnp.finfo(largest.dtype).tiny, 0, largest)
 
 
 def in_scale(blocks: jax.Array, scale: jax.Array, layout: Layout) -> jax.Array:
@@ -91,14 +93,6 @@ def in_values(y: jax.Array, scale: jax.Array, layout: Layout, is_largest: jax.Ar
     return jnp.where(is_largest, jnp.where(y < 0, -scale, scale), y * scale)
 
 
-def is_some(blocks: jax.Array, scale: jax.Array, layout: Layout) -> jax.Array:
-    """Whether values that are never negative are kept as more than 0.
-
-    A mean of squares that became 0, beside a mean that did not, would divide it by eps.
-    """
-    return (blocks > 0) & (along(scale, layout) > 0)
-
-
 def is_taken(uniform: jax.Array, share: jax.Array) -> jax.Array:
     """Whether a value is rounded to the farther of two codes from 0, a `share` of the way to which it is.
 
@@ -111,15 +105,22 @@ def is_taken(uniform: jax.Array, share: jax.Array) -> jax.Array:
     return MARGIN + (1 - 2 * MARGIN) * uniform.astype(share.dtype) < share
 
 
-def squeezed(y: jax.Array, layout: Layout, companded: bool) -> jax.Array:
-    """Values in [-1, 1] as they are rounded evenly: by softsign, those of no sign by the square root."""
+def squeezed(x: jax.Array, scale: jax.Array, layout: Layout, companded: bool) -> jax.Array:
+    """Blocks of finite values as they are rounded evenly, in [-1, 1]: by softsign, those of no sign by the square root.
+
+    Softsign of y = x / s is 2 y / (1 + |y|) = x / (s / 2 + |x| / 2).
+    """
     if not companded:
-        return y
-    return 2 * y / (1 + jnp.abs(y)) if layout.signed else jnp.sqrt(y)
+        return in_scale(x, scale, layout)
+    scale = jnp.maximum(scale, 2 * jnp.finfo(scale.dtype).tiny)
+    if layout.signed:
+        return x / (along(0.5 * scale, layout) + 0.5 * jnp.abs(x))
+    return jnp.sqrt(jnp.where(x > 0, x, 0)) * along(1 / jnp.sqrt(scale), layout)
 
 
-def stretched(z: jax.Array, layout: Layout, companded: bool) -> jax.Array:
-    """The values of what `squeezed` made of them."""
-    if not companded:
-        return z
-    return z / (2 - jnp.abs(z)) if layout.signed else z * z
+def stretched(z: jax.Array, most: float, layout: Layout, companded: bool) -> jax.Array:
+    """The values, in units of their scales, of what `squeezed` made of them and was multiplied by `most`."""
+    if companded and layout.signed:
+        return z / (2 * most - jnp.abs(z))
+    y = z / most
+    return y * y if companded else y

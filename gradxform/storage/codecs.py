@@ -91,9 +91,9 @@ class Blockwise(Codec, is_leaf=True):
     def _parts(self, value: jax.Array, layout: Layout, noise: Noise | None) -> dict[str, jax.Array]:
         x = blocks.blocked(value, layout)
         scale = blocks.scale_of(x, layout)
-        y = blocks.in_scale(x, scale, layout)
-        z = self._position(y, layout)
+        z = self._position(x, scale, layout)
         if self.stochastic and noise is not None:
+            y = blocks.in_scale(x, scale, layout)
             low = jnp.clip(jnp.floor(z), -self.most, self.most - 1)
             under, over = self._value(low, layout), self._value(low + 1, layout)
             uniform = blocks.blocked(noise.of(self.seed).uniform(value.shape), layout)
@@ -101,18 +101,20 @@ class Blockwise(Codec, is_leaf=True):
         else:
             codes = jnp.floor(z + 0.5)
         if not layout.signed:
-            codes = jnp.where(blocks.is_some(x, scale, layout), jnp.maximum(codes, 1 - self.most), codes)
+            # A mean of squares that became 0, beside a mean that did not, would divide it by eps.
+            codes = jnp.where((x > 0) & (codes < 1 - self.most), 1 - self.most, codes)
         codes = jnp.where(jnp.abs(x) < jnp.inf, codes, -self.most - 1).astype(jnp.int32)
         return {"codes": self._packed(codes, layout), "scale": scale}
 
-    def _position(self, y: jax.Array, layout: Layout) -> jax.Array:
-        """Where among the codes a value of [-1, 1] lies; that of no sign has all of them."""
-        z = blocks.squeezed(y, layout, self.companded)
-        return self.most * (z if layout.signed else 2 * z - 1)
+    def _position(self, x: jax.Array, scale: jax.Array, layout: Layout) -> jax.Array:
+        """Where among the codes values lie; those of no sign have all of them."""
+        z = self.most * blocks.squeezed(x, scale, layout, self.companded)
+        return z if layout.signed else 2 * z - self.most
 
     def _value(self, codes: jax.Array, layout: Layout) -> jax.Array:
-        z = codes / self.most
-        return blocks.stretched(z if layout.signed else (z + 1) / 2, layout, self.companded)
+        if layout.signed:
+            return blocks.stretched(codes, self.most, layout, self.companded)
+        return blocks.stretched(codes + self.most, 2 * self.most, layout, self.companded)
 
     def _shape(self, codes: tuple[int, ...], layout: Layout) -> tuple[int, ...]:
         return codes

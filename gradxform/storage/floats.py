@@ -113,7 +113,7 @@ class AsDtype(Codec, is_leaf=True):
             return kept.parts["value"].astype(kept.dtype)
         layout, scale = kept.layout, kept.parts["scale"]
         z = blocks.blocked(kept.parts["value"].astype(scale.dtype), layout)
-        y = blocks.stretched(z / self._most, layout, self._is_companded(layout))
+        y = blocks.stretched(z, self._most, layout, self._is_companded(layout))
         return blocks.whole(blocks.in_values(y, scale, layout, jnp.abs(z) == self._most), layout)
 
     def store(self, value: jax.Array, kept: Encoded, noise: Noise | None) -> Encoded:
@@ -146,16 +146,16 @@ class AsDtype(Codec, is_leaf=True):
         most, is_companded = self._most, self._is_companded(layout)
         x = blocks.blocked(value, layout)
         scale = blocks.scale_of(x, layout)
-        y = blocks.in_scale(x, scale, layout)
-        z = most * blocks.squeezed(y, layout, is_companded)
+        z = most * blocks.squeezed(x, scale, layout, is_companded)
         if self.stochastic and noise is not None:
+            y = blocks.in_scale(x, scale, layout)
             low, high = neighbours(z, self.dtype)
-            under, over = (blocks.stretched(each / most, layout, is_companded) for each in (low, high))
+            under, over = (blocks.stretched(each, most, layout, is_companded) for each in (low, high))
             uniform = blocks.blocked(noise.of(self.seed).uniform(value.shape), layout)
             z = jnp.where(blocks.is_taken(uniform, (y - under) / (over - under)), high, low)
         if not layout.signed:
             least = jnp.asarray(jnp.finfo(self.dtype).smallest_subnormal, z.dtype)
-            z = jnp.where(blocks.is_some(x, scale, layout), jnp.maximum(z, least), z)
+            z = jnp.where((x > 0) & (z < least), least, z)
         z = jnp.where(jnp.abs(x) < jnp.inf, z, jnp.nan)
         return {"value": blocks.whole(z, layout).astype(self.dtype), "scale": scale}
 

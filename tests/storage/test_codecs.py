@@ -25,6 +25,7 @@ every_codec = pytest.mark.parametrize("codec", [*IN_BLOCKS, *WIDE], ids=repr)
 every_block_codec = pytest.mark.parametrize("codec", IN_BLOCKS, ids=repr)
 
 TINY = float(np.finfo(np.float32).tiny)
+LEAST = 64 * TINY
 NUMBERS = st.one_of(
     st.floats(-1, 1, width=32), st.floats(width=32), st.sampled_from([0.0, np.nan, np.inf, -np.inf, 3e38, 1e-30, 1e-40])
 )
@@ -47,10 +48,10 @@ def assert_same(kept, other):
 
 
 def scales(value):
-    """The largest modulus of the finite numbers of each element's block; 0 where it is denormal."""
+    """The largest modulus of the finite numbers of each element's block; 0 where it is near a denormal one."""
     modulus = np.abs(np.where(np.isfinite(value), value, 0))
     largest = [modulus[at : at + BLOCK].max() for at in range(0, LENGTH, BLOCK)]
-    return np.repeat([0 if each < TINY else each for each in largest], BLOCK)[:LENGTH].astype(np.float64)
+    return np.repeat([0 if each < LEAST else each for each in largest], BLOCK)[:LENGTH].astype(np.float64)
 
 
 def bounds(codec, signed, y):
