@@ -185,8 +185,8 @@ class Int4(Blockwise, is_leaf=True):
 
         x ~ s f^-1(q / 7),   s = max |x| of the block,   q an integer of [-7, 7],   f as in `int8`
 
-    Values are rounded at random: to the nearest of so few codes a running mean hardly takes in what is new, so that with
-    b2 = 0.999 `nu` shrinks, and steps become half as long again.
+    Values are rounded at random: to the nearest of so few codes a running mean hardly takes in what is new, so that
+    with b2 = 0.999 `nu` shrinks, and steps become half as long again.
 
     Args:
       block: how many elements share a scale; an even number.
