@@ -238,22 +238,20 @@ class ScaleByCame(LeafRule):
         object.__setattr__(self, "weight_dimension_numbers", checked(self, self.weight_dimension_numbers))
 
     def update(self, grad, slots, leaf):
-        square = abs_sq(grad) + self.eps
-        axes = factored_axes(self, leaf.shape)
+        square, axes = abs_sq(grad) + self.eps, factored_axes(self, leaf.shape)
+
+        def clipped(direction):
+            return direction * shrink_factor(leaf.rms(direction), self.clipping_threshold)
+
         if axes is None:
             v = ema(slots.v, square, self.b2)
-            direction = grad * lax.rsqrt(v)
-            kept = slots._replace(v=v)
-        else:
-            rows, columns = axes
-            row, col = factors(square, slots.v_row, slots.v_col, axes, self.b2, leaf)
-            direction = over_factors(grad, row, col, leaf.mean_along(row, rows))
-            kept = slots._replace(v_row=row.squeeze(columns), v_col=col.squeeze(rows))
-        direction = direction * shrink_factor(leaf.rms(direction), self.clipping_threshold)
+            mu = ema(slots.mu, clipped(grad * lax.rsqrt(v)), self.b1)
+            return mu, slots._replace(mu=mu, v=v)
+        rows, columns = axes
+        row, col = factors(square, slots.v_row, slots.v_col, axes, self.b2, leaf)
+        direction = clipped(over_factors(grad, row, col, leaf.mean_along(row, rows)))
         mu = ema(slots.mu, direction, self.b1)
-        kept = kept._replace(mu=mu)
-        if axes is None:
-            return mu, kept
+        kept = slots._replace(mu=mu, v_row=row.squeeze(columns), v_col=col.squeeze(rows))
         square = abs_sq(direction - mu) + self.eps_instability
         row, col = factors(square, slots.instability_row, slots.instability_col, axes, self.b3, leaf)
         kept = kept._replace(instability_row=row.squeeze(columns), instability_col=col.squeeze(rows))
