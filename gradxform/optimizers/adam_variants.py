@@ -10,7 +10,6 @@ from gradxform.core.chain import chain
 from gradxform.core.fields import Dtype, Hyper, Mask
 from gradxform.core.hints import hinting
 from gradxform.core.transform import Transform
-from gradxform.maths import Axis
 from gradxform.optimizers.descent import descent
 from gradxform.rules.adam_mini import scale_by_adam_mini
 from gradxform.rules.adam_variants import (
@@ -314,7 +313,7 @@ def adam_mini(
     mu_dtype: Dtype | None = None,
     *,
     nesterov: bool = False,
-    blocks: Axis = None,
+    blocks: int | tuple[int, ...] | None = None,
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
     independent: bool = False,
