@@ -1707,7 +1707,7 @@ def warmup_stable_decay(
 def apply_every(k: int = 1) -> Transform:
     """Gathers the updates of k steps, and lets their sum out at the last of them and 0 at the others."""
 
-def centralize(*, axis: int | tuple[int, ...] | None | str = None) -> Transform:
+def centralize(*, axis: int | tuple[int, ...] | str | None = None) -> Transform:
     """Subtracts from each leaf of two axes or more its mean over all axes but the first."""
 
 def keep_params_nonnegative() -> Transform:

@@ -201,7 +201,7 @@ class ScaleByCame(LeafRule):
       b3: decay of those of the instability, in [0, 1). The authors' choice is above b2.
       eps: added to the squares of the gradient.
       eps_instability: added to those of the instability.
-      clipping_threshold: the most that the root mean square of d may be.
+      clipping_threshold: the most that the root mean square of d may be, of a whole leaf.
       mu_dtype: what mu is kept in. None: the parameter's dtype, float32 at least.
       weight_dimension_numbers: as in `scale_by_factored_rms`. None: the two largest axes of each leaf.
 

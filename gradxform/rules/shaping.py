@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from gradxform.core.declarations import Slot
 from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
-from gradxform.maths import Axis, input_axes
+from gradxform.maths import input_axes
 
 
 class Centralize(LeafRule):
@@ -32,7 +32,7 @@ class Centralize(LeafRule):
     Yong et al. 2020, arXiv:2004.01461, equation 1. optax: centralize, which has no axis. torch: none.
     """
 
-    axis: Axis | str = dataclasses.field(default=None, kw_only=True)
+    axis: int | tuple[int, ...] | str | None = dataclasses.field(default=None, kw_only=True)
 
     def check(self):
         if isinstance(self.axis, str) and self.axis != "inputs":
