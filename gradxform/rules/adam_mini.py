@@ -32,19 +32,12 @@ class ScaleByAdamMini(LeafRule):
         m     = mu / (1 - b1^t),   with nesterov b1 mu / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)
 
     The blocks of a transformer are a token of an embedding (vocabulary, width), blocks=0; a head of queries and keys
-    (in, heads, depth), blocks=1; an output of all other matrices (in, out) and each number of a bias, blocks=-1; and
-    the whole of a norm's gain.
+    (in, heads, depth), blocks=1; an output of all other matrices (in, out) and each number of a bias, blocks=-1, which
+    is Adam; and the whole of a norm's gain. With a block for each output of queries and keys too, and Adam for gains:
 
-        gx.partition(
-            {
-                "tokens": gx.scale_by_adam_mini(blocks=0),
-                "heads": gx.scale_by_adam_mini(blocks=1),
-                "outputs": gx.scale_by_adam_mini(blocks=-1),
-                "whole": gx.scale_by_adam_mini(),
-            },
-            gx.labels({"*/embedding": "tokens", "*/query/kernel": "heads", "*/key/kernel": "heads",
-                       "*/scale": "whole", "*": "outputs"}),
-        )
+        tokens, outputs = gx.scale_by_adam_mini(blocks=0), gx.scale_by_adam_mini(blocks=-1)
+        blocks = {"embeddings": tokens, "hidden": outputs, "heads": outputs, "vectors": outputs}
+        gx.chain(gx.partition(blocks, gx.layer_kinds), gx.scale_by_learning_rate(1e-3))
 
     Memory: mu, and a number a block; half of Adam's.
 
