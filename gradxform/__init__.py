@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from gradxform.optimizers.adam_variants import (
         acprop as acprop,
         adabelief as adabelief,
+        adam_mini as adam_mini,
         adamax as adamax,
         adamaxw as adamaxw,
         adopt as adopt,
         amsgrad as amsgrad,
+        laprop as laprop,
         novograd as novograd,
         radam as radam,
         yogi as yogi,
@@ -44,7 +46,13 @@ if TYPE_CHECKING:
         madgrad as madgrad,
         simplified_ademamix as simplified_ademamix,
     )
-    from gradxform.optimizers.layers import adafactor as adafactor, lamb as lamb, lars as lars, sm3 as sm3
+    from gradxform.optimizers.layers import (
+        adafactor as adafactor,
+        came as came,
+        lamb as lamb,
+        lars as lars,
+        sm3 as sm3,
+    )
     from gradxform.rules.layerwise import fromage as fromage
     from gradxform.optimizers.signs import (
         adadelta as adadelta,
@@ -75,7 +83,7 @@ if TYPE_CHECKING:
     from gradxform.optimizers.muon import muon as muon
     from gradxform.optimizers.dion2 import dion2 as dion2
     from gradxform.optimizers.galore import galore as galore, scale_by_galore as scale_by_galore
-    from gradxform.optimizers.hyperball import hyperball as hyperball
+    from gradxform.optimizers.hyperball import adamh as adamh, hyperball as hyperball
     from gradxform.optimizers.normuon import normuon as normuon
     from gradxform.optimizers.scion import scion as scion
     from gradxform.rules.muon import scale_by_muon as scale_by_muon, scale_by_shape as scale_by_shape
@@ -177,7 +185,9 @@ if TYPE_CHECKING:
         scale_by_radam as scale_by_radam,
         scale_by_yogi as scale_by_yogi,
     )
+    from gradxform.rules.adam_mini import scale_by_adam_mini as scale_by_adam_mini
     from gradxform.rules.dual_averaging import scale_by_madgrad as scale_by_madgrad
+    from gradxform.rules.laprop import scale_by_laprop as scale_by_laprop
     from gradxform.rules.momentum_mixtures import (
         scale_by_adan as scale_by_adan,
         scale_by_ademamix as scale_by_ademamix,
@@ -198,7 +208,11 @@ if TYPE_CHECKING:
         scale_by_param_block_rms as scale_by_param_block_rms,
         scale_by_trust_ratio as scale_by_trust_ratio,
     )
-    from gradxform.rules.factored import scale_by_factored_rms as scale_by_factored_rms, scale_by_sm3 as scale_by_sm3
+    from gradxform.rules.factored import (
+        scale_by_came as scale_by_came,
+        scale_by_factored_rms as scale_by_factored_rms,
+        scale_by_sm3 as scale_by_sm3,
+    )
 
     # Clipping and normalizing.
     from gradxform.rules.clipping import (
@@ -257,6 +271,7 @@ if TYPE_CHECKING:
         centralize as centralize,
         keep_params_nonnegative as keep_params_nonnegative,
     )
+    from gradxform.rules.gradient_filters import grokfast as grokfast, mars as mars
     from gradxform.rules.noise import add_noise as add_noise
 
     # Changing nothing, and reporting.

@@ -227,6 +227,20 @@ def adabelief(
     mask: Any | None = None,
     independent: bool = False,
 ) -> Transform: ...
+def adam_mini(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-08,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = False,
+    blocks: int | tuple[int, ...] | None = None,
+    weight_decay: ScalarOrSchedule | None = None,
+    mask: Any | None = None,
+    independent: bool = False,
+) -> Transform: ...
 def adamax(
     learning_rate: ScalarOrSchedule,
     b1: ScalarOrSchedule = 0.9,
@@ -270,6 +284,18 @@ def amsgrad(
     mu_dtype: DTypeLike | None = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
+    *,
+    weight_decay: ScalarOrSchedule | None = None,
+    mask: Any | None = None,
+    independent: bool = False,
+) -> Transform: ...
+def laprop(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-15,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
     *,
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
@@ -372,6 +398,21 @@ def adafactor(
     weight_decay_mask: Any | None = None,
     *,
     min_rms: ScalarOrSchedule | None = None,
+    weight_dimension_numbers: Any | None = None,
+    weight_decay: ScalarOrSchedule | None = None,
+    mask: Any | None = None,
+    independent: bool = False,
+) -> Transform: ...
+def came(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    b3: ScalarOrSchedule = 0.9999,
+    eps: ScalarOrSchedule = 1e-30,
+    eps_instability: ScalarOrSchedule = 1e-16,
+    clipping_threshold: ScalarOrSchedule = 1.0,
+    mu_dtype: DTypeLike | None = None,
+    *,
     weight_dimension_numbers: Any | None = None,
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
@@ -690,6 +731,19 @@ def scale_by_galore(
     weight_dimension_numbers: Any | None = None,
     *,
     side: str = "longer",
+) -> Transform: ...
+def adamh(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-08,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = False,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+    weight_dimension_numbers: Any | None = None,
+    radius: str = "present",
 ) -> Transform: ...
 def hyperball(
     inner: GradientTransformation,
@@ -1345,10 +1399,31 @@ def scale_by_yogi(
 ) -> Transform:
     """Adam whose mean square moves by a step of the gradient's size, and so shrinks slowly."""
 
+def scale_by_adam_mini(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-08,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = False,
+    blocks: int | tuple[int, ...] | None = None,
+) -> Transform:
+    """Adam that divides each block of a leaf by one number: the root of the running mean of its mean square."""
+
 def scale_by_madgrad(
     learning_rate: ScalarOrSchedule, momentum: ScalarOrSchedule = 0.9, eps: ScalarOrSchedule = 1e-06
 ) -> Transform:
     """Dual averaging with a cube root and momentum; what leaves is the step to add to the parameters."""
+
+def scale_by_laprop(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-15,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
+) -> Transform:
+    """The running mean of gradients, each divided by the root mean square of those up to it."""
 
 def scale_by_adan(
     b1: ScalarOrSchedule = 0.98,
@@ -1431,6 +1506,19 @@ def scale_by_trust_ratio(
     mask: Any | None = None,
 ) -> Transform:
     """Gives each leaf's update the size of its parameter."""
+
+def scale_by_came(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    b3: ScalarOrSchedule = 0.9999,
+    eps: ScalarOrSchedule = 1e-30,
+    eps_instability: ScalarOrSchedule = 1e-16,
+    clipping_threshold: ScalarOrSchedule = 1.0,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    weight_dimension_numbers: Any = None,
+) -> Transform:
+    """Adafactor with momentum that is divided by how far the steps are from it, by rows and columns too."""
 
 def scale_by_factored_rms(
     factored: bool = True,
@@ -1619,11 +1707,20 @@ def warmup_stable_decay(
 def apply_every(k: int = 1) -> Transform:
     """Gathers the updates of k steps, and lets their sum out at the last of them and 0 at the others."""
 
-def centralize(*, axis: int | tuple[int, ...] | None = None) -> Transform:
+def centralize(*, axis: int | tuple[int, ...] | str | None = None) -> Transform:
     """Subtracts from each leaf of two axes or more its mean over all axes but the first."""
 
 def keep_params_nonnegative() -> Transform:
     """Shortens updates so that no parameter that begins at 0 or more becomes negative."""
+
+def grokfast(alpha: ScalarOrSchedule = 0.98, lamb: ScalarOrSchedule = 2.0) -> Transform:
+    """Adds to the gradient its running mean, which makes what all batches agree on weigh more."""
+
+def mars(
+    b1: ScalarOrSchedule = 0.95, gamma: ScalarOrSchedule = 0.025, max_norm: ScalarOrSchedule | None = 1.0
+) -> Transform:
+    """Adds to the gradient its change since the step before, against the variance of stochastic gradients, and
+    clips."""
 
 def add_noise(
     eta: ScalarOrSchedule, gamma: ScalarOrSchedule, key: int | Array | None = None, *, seed: int | None = None

@@ -88,9 +88,12 @@ def unit_axes(shape: tuple[int, ...]) -> Axis:
     The whole of a vector, axis 0 of a matrix (in, out) or of (in, heads, depth), the spatial axes and the inputs of a
     convolution (..., in, out).
     """
-    if sum(size != 1 for size in shape) <= 1:
-        return None
-    return 0 if len(shape) <= 3 else tuple(range(len(shape) - 1))
+    return None if sum(size != 1 for size in shape) <= 1 else input_axes(len(shape))
+
+
+def input_axes(ndim: int) -> int | tuple[int, ...]:
+    """The axes of a kernel's inputs: the first of (in, out) and (in, heads, depth); of (..., in, out) all but out."""
+    return 0 if ndim <= 3 else tuple(range(ndim - 1))
 
 
 def _log(decay: Any) -> Any:

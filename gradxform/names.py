@@ -23,9 +23,9 @@ MODULES = (
     # Optimizers.
     ("optimizers.classic", "sgd rmsprop adagrad adam adamw nadam nadamw"),
     ("optimizers.lean", "adamw_lean"),
-    ("optimizers.adam_variants", "acprop adabelief adamax adamaxw adopt amsgrad novograd radam yogi"),
+    ("optimizers.adam_variants", "acprop adabelief adam_mini adamax adamaxw adopt amsgrad laprop novograd radam yogi"),
     ("optimizers.momentum_mixtures", "adan ademamix madgrad simplified_ademamix"),
-    ("optimizers.layers", "adafactor lamb lars sm3"),
+    ("optimizers.layers", "adafactor came lamb lars sm3"),
     ("rules.layerwise", "fromage"),
     (
         "optimizers.signs",
@@ -43,7 +43,7 @@ MODULES = (
     ("optimizers.muon", "muon"),
     ("optimizers.dion2", "dion2"),
     ("optimizers.galore", "galore scale_by_galore"),
-    ("optimizers.hyperball", "hyperball"),
+    ("optimizers.hyperball", "adamh hyperball"),
     ("optimizers.normuon", "normuon"),
     ("optimizers.scion", "scion"),
     ("rules.muon", "scale_by_muon scale_by_shape"),
@@ -90,7 +90,9 @@ MODULES = (
         "scale_by_acprop scale_by_adamax scale_by_adopt scale_by_amsgrad scale_by_belief scale_by_novograd "
         "scale_by_radam scale_by_yogi",
     ),
+    ("rules.adam_mini", "scale_by_adam_mini"),
     ("rules.dual_averaging", "scale_by_madgrad"),
+    ("rules.laprop", "scale_by_laprop"),
     ("rules.momentum_mixtures", "scale_by_adan scale_by_ademamix scale_by_simplified_ademamix"),
     ("rules.adadelta", "scale_by_adadelta"),
     ("rules.optimistic", "scale_by_optimistic_gradient"),
@@ -98,7 +100,7 @@ MODULES = (
     # Scaling by signs, by layers, and by rows and columns.
     ("rules.sign", "scale_by_lion scale_by_rprop scale_by_sign"),
     ("rules.layerwise", "scale_by_param_block_norm scale_by_param_block_rms scale_by_trust_ratio"),
-    ("rules.factored", "scale_by_factored_rms scale_by_sm3"),
+    ("rules.factored", "scale_by_came scale_by_factored_rms scale_by_sm3"),
     # Clipping and normalizing.
     (
         "rules.clipping",
@@ -121,6 +123,7 @@ MODULES = (
     ),
     # Shaping updates, and noise.
     ("rules.shaping", "apply_every centralize keep_params_nonnegative"),
+    ("rules.gradient_filters", "grokfast mars"),
     ("rules.noise", "add_noise"),
     # Changing nothing, and reporting.
     (

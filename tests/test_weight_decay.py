@@ -37,6 +37,7 @@ NOT_SIMPLY = {
     "novograd": "gathered with the gradients",
 }
 WITHOUT = {
+    "adamh": "its matrices keep their norms",
     "fromage": "shrinks the weights by itself",
     "rprop": "has no rate that all elements share",
     "optimistic_adam": "has its rate inside; optimistic_adam_v2 decays",

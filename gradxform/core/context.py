@@ -86,7 +86,10 @@ class Leaf(Context):
         return reductions.norm_along(x, axis, self._axes_along(x, "norms", axis))
 
     def mean_along(self, x: jax.Array, axis: Axis) -> jax.Array:
-        """The means over some axes (None: all), which stay with length 1. ValueError as in `norm_along`."""
+        """The means over some axes (None: all), which stay with length 1; 0 of no elements.
+
+        ValueError as in `norm_along`.
+        """
         return reductions.mean_along(x, axis, self._axes_along(x, "means", axis))
 
     def max_along(self, x: jax.Array, axis: Axis) -> jax.Array:

@@ -136,8 +136,8 @@ def norm_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
 
 
 def mean_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
-    """The means over some axes, as `norm_along`."""
-    mean = jnp.mean(x, axis=axis, keepdims=True)
+    """The means over some axes, as `norm_along`; 0 of no elements."""
+    mean = (jnp.mean if x.size else jnp.sum)(x, axis=axis, keepdims=True)
     return lax.pmean(mean, axes) if axes else mean
 
 

@@ -11,6 +11,7 @@ from gradxform.core.fields import Dtype, Hyper, Mask
 from gradxform.core.hints import hinting
 from gradxform.core.transform import Transform
 from gradxform.optimizers.descent import descent
+from gradxform.rules.adam_mini import scale_by_adam_mini
 from gradxform.rules.adam_variants import (
     fourth_root,
     scale_by_acprop,
@@ -22,6 +23,7 @@ from gradxform.rules.adam_variants import (
     scale_by_radam,
     scale_by_yogi,
 )
+from gradxform.rules.laprop import scale_by_laprop
 from gradxform.rules.scaling import scale_by_learning_rate
 
 
@@ -268,5 +270,65 @@ def adopt(
         scale_by_adopt(
             b1, b2, eps, mu_dtype, nesterov=nesterov, use_clipping=use_clipping, clip_value_fn=clip_value_fn
         ),
+        descent(learning_rate, weight_decay, mask, independent),
+    )
+
+
+@hinting
+def laprop(
+    learning_rate: Hyper,
+    b1: Hyper = 0.9,
+    b2: Hyper = 0.999,
+    eps: Hyper = 1e-15,
+    eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None,
+    *,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
+) -> Transform:
+    """LaProp: momentum of gradients that were divided by their root mean square first.
+
+    Args:
+      learning_rate: the step size; a number or a schedule.
+      b1, b2, eps, eps_root, mu_dtype: as in `scale_by_laprop`.
+      weight_decay, mask, independent: as in `adamw`. None: no decay.
+
+    Ziyin, Wang & Ueda 2020, arXiv:2002.04839, algorithm 1; the authors' code decays as independent=True does. optax:
+    none. torch: none.
+    """
+    return chain(
+        scale_by_laprop(b1, b2, eps, eps_root, mu_dtype),
+        descent(learning_rate, weight_decay, mask, independent),
+    )
+
+
+@hinting
+def adam_mini(
+    learning_rate: Hyper,
+    b1: Hyper = 0.9,
+    b2: Hyper = 0.999,
+    eps: Hyper = 1e-8,
+    eps_root: Hyper = 0.0,
+    mu_dtype: Dtype | None = None,
+    *,
+    nesterov: bool = False,
+    blocks: int | tuple[int, ...] | None = None,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
+) -> Transform:
+    """Adam-mini: Adam in half the memory, with one mean square for each block of parameters.
+
+    Args:
+      learning_rate: the step size; a number or a schedule.
+      b1, b2, eps, eps_root, mu_dtype, nesterov: as in `scale_by_adam_mini`.
+      blocks: as in `scale_by_adam_mini`, of which a `partition` gives each kind of parameter its own.
+      weight_decay, mask, independent: as in `adamw`. None: no decay.
+
+    Zhang et al. 2024, arXiv:2406.16793, algorithm 1. optax: none. torch: none.
+    """
+    return chain(
+        scale_by_adam_mini(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, blocks=blocks),
         descent(learning_rate, weight_decay, mask, independent),
     )

@@ -12,7 +12,7 @@ from gradxform.optimizers.descent import decayed, descent, one_mask
 from gradxform.rules.adaptive import scale_by_adam
 from gradxform.rules.clipping import clip_by_block_rms
 from gradxform.rules.decay import add_decayed_weights
-from gradxform.rules.factored import scale_by_factored_rms, scale_by_sm3
+from gradxform.rules.factored import scale_by_came, scale_by_factored_rms, scale_by_sm3
 from gradxform.rules.layerwise import scale_by_param_block_rms, scale_by_trust_ratio
 from gradxform.rules.momentum import ema, trace
 from gradxform.rules.scaling import scale, scale_by_learning_rate
@@ -152,6 +152,47 @@ def adafactor(
         rate_or_one = 1.0 if learning_rate is None else learning_rate
         return chain(*scaled, *sized, descent(rate_or_one, weight_decay, chosen, independent))
     return chain(*scaled, *rate, *sized, decayed(scale(-1.0), None, chosen, independent))
+
+
+@hinting
+def came(
+    learning_rate: Hyper,
+    b1: Hyper = 0.9,
+    b2: Hyper = 0.999,
+    b3: Hyper = 0.9999,
+    eps: Hyper = 1e-30,
+    eps_instability: Hyper = 1e-16,
+    clipping_threshold: Hyper = 1.0,
+    mu_dtype: Dtype | None = None,
+    *,
+    weight_dimension_numbers: WeightAxes | None = None,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
+) -> Transform:
+    """CAME: Adafactor with momentum that goes on less where the steps are far from it.
+
+    Args:
+      learning_rate: the step size; a number or a schedule. The authors' is 0.5 to 0.9 of AdamW's.
+      b1, b2, b3, eps, eps_instability, clipping_threshold, mu_dtype: as in `scale_by_came`.
+      weight_dimension_numbers: as in `scale_by_factored_rms`.
+      weight_decay, mask, independent: as in `adamw`. None: no decay.
+
+    Luo et al. 2023, arXiv:2307.02047, algorithm 2. optax: none. torch: none.
+    """
+    return chain(
+        scale_by_came(
+            b1,
+            b2,
+            b3,
+            eps,
+            eps_instability,
+            clipping_threshold,
+            mu_dtype,
+            weight_dimension_numbers=weight_dimension_numbers,
+        ),
+        descent(learning_rate, weight_decay, mask, independent),
+    )
 
 
 @hinting

@@ -8,6 +8,7 @@ from tests.contract.cases_matrices import MATRIX_METHODS
 from tests.contract.cases_params import PARAMS_KEPT
 from tests.contract.cases_preconditioned import PRECONDITIONED
 from tests.contract.cases_private import PRIVATE
+from tests.contract.cases_since2024 import SINCE_2024
 from tests.contract.cases_watching import WATCHING
 from tests.contract.cases_wrappers import WRAPPERS
 
@@ -19,6 +20,7 @@ LISTED = [
     *MATRIX_METHODS,
     *PRECONDITIONED,
     *PRIVATE,
+    *SINCE_2024,
     *WATCHING,
     *WRAPPERS,
     *PARAMS_KEPT,

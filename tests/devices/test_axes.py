@@ -37,6 +37,7 @@ TYPED = {
     "dadapt_adamw": gx.dadapt_adamw(estim_lr0=1e-2),
     "momo": gx.momo(),
     "polyak": gx.polyak_sgd(),
+    "mars": gx.mars(gamma=0.5),
     "mechanize": gx.mechanize(gx.sgd(0.1), s_init=0.1),
 }
 # Along which of its own axes a leaf is cut, they do not.
@@ -44,6 +45,9 @@ TOLD = {
     "units": gx.adaptive_grad_clip(0.01),
     "centralize": gx.centralize(),
     "factored": gx.scale_by_factored_rms(min_dim_size_to_factor=4),
+    "adam_mini": gx.scale_by_adam_mini(blocks=-1),
+    "adam_mini, whole": gx.scale_by_adam_mini(),
+    "came": gx.scale_by_came(),
     "sm3": gx.sm3(0.1),
 }
 RULES = TYPED | TOLD

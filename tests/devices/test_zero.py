@@ -15,6 +15,7 @@ STEPS = 20
 SHAPES = {"dense": {"kernel": (16, 24), "bias": (24,)}, "head": (24, 8)}
 CHAINS = {
     "adamw": gx.adamw(0.01),
+    "mars and came": gx.chain(gx.mars(), gx.came(0.01)),
     "clip and adamw": gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.01)),
     "lamb": gx.lamb(0.01),
     "adafactor": gx.adafactor(0.01, 4, momentum=0.9),
