@@ -234,16 +234,21 @@ if TYPE_CHECKING:
 
     # Schedules.
     from gradxform.schedules import (
+        add_schedules as add_schedules,
         constant_schedule as constant_schedule,
         cosine_decay_schedule as cosine_decay_schedule,
         cosine_onecycle_schedule as cosine_onecycle_schedule,
+        cyclic_schedule as cyclic_schedule,
         exponential_decay as exponential_decay,
         join_schedules as join_schedules,
         linear_onecycle_schedule as linear_onecycle_schedule,
         linear_schedule as linear_schedule,
+        multiply_schedules as multiply_schedules,
         piecewise_constant_schedule as piecewise_constant_schedule,
         piecewise_interpolate_schedule as piecewise_interpolate_schedule,
         polynomial_schedule as polynomial_schedule,
+        power_schedule as power_schedule,
+        rsqrt_schedule as rsqrt_schedule,
         sgdr_schedule as sgdr_schedule,
         warmup_constant_schedule as warmup_constant_schedule,
         warmup_cosine_decay_schedule as warmup_cosine_decay_schedule,
@@ -322,6 +327,9 @@ if TYPE_CHECKING:
     from gradxform.reading.describe import describe as describe
     from gradxform.reading.description import Description as Description
     from gradxform.reading.metrics import metrics as metrics
+
+    # Reading a schedule; its picture is `plots.schedules`.
+    from gradxform.reading.schedules import ScheduleTable as ScheduleTable, schedule_table as schedule_table
 
     # Reading what XLA made of a step.
     from gradxform.reading.program import program as program
