@@ -140,8 +140,10 @@ if TYPE_CHECKING:
     from gradxform.wrappers.lookahead import lookahead as lookahead
     from gradxform.wrappers.sam import sam as sam
     from gradxform.rules.schedule_free import (
+        gpa as gpa,
         schedule_free as schedule_free,
         schedule_free_eval_params as schedule_free_eval_params,
+        schedule_free_plus as schedule_free_plus,
     )
     from gradxform.optimizers.schedule_free import (
         schedule_free_adamw as schedule_free_adamw,

@@ -76,7 +76,7 @@ MODULES = (
     ("rules.average", "average_params"),
     ("wrappers.lookahead", "lookahead"),
     ("wrappers.sam", "sam"),
-    ("rules.schedule_free", "schedule_free schedule_free_eval_params"),
+    ("rules.schedule_free", "gpa schedule_free schedule_free_eval_params schedule_free_plus"),
     ("optimizers.schedule_free", "schedule_free_adamw schedule_free_sgd"),
     # Differential privacy, from gradients of single examples.
     ("optimizers.private", "dpsgd"),

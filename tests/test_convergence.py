@@ -261,7 +261,7 @@ PARTS += (
 PARTS += ("average_params", "velocity", "zero_nans", "count_nonfinite", "measure_with_ema", "monitor", "record_")
 
 # What holds one too, where others' names begin as it does.
-HOLDING = {"hyperball", "sam", "schedule_free"}
+HOLDING = {"gpa", "hyperball", "sam", "schedule_free", "schedule_free_plus"}
 
 
 @functools.cache

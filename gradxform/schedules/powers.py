@@ -21,7 +21,7 @@ def rsqrt_schedule(step, peak_value, warmup_steps, rsqrt_steps=0, cooldown_steps
         for ever.
       timescale: after three times as many steps the value is half of the peak.
 
-    Zhai et al. 2022, arXiv:2106.04560, as the authors' code has it: `create_learning_rate_schedule` of big_vision, where
+    Zhai et al. 2022, arXiv:2106.04560, as the code of big_vision has it (`create_learning_rate_schedule`), where
     the end of the cooldown is `total_steps`. optax: none. torch: none.
     """
     falling = peak_value / jnp.sqrt(1 + jnp.maximum(step - warmup_steps, 0) / timescale)
