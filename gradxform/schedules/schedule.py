@@ -134,12 +134,15 @@ class MultiplySchedules(Schedule):
     """Multiplies schedules and numbers; `*` of a schedule makes one.
 
         rates = warmup_cosine_decay_schedule(0.0, 1e-3, 100, 1000)
-        adamw(rates, weight_decay=rates * (0.1 / 1e-3))   decays by rates^2, 0.1 at the peak: Defazio 2025's AdamC
+        adamw(rates, weight_decay=rates * (0.1 / 1e-3))
+
+    The example decays by the square of the rate, as Defazio 2025, arXiv:2506.02285, does where layers are normalized:
+    weight_decay is 0.1 at the peak of the rate, and falls with it.
 
     Args:
       factors: functions of the step, and numbers; at least one.
 
-    Defazio 2025, arXiv:2506.02285, for the example. optax: none. torch: ChainedScheduler, of schedules by factors.
+    optax: none. torch: ChainedScheduler, of schedules that are factors.
     """
 
     factors: Sequence[Hyper]
