@@ -66,7 +66,7 @@ def schedule_table(schedules: Any, steps: int | Sequence[int]) -> ScheduleTable:
     if which.ndim != 1 or not which.size or not named:
         raise ValueError("schedule_table: expected a schedule and a step at least")
     if isinstance(steps, int) and steps > _SHOWN:
-        which = np.round(np.linspace(0, steps - 1, _SHOWN)).astype(int)
+        which = np.append(np.arange(_SHOWN - 1) * steps // (_SHOWN - 1), steps - 1)
     return ScheduleTable(which, {label: values_at(schedule, which) for label, schedule in named.items()})
 
 

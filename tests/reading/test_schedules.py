@@ -32,6 +32,8 @@ def test_it_prints_in_columns():
 
 
 def test_of_few_steps_all_are_shown_and_of_none_there_is_no_table():
+    assert gx.schedule_table(WARM, 100).steps.tolist() == [*range(0, 100, 10), 99]
+    assert gx.schedule_table(WARM, 12).steps.tolist() == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
     assert gx.schedule_table(WARM, 5).steps.tolist() == [0, 1, 2, 3, 4]
     for schedules, steps in ((WARM, 0), (WARM, []), ({}, 5), (WARM, [[1]])):
         with pytest.raises(ValueError, match="schedule_table: expected a schedule and a step at least"):
