@@ -46,13 +46,7 @@ if TYPE_CHECKING:
         madgrad as madgrad,
         simplified_ademamix as simplified_ademamix,
     )
-    from gradxform.optimizers.layers import (
-        adafactor as adafactor,
-        came as came,
-        lamb as lamb,
-        lars as lars,
-        sm3 as sm3,
-    )
+    from gradxform.optimizers.layers import adafactor as adafactor, came as came, lamb as lamb, lars as lars, sm3 as sm3
     from gradxform.rules.layerwise import fromage as fromage
     from gradxform.optimizers.signs import (
         adadelta as adadelta,
@@ -148,8 +142,10 @@ if TYPE_CHECKING:
     from gradxform.wrappers.lookahead import lookahead as lookahead
     from gradxform.wrappers.sam import sam as sam
     from gradxform.rules.schedule_free import (
+        gpa as gpa,
         schedule_free as schedule_free,
         schedule_free_eval_params as schedule_free_eval_params,
+        schedule_free_plus as schedule_free_plus,
     )
     from gradxform.optimizers.schedule_free import (
         schedule_free_adamw as schedule_free_adamw,
@@ -248,16 +244,21 @@ if TYPE_CHECKING:
 
     # Schedules.
     from gradxform.schedules import (
+        add_schedules as add_schedules,
         constant_schedule as constant_schedule,
         cosine_decay_schedule as cosine_decay_schedule,
         cosine_onecycle_schedule as cosine_onecycle_schedule,
+        cyclic_schedule as cyclic_schedule,
         exponential_decay as exponential_decay,
         join_schedules as join_schedules,
         linear_onecycle_schedule as linear_onecycle_schedule,
         linear_schedule as linear_schedule,
+        multiply_schedules as multiply_schedules,
         piecewise_constant_schedule as piecewise_constant_schedule,
         piecewise_interpolate_schedule as piecewise_interpolate_schedule,
         polynomial_schedule as polynomial_schedule,
+        power_schedule as power_schedule,
+        rsqrt_schedule as rsqrt_schedule,
         sgdr_schedule as sgdr_schedule,
         warmup_constant_schedule as warmup_constant_schedule,
         warmup_cosine_decay_schedule as warmup_cosine_decay_schedule,
@@ -337,6 +338,9 @@ if TYPE_CHECKING:
     from gradxform.reading.describe import describe as describe
     from gradxform.reading.description import Description as Description
     from gradxform.reading.metrics import metrics as metrics
+
+    # Reading a schedule; its picture is `plots.schedules`.
+    from gradxform.reading.schedules import ScheduleTable as ScheduleTable, schedule_table as schedule_table
 
     # Reading what XLA made of a step.
     from gradxform.reading.program import program as program

@@ -79,14 +79,14 @@ from gradxform.reading.hyperparameters import (
 from gradxform.reading.metrics import metrics as metrics
 from gradxform.reading.program import program as program
 from gradxform.reading.program_report import Program as Program
+from gradxform.reading.schedules import ScheduleTable as ScheduleTable, schedule_table as schedule_table
 from gradxform.rules.clipping import normalize as normalize
 from gradxform.rules.private import (
     per_example_global_norm_clip as per_example_global_norm_clip,
     per_example_layer_norm_clip as per_example_layer_norm_clip,
 )
 from gradxform.rules.schedule_free import schedule_free_eval_params as schedule_free_eval_params
-from gradxform.schedules.pieces import JoinSchedules
-from gradxform.schedules.schedule import Schedule
+from gradxform.schedules.schedule import AddSchedules, JoinSchedules, MultiplySchedules, Schedule
 from gradxform.storage.codecs import Int4, Int8
 from gradxform.storage.floats import AsDtype
 from gradxform.storage.stored import decoded as decoded
@@ -1069,7 +1069,7 @@ def int4(
     block: int = 128,
     *,
     companded: bool = True,
-    stochastic: bool = False,
+    stochastic: bool = True,
     axis: int | None = None,
     signed: bool | None = None,
     seed: int = 0,
@@ -1207,6 +1207,14 @@ def sam(
 ) -> Transform:
     """Moves the parameters against the loss before each step of an optimizer, which then steps from where they were."""
 
+def gpa(
+    base_optimizer: GradientTransformation,
+    mu_x: ScalarOrSchedule = 0.9967,
+    mu_y: ScalarOrSchedule = 0.7,
+    state_dtype: DTypeLike | None = None,
+) -> Transform:
+    """Generalized primal averaging: gradients are taken between the steps of an optimizer and their running mean."""
+
 def schedule_free(
     base_optimizer: GradientTransformation,
     learning_rate: ScalarOrSchedule,
@@ -1215,6 +1223,21 @@ def schedule_free(
     state_dtype: DTypeLike | None = None,
 ) -> Transform:
     """Trains at a point between the steps of an optimizer and their average, in place of a decaying learning rate."""
+
+def schedule_free_plus(
+    base_optimizer: GradientTransformation,
+    learning_rate: ScalarOrSchedule = 1.0,
+    b1: ScalarOrSchedule = 0.9,
+    weight_decay: ScalarOrSchedule = 0.0,
+    r: ScalarOrSchedule = 0.0,
+    polyak_beta: ScalarOrSchedule = 0.0,
+    c_warmup: int = 0,
+    weight_lr_power: ScalarOrSchedule = 2.0,
+    state_dtype: DTypeLike | None = None,
+    *,
+    mask: Any | None = None,
+) -> Transform:
+    """Schedule-free learning whose step comes from the value of the loss, for whole runs of large models."""
 
 def schedule_free_adamw(
     learning_rate: ScalarOrSchedule = 0.0025,
@@ -1607,6 +1630,9 @@ def reduce_on_plateau(
 ) -> Transform:
     """Scales by a number that is reduced when a value has not improved for a while."""
 
+def add_schedules(terms: Sequence[Scalar]) -> AddSchedules:
+    """Adds schedules and numbers; `+` of a schedule makes one."""
+
 def constant_schedule(value: Scalar) -> Schedule:
     """One value for ever."""
 
@@ -1624,6 +1650,16 @@ def cosine_onecycle_schedule(
 ) -> Schedule:
     """One cycle of two half cosines: up to the peak at pct_start, down to the last value."""
 
+def cyclic_schedule(
+    init_value: Scalar,
+    peak_value: Scalar,
+    rise_steps: Scalar,
+    fall_steps: Scalar | None = None,
+    mode: str = "triangular",
+    gamma: Scalar = 1.0,
+) -> Schedule:
+    """Rises and falls along lines, again and again."""
+
 def exponential_decay(
     init_value: Scalar,
     transition_steps: Scalar,
@@ -1635,7 +1671,7 @@ def exponential_decay(
     """Multiplies by a rate every so many steps, smoothly or in a staircase."""
 
 def join_schedules(schedules: Sequence[Scalar], boundaries: Sequence[Scalar]) -> JoinSchedules:
-    """Applies schedules one after another, each to the steps since its boundary."""
+    """Applies schedules one after another, each to the steps since its boundary; `then` of a schedule makes one."""
 
 def linear_onecycle_schedule(
     transition_steps: Scalar,
@@ -1652,6 +1688,9 @@ def linear_schedule(
 ) -> Schedule:
     """From one value to another, along a line: `polynomial_schedule` with power 1, and otherwise its arguments."""
 
+def multiply_schedules(factors: Sequence[Scalar]) -> MultiplySchedules:
+    """Multiplies schedules and numbers; `*` of a schedule makes one."""
+
 def piecewise_constant_schedule(init_value: Scalar, boundaries_and_scales: Scalar | None = None) -> Schedule:
     """Multiplies by a scale at each boundary: init_value times every scale whose boundary <= t."""
 
@@ -1664,6 +1703,30 @@ def polynomial_schedule(
     init_value: Scalar, end_value: Scalar, power: Scalar, transition_steps: Scalar, transition_begin: Scalar = 0
 ) -> Schedule:
     """From one value to another, along a power of the time that is left."""
+
+def power_schedule(
+    max_value: Scalar,
+    amplitude: Scalar,
+    exponent: Scalar,
+    warmup_steps: Scalar,
+    power_steps: Scalar = 0,
+    decay_steps: Scalar = 0,
+    tokens_per_step: Scalar = 1.0,
+    init_value: Scalar = 0.0,
+    end_value: Scalar = 0.0,
+    shape: str = "linear",
+) -> Schedule:
+    """Rises along a line, falls by a power of the tokens that were seen, and decays at the end."""
+
+def rsqrt_schedule(
+    peak_value: Scalar,
+    warmup_steps: Scalar,
+    rsqrt_steps: Scalar = 0,
+    cooldown_steps: Scalar = 0,
+    timescale: Scalar = 10000.0,
+    init_value: Scalar = 0.0,
+) -> Schedule:
+    """Rises along a line, falls by the reciprocal square root of the step, and cools down to 0 at the end."""
 
 def sgdr_schedule(cosine_kwargs: Iterable[dict[str, Scalar]]) -> Schedule:
     """Rises and falls in cycles, each a `warmup_cosine_decay_schedule` that begins where the last one ends."""

@@ -76,7 +76,7 @@ MODULES = (
     ("rules.average", "average_params"),
     ("wrappers.lookahead", "lookahead"),
     ("wrappers.sam", "sam"),
-    ("rules.schedule_free", "schedule_free schedule_free_eval_params"),
+    ("rules.schedule_free", "gpa schedule_free schedule_free_eval_params schedule_free_plus"),
     ("optimizers.schedule_free", "schedule_free_adamw schedule_free_sgd"),
     # Differential privacy, from gradients of single examples.
     ("optimizers.private", "dpsgd"),
@@ -116,10 +116,11 @@ MODULES = (
     # Schedules.
     (
         "schedules",
-        "constant_schedule cosine_decay_schedule cosine_onecycle_schedule exponential_decay join_schedules "
-        "linear_onecycle_schedule linear_schedule piecewise_constant_schedule piecewise_interpolate_schedule "
-        "polynomial_schedule sgdr_schedule warmup_constant_schedule warmup_cosine_decay_schedule "
-        "warmup_exponential_decay_schedule warmup_stable_decay",
+        "add_schedules constant_schedule cosine_decay_schedule cosine_onecycle_schedule cyclic_schedule "
+        "exponential_decay join_schedules linear_onecycle_schedule linear_schedule multiply_schedules "
+        "piecewise_constant_schedule piecewise_interpolate_schedule polynomial_schedule power_schedule rsqrt_schedule "
+        "sgdr_schedule warmup_constant_schedule warmup_cosine_decay_schedule warmup_exponential_decay_schedule "
+        "warmup_stable_decay",
     ),
     # Shaping updates, and noise.
     ("rules.shaping", "apply_every centralize keep_params_nonnegative"),
@@ -155,6 +156,8 @@ MODULES = (
     ("reading.describe", "describe"),
     ("reading.description", "Description"),
     ("reading.metrics", "metrics"),
+    # Reading a schedule; its picture is `plots.schedules`.
+    ("reading.schedules", "ScheduleTable schedule_table"),
     # Reading what XLA made of a step.
     ("reading.program", "program"),
     ("reading.program_report", "Program"),

@@ -275,7 +275,7 @@ PARTS += ("average_params", "velocity", "zero_nans", "count_nonfinite", "measure
 
 # What holds one too, where others' names begin as it does.
 # The matrices of adamh keep the norms that they begin with, which those of the minima are not.
-HOLDING = {"adamh", "hyperball", "sam", "schedule_free"}
+HOLDING = {"adamh", "gpa", "hyperball", "sam", "schedule_free", "schedule_free_plus"}
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """The one list of what the contract runs over: a new transform joins by being named in the list of its family."""
 
 from tests.contract.cases_adam import ADAM_RELATIVES
+from tests.contract.cases_averages import AVERAGES
 from tests.contract.cases_classic import CLASSIC
 from tests.contract.cases_free import RATE_FREE
 from tests.contract.cases_layers import LAYERS_AND_SIGNS
@@ -23,6 +24,7 @@ LISTED = [
     *SINCE_2024,
     *WATCHING,
     *WRAPPERS,
+    *AVERAGES,
     *PARAMS_KEPT,
 ]
 CASES = [case for case in LISTED if not case.numbers_alone]
