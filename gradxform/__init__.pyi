@@ -109,6 +109,7 @@ def sgd(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def rmsprop(
     learning_rate: ScalarOrSchedule,
@@ -124,6 +125,7 @@ def rmsprop(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adagrad(
     learning_rate: ScalarOrSchedule,
@@ -134,6 +136,7 @@ def adagrad(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adam(
     learning_rate: ScalarOrSchedule,
@@ -147,6 +150,7 @@ def adam(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adamw(
     learning_rate: ScalarOrSchedule,
@@ -160,6 +164,8 @@ def adamw(
     *,
     nesterov: bool = False,
     independent: bool = False,
+    cautious: bool = False,
+    max_learning_rate: ScalarOrSchedule | None = None,
 ) -> Transform: ...
 def nadam(
     learning_rate: ScalarOrSchedule,
@@ -173,6 +179,7 @@ def nadam(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def nadamw(
     learning_rate: ScalarOrSchedule,
@@ -186,6 +193,7 @@ def nadamw(
     *,
     momentum_decay: ScalarOrSchedule | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adamw_lean(
     learning_rate: ScalarOrSchedule,
@@ -198,6 +206,7 @@ def adamw_lean(
     *,
     nesterov: bool = False,
     independent: bool = False,
+    cautious: bool = False,
     bits: int = 8,
     codec: Codec = ...,
     min_size: int = 4096,
@@ -214,6 +223,7 @@ def acprop(
     *,
     paper: bool = False,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adabelief(
     learning_rate: ScalarOrSchedule,
@@ -226,6 +236,7 @@ def adabelief(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adamax(
     learning_rate: ScalarOrSchedule,
@@ -236,6 +247,7 @@ def adamax(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adamaxw(
     learning_rate: ScalarOrSchedule,
@@ -246,6 +258,7 @@ def adamaxw(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adopt(
     learning_rate: ScalarOrSchedule,
@@ -260,6 +273,7 @@ def adopt(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def amsgrad(
     learning_rate: ScalarOrSchedule,
@@ -274,6 +288,7 @@ def amsgrad(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def novograd(
     learning_rate: ScalarOrSchedule,
@@ -285,6 +300,7 @@ def novograd(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def radam(
     learning_rate: ScalarOrSchedule,
@@ -298,6 +314,7 @@ def radam(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def yogi(
     learning_rate: ScalarOrSchedule,
@@ -308,6 +325,7 @@ def yogi(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adan(
     learning_rate: ScalarOrSchedule,
@@ -321,6 +339,7 @@ def adan(
     *,
     difference_weight: ScalarOrSchedule | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def ademamix(
     learning_rate: ScalarOrSchedule,
@@ -335,6 +354,7 @@ def ademamix(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def madgrad(
     learning_rate: ScalarOrSchedule,
@@ -344,6 +364,7 @@ def madgrad(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def simplified_ademamix(
     learning_rate: ScalarOrSchedule,
@@ -356,6 +377,7 @@ def simplified_ademamix(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adafactor(
     learning_rate: ScalarOrSchedule | None = None,
@@ -376,6 +398,7 @@ def adafactor(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def lamb(
     learning_rate: ScalarOrSchedule,
@@ -387,6 +410,7 @@ def lamb(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def lars(
     learning_rate: ScalarOrSchedule,
@@ -400,6 +424,7 @@ def lars(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def sm3(
     learning_rate: ScalarOrSchedule,
@@ -408,6 +433,7 @@ def sm3(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def fromage(learning_rate: ScalarOrSchedule, min_norm: ScalarOrSchedule = 1e-06) -> Transform:
     """Steps of a fixed size relative to each leaf, then shrinks the leaf so that it does not grow."""
@@ -421,6 +447,7 @@ def adadelta(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def lion(
     learning_rate: ScalarOrSchedule,
@@ -431,6 +458,7 @@ def lion(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def noisy_sgd(
     learning_rate: ScalarOrSchedule,
@@ -442,6 +470,7 @@ def noisy_sgd(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def optimistic_adam(
     learning_rate: ScalarOrSchedule,
@@ -468,6 +497,7 @@ def optimistic_adam_v2(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def optimistic_gradient_descent(
     learning_rate: ScalarOrSchedule,
@@ -477,6 +507,7 @@ def optimistic_gradient_descent(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def polyak_sgd(
     max_learning_rate: ScalarOrSchedule = 1.0,
@@ -488,6 +519,7 @@ def polyak_sgd(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def rprop(
     learning_rate: ScalarOrSchedule,
@@ -502,6 +534,7 @@ def sign_sgd(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def signum(
     learning_rate: ScalarOrSchedule,
@@ -511,6 +544,7 @@ def signum(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def cocob(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -520,6 +554,7 @@ def cocob(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def dog(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -529,6 +564,7 @@ def dog(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def dowg(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -538,6 +574,7 @@ def dowg(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def dadapt_adamw(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -548,6 +585,7 @@ def dadapt_adamw(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """AdamW whose learning rate is an estimate of the distance to the solution, by D-Adaptation."""
 
@@ -563,6 +601,7 @@ def prodigy(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """AdamW whose learning rate is an estimate of the distance to the solution, which grows faster than
     D-Adaptation's."""
@@ -576,6 +615,7 @@ def momo(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Momentum whose step is the one that brings a model of the loss down to its lower bound, if that is shorter."""
 
@@ -590,6 +630,7 @@ def momo_adam(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Adam whose step is the one that brings a model of the loss down to its lower bound, if that is shorter."""
 
@@ -648,6 +689,7 @@ def muon(
     batched: bool = False,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def dion2(
     learning_rate: ScalarOrSchedule,
@@ -664,6 +706,7 @@ def dion2(
     gram: bool | None = None,
     batched: bool = False,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -681,6 +724,7 @@ def galore(
     weight_dimension_numbers: Any | None = None,
     *,
     side: str = "longer",
+    cautious: bool = False,
 ) -> Transform: ...
 def scale_by_galore(
     rank: int = 128,
@@ -717,6 +761,7 @@ def normuon(
     gram: bool | None = None,
     batched: bool = False,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -850,6 +895,7 @@ def kl_shampoo(
     weight_decay: ScalarOrSchedule = 0.01,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -873,6 +919,7 @@ def psgd_kron(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -899,6 +946,7 @@ def shampoo(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -921,6 +969,7 @@ def soap(
     weight_decay: ScalarOrSchedule = 0.01,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -1074,6 +1123,7 @@ def sophia(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def hutchinson_estimator_diag_hessian(random_seed: int | Array | None = None) -> Transform:
     """Puts an unbiased estimate of the diagonal of the loss's Hessian in the place of the gradient."""
@@ -1171,6 +1221,8 @@ def schedule_free_adamw(
     weight_decay: ScalarOrSchedule = 0.0,
     weight_lr_power: ScalarOrSchedule = 2.0,
     state_dtype: DTypeLike | None = None,
+    *,
+    cautious: bool = False,
 ) -> Transform: ...
 def schedule_free_sgd(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -1179,6 +1231,8 @@ def schedule_free_sgd(
     weight_decay: ScalarOrSchedule | None = None,
     weight_lr_power: ScalarOrSchedule = 2.0,
     state_dtype: DTypeLike | None = None,
+    *,
+    cautious: bool = False,
 ) -> Transform: ...
 def dpsgd(
     learning_rate: ScalarOrSchedule,
@@ -1193,6 +1247,7 @@ def dpsgd(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def differentially_private_aggregate(
     l2_norm_clip: ScalarOrSchedule,
@@ -1322,6 +1377,7 @@ def scale_by_novograd(
     mu_dtype: DTypeLike | None = None,
     *,
     mask: Any | None = None,
+    cautious: bool = False,
 ) -> Transform:
     """Momentum of gradients that were divided, a whole leaf at a time, by their running norm."""
 
@@ -1475,9 +1531,24 @@ def zero_nans() -> Transform:
     """Puts 0 in the place of NaN; infinity stays."""
 
 def add_decayed_weights(
-    weight_decay: ScalarOrSchedule = 0.0, mask: Any | None = None, *, flip_sign: bool = False
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Any | None = None,
+    *,
+    flip_sign: bool = False,
+    cautious: bool = False,
+    toward: str = "zero",
 ) -> Transform:
     """Adds the parameters, times a number, to the update."""
+
+def descend_with_corrected_decay(
+    learning_rate: ScalarOrSchedule,
+    max_learning_rate: ScalarOrSchedule,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Any | None = None,
+    *,
+    cautious: bool = False,
+) -> Transform:
+    """The learning rate with decoupled weight decay that follows its square, for layers that are normalised."""
 
 def by_ndim(ndim: int | None = None, *, at_least: int | None = None, at_most: int | None = None) -> ByNdim:
     """A mask that is True for the parameters with a number of axes."""
@@ -1690,6 +1761,9 @@ def split_real_and_imaginary(inner: GradientTransformation) -> Transform:
 
 def accumulate(inner: GradientTransformation, every: int | Callable[[Any], Any], *, mean: bool = True) -> Transform:
     """Gathers the gradients of `every` micro-steps, and takes one step of a transform for all of them."""
+
+def cautious(inner: GradientTransformation, *, flip_sign: bool = True) -> Transform:
+    """Leaves out the elements of an update that would move against the present gradient, and makes the rest larger."""
 
 def guard(
     inner: GradientTransformation,
