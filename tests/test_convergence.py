@@ -243,7 +243,18 @@ PER_EXAMPLE = {"dpsgd"}
 # How the names of those transforms begin that are parts of optimizers: a new name is one or the other.
 PARTS = ("adaptive_grad_clip", "add_", "apply_every", "centralize", "chain", "clip", "ema", "hutchinson", "identity")
 # What holds an optimizer is none.
-PARTS += ("accumulate", "apply_if_finite", "conditionally", "flatten", "guard", "MultiSteps", "split_real", "stateless")
+PARTS += (
+    "accumulate",
+    "apply_if_finite",
+    "cautious",
+    "conditionally",
+    "descend_with_corrected",
+    "flatten",
+    "guard",
+    "MultiSteps",
+    "split_real",
+    "stateless",
+)
 PARTS += ("freeze", "masked", "multi_transform", "partition", "selective_transform")
 PARTS += ("kahan", "master_weights", "offloaded", "split_weights", "stochastic_rounding", "stored")
 PARTS += (

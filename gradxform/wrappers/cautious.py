@@ -62,13 +62,14 @@ class Cautious(TreeRule):
         sign = -1 if self.flip_sign else 1
         masks = tree.map(lambda d, g: sign * alignment(d, g) > 0, steps, updates)
         counts, sizes = tree.counts(masks), tree.sizes(masks)
-        # A product, so that NaN shows.
-        masked = tree.map(
-            lambda d, m, share: d * (m / jnp.maximum(share, 1e-3)),
-            *(steps, masks, [count / max(size, 1) for count, size in zip(counts, sizes, strict=True)]),
-        )
+        shares = [count / max(size, 1) for count, size in zip(counts, sizes, strict=True)]
+
+        def masked(d, mask, share):
+            # A product, so that NaN shows.
+            return d * jnp.where(mask, 1 / jnp.maximum(share, 1e-3), 0)
+
         kept = sum(counts, jnp.zeros_like(slots.kept)) / max(sum(sizes), 1)
-        return masked, slots._replace(inner_state=inner_state, kept=kept)
+        return tree.map(masked, steps, masks, shares), slots._replace(inner_state=inner_state, kept=kept)
 
 
 cautious = transform(Cautious)

@@ -2,6 +2,7 @@
 
 from tests.contract.cases_adam import ADAM_RELATIVES
 from tests.contract.cases_classic import CLASSIC
+from tests.contract.cases_decay import DECAY
 from tests.contract.cases_free import RATE_FREE
 from tests.contract.cases_layers import LAYERS_AND_SIGNS
 from tests.contract.cases_matrices import MATRIX_METHODS
@@ -14,6 +15,7 @@ from tests.contract.cases_wrappers import WRAPPERS
 LISTED = [
     *CLASSIC,
     *ADAM_RELATIVES,
+    *DECAY,
     *LAYERS_AND_SIGNS,
     *RATE_FREE,
     *MATRIX_METHODS,
