@@ -26,8 +26,8 @@ def alignment(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def where_aligned(x: jax.Array, direction: jax.Array) -> jax.Array:
-    """x where its alignment with a direction is not negative, and 0 elsewhere."""
-    return jnp.where(alignment(x, direction) >= 0, x, 0)
+    """x where its alignment with a direction is not negative, and 0 elsewhere; NaN for NaN."""
+    return jnp.where(alignment(x, direction) < 0, 0, x)
 
 
 def abs_pow(x: jax.Array, ord: float) -> jax.Array:
