@@ -15,11 +15,11 @@ from tests.contract.cases_wrappers import WRAPPERS
 LISTED = [
     *CLASSIC,
     *ADAM_RELATIVES,
-    *DECAY,
     *LAYERS_AND_SIGNS,
     *RATE_FREE,
     *MATRIX_METHODS,
     *PRECONDITIONED,
+    *DECAY,
     *PRIVATE,
     *WATCHING,
     *WRAPPERS,
