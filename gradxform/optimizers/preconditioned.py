@@ -116,8 +116,8 @@ def shampoo(
       learning_rate: the step size; a number or a schedule. With graft="adam" that of Adam.
       b1, b2, eps, precondition_frequency, block_size, exponents, graft, graft_b2, graft_eps, root, debias, spread,
         batched: as in `scale_by_shampoo`.
-      weight_dimension_numbers, weight_decay, mask, independent, adam_b1, adam_b2, adam_eps, adam_weight_decay,
-        adam_learning_rate: as in `soap`.
+      weight_dimension_numbers, weight_decay, mask, independent, cautious, adam_b1, adam_b2, adam_eps,
+        adam_weight_decay, adam_learning_rate: as in `soap`.
 
     Raises:
       ValueError: as `scale_by_shampoo`.
@@ -177,8 +177,8 @@ def kl_shampoo(
     Args:
       learning_rate: the step size; a number or a schedule. Updates are of Adam's size.
       b1, b2, eps, precondition_frequency, init_factor, clamp, spread, batched: as in `scale_by_kl_shampoo`.
-      weight_dimension_numbers, weight_decay, mask, independent, adam_b1, adam_b2, adam_eps, adam_weight_decay,
-        adam_learning_rate: as in `soap`.
+      weight_dimension_numbers, weight_decay, mask, independent, cautious, adam_b1, adam_b2, adam_eps,
+        adam_weight_decay, adam_learning_rate: as in `soap`.
 
     Lin et al. 2025, arXiv:2509.03378. optax, torch: none; the authors' class KLOpt, whose decay comes after the step.
     """
@@ -234,8 +234,8 @@ def psgd_kron(
         seldom, until 33 steps lie between from the 4000th on.
       b1, precond_lr, max_size_triangular, max_skew, precond_init_scale, max_rms, key, spread, batched: as
         in `scale_by_psgd_kron`.
-      weight_dimension_numbers, weight_decay, mask, independent, adam_b1, adam_b2, adam_eps, adam_weight_decay,
-        adam_learning_rate: as in `soap`.
+      weight_dimension_numbers, weight_decay, mask, independent, cautious, adam_b1, adam_b2, adam_eps,
+        adam_weight_decay, adam_learning_rate: as in `soap`.
 
     Raises:
       ValueError: as `scale_by_psgd_kron`.
