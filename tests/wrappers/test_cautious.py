@@ -106,7 +106,9 @@ def test_complex_elements_are_kept_within_a_quarter_of_a_turn():
     turn = gx.stateless(lambda updates, params: -turns * updates)
     updates, kept = once(turn, jnp.full(4, 1 + 1j, jnp.complex64))
     assert kept == 0.5
-    np.testing.assert_allclose(updates, -2 * np.asarray(turns) * (1 + 1j) * np.array([1, 1, 0, 0]), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        updates, -2 * np.asarray(turns) * (1 + 1j) * np.array([1, 1, 0, 0]), rtol=1e-6, atol=1e-6
+    )
 
 
 def test_c_adamw_leaves_the_decay_out_of_the_mask_and_around_adamw_it_is_masked():
