@@ -224,7 +224,10 @@ if TYPE_CHECKING:
     )
 
     # Weight decay; which parameters decay, and which a transform sees.
-    from gradxform.rules.decay import add_decayed_weights as add_decayed_weights
+    from gradxform.rules.decay import (
+        add_decayed_weights as add_decayed_weights,
+        descend_with_corrected_decay as descend_with_corrected_decay,
+    )
     from gradxform.masks import (
         by_ndim as by_ndim,
         by_path as by_path,
@@ -300,6 +303,7 @@ if TYPE_CHECKING:
 
     # When a transform runs.
     from gradxform.wrappers.accumulate import accumulate as accumulate
+    from gradxform.wrappers.cautious import cautious as cautious
     from gradxform.wrappers.guard import guard as guard
     from gradxform.wrappers.conditional import (
         apply_if_finite as apply_if_finite,

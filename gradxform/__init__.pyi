@@ -109,6 +109,7 @@ def sgd(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def rmsprop(
     learning_rate: ScalarOrSchedule,
@@ -124,6 +125,7 @@ def rmsprop(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adagrad(
     learning_rate: ScalarOrSchedule,
@@ -134,6 +136,7 @@ def adagrad(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adam(
     learning_rate: ScalarOrSchedule,
@@ -147,6 +150,7 @@ def adam(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adamw(
     learning_rate: ScalarOrSchedule,
@@ -160,6 +164,8 @@ def adamw(
     *,
     nesterov: bool = False,
     independent: bool = False,
+    cautious: bool = False,
+    max_learning_rate: ScalarOrSchedule | None = None,
 ) -> Transform: ...
 def nadam(
     learning_rate: ScalarOrSchedule,
@@ -173,6 +179,7 @@ def nadam(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def nadamw(
     learning_rate: ScalarOrSchedule,
@@ -186,6 +193,7 @@ def nadamw(
     *,
     momentum_decay: ScalarOrSchedule | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adamw_lean(
     learning_rate: ScalarOrSchedule,
@@ -198,6 +206,7 @@ def adamw_lean(
     *,
     nesterov: bool = False,
     independent: bool = False,
+    cautious: bool = False,
     bits: int = 8,
     codec: Codec = ...,
     min_size: int = 4096,
@@ -214,6 +223,7 @@ def acprop(
     *,
     paper: bool = False,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adabelief(
     learning_rate: ScalarOrSchedule,
@@ -226,6 +236,7 @@ def adabelief(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adam_mini(
     learning_rate: ScalarOrSchedule,
@@ -250,6 +261,7 @@ def adamax(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adamaxw(
     learning_rate: ScalarOrSchedule,
@@ -260,6 +272,7 @@ def adamaxw(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adopt(
     learning_rate: ScalarOrSchedule,
@@ -274,6 +287,7 @@ def adopt(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def amsgrad(
     learning_rate: ScalarOrSchedule,
@@ -288,6 +302,7 @@ def amsgrad(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def laprop(
     learning_rate: ScalarOrSchedule,
@@ -311,6 +326,7 @@ def novograd(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def radam(
     learning_rate: ScalarOrSchedule,
@@ -324,6 +340,7 @@ def radam(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def yogi(
     learning_rate: ScalarOrSchedule,
@@ -334,6 +351,7 @@ def yogi(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adan(
     learning_rate: ScalarOrSchedule,
@@ -347,6 +365,7 @@ def adan(
     *,
     difference_weight: ScalarOrSchedule | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def ademamix(
     learning_rate: ScalarOrSchedule,
@@ -361,6 +380,7 @@ def ademamix(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def madgrad(
     learning_rate: ScalarOrSchedule,
@@ -370,6 +390,7 @@ def madgrad(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def simplified_ademamix(
     learning_rate: ScalarOrSchedule,
@@ -382,6 +403,7 @@ def simplified_ademamix(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adafactor(
     learning_rate: ScalarOrSchedule | None = None,
@@ -402,6 +424,7 @@ def adafactor(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def came(
     learning_rate: ScalarOrSchedule,
@@ -428,6 +451,7 @@ def lamb(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def lars(
     learning_rate: ScalarOrSchedule,
@@ -441,6 +465,7 @@ def lars(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def sm3(
     learning_rate: ScalarOrSchedule,
@@ -449,6 +474,7 @@ def sm3(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def fromage(learning_rate: ScalarOrSchedule, min_norm: ScalarOrSchedule = 1e-06) -> Transform:
     """Steps of a fixed size relative to each leaf, then shrinks the leaf so that it does not grow."""
@@ -462,6 +488,7 @@ def adadelta(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def lion(
     learning_rate: ScalarOrSchedule,
@@ -472,6 +499,7 @@ def lion(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def noisy_sgd(
     learning_rate: ScalarOrSchedule,
@@ -483,6 +511,7 @@ def noisy_sgd(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def optimistic_adam(
     learning_rate: ScalarOrSchedule,
@@ -509,6 +538,7 @@ def optimistic_adam_v2(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def optimistic_gradient_descent(
     learning_rate: ScalarOrSchedule,
@@ -518,6 +548,7 @@ def optimistic_gradient_descent(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def polyak_sgd(
     max_learning_rate: ScalarOrSchedule = 1.0,
@@ -529,6 +560,7 @@ def polyak_sgd(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def rprop(
     learning_rate: ScalarOrSchedule,
@@ -543,6 +575,7 @@ def sign_sgd(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def signum(
     learning_rate: ScalarOrSchedule,
@@ -552,6 +585,7 @@ def signum(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def cocob(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -561,6 +595,7 @@ def cocob(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def dog(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -570,6 +605,7 @@ def dog(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def dowg(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -579,6 +615,7 @@ def dowg(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def dadapt_adamw(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -589,6 +626,7 @@ def dadapt_adamw(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """AdamW whose learning rate is an estimate of the distance to the solution, by D-Adaptation."""
 
@@ -604,6 +642,7 @@ def prodigy(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """AdamW whose learning rate is an estimate of the distance to the solution, which grows faster than
     D-Adaptation's."""
@@ -617,6 +656,7 @@ def momo(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Momentum whose step is the one that brings a model of the loss down to its lower bound, if that is shorter."""
 
@@ -631,6 +671,7 @@ def momo_adam(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Adam whose step is the one that brings a model of the loss down to its lower bound, if that is shorter."""
 
@@ -689,6 +730,7 @@ def muon(
     batched: bool = False,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def dion2(
     learning_rate: ScalarOrSchedule,
@@ -705,6 +747,7 @@ def dion2(
     gram: bool | None = None,
     batched: bool = False,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -722,6 +765,7 @@ def galore(
     weight_dimension_numbers: Any | None = None,
     *,
     side: str = "longer",
+    cautious: bool = False,
 ) -> Transform: ...
 def scale_by_galore(
     rank: int = 128,
@@ -771,6 +815,7 @@ def normuon(
     gram: bool | None = None,
     batched: bool = False,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -904,6 +949,7 @@ def kl_shampoo(
     weight_decay: ScalarOrSchedule = 0.01,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -927,6 +973,7 @@ def psgd_kron(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -953,6 +1000,7 @@ def shampoo(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -975,6 +1023,7 @@ def soap(
     weight_decay: ScalarOrSchedule = 0.01,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -1128,6 +1177,7 @@ def sophia(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def hutchinson_estimator_diag_hessian(random_seed: int | Array | None = None) -> Transform:
     """Puts an unbiased estimate of the diagonal of the loss's Hessian in the place of the gradient."""
@@ -1248,6 +1298,8 @@ def schedule_free_adamw(
     weight_decay: ScalarOrSchedule = 0.0,
     weight_lr_power: ScalarOrSchedule = 2.0,
     state_dtype: DTypeLike | None = None,
+    *,
+    cautious: bool = False,
 ) -> Transform: ...
 def schedule_free_sgd(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -1256,6 +1308,8 @@ def schedule_free_sgd(
     weight_decay: ScalarOrSchedule | None = None,
     weight_lr_power: ScalarOrSchedule = 2.0,
     state_dtype: DTypeLike | None = None,
+    *,
+    cautious: bool = False,
 ) -> Transform: ...
 def dpsgd(
     learning_rate: ScalarOrSchedule,
@@ -1270,6 +1324,7 @@ def dpsgd(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def differentially_private_aggregate(
     l2_norm_clip: ScalarOrSchedule,
@@ -1399,6 +1454,7 @@ def scale_by_novograd(
     mu_dtype: DTypeLike | None = None,
     *,
     mask: Any | None = None,
+    cautious: bool = False,
 ) -> Transform:
     """Momentum of gradients that were divided, a whole leaf at a time, by their running norm."""
 
@@ -1586,9 +1642,24 @@ def zero_nans() -> Transform:
     """Puts 0 in the place of NaN; infinity stays."""
 
 def add_decayed_weights(
-    weight_decay: ScalarOrSchedule = 0.0, mask: Any | None = None, *, flip_sign: bool = False
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Any | None = None,
+    *,
+    flip_sign: bool = False,
+    cautious: bool = False,
+    toward: str = "zero",
 ) -> Transform:
     """Adds the parameters, times a number, to the update."""
+
+def descend_with_corrected_decay(
+    learning_rate: ScalarOrSchedule,
+    max_learning_rate: ScalarOrSchedule,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Any | None = None,
+    *,
+    cautious: bool = False,
+) -> Transform:
+    """The learning rate with decoupled weight decay that follows its square, for layers that are normalised."""
 
 def by_ndim(ndim: int | None = None, *, at_least: int | None = None, at_most: int | None = None) -> ByNdim:
     """A mask that is True for the parameters with a number of axes."""
@@ -1850,6 +1921,9 @@ def split_real_and_imaginary(inner: GradientTransformation) -> Transform:
 
 def accumulate(inner: GradientTransformation, every: int | Callable[[Any], Any], *, mean: bool = True) -> Transform:
     """Gathers the gradients of `every` micro-steps, and takes one step of a transform for all of them."""
+
+def cautious(inner: GradientTransformation, *, flip_sign: bool = True) -> Transform:
+    """Leaves out the elements of an update that would move against the present gradient, and makes the rest larger."""
 
 def guard(
     inner: GradientTransformation,

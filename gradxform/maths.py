@@ -16,6 +16,20 @@ def abs_sq(x: jax.Array) -> jax.Array:
     return jnp.square(x.real) + jnp.square(x.imag) if jnp.iscomplexobj(x) else jnp.square(x)
 
 
+def alignment(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The product of the signs, elementwise; of complex numbers the cosine of the angle between them.
+
+    The sign of a b, or of the real part of conj(a) b, where a product of small numbers would be 0.
+    """
+    product = jnp.conj(jnp.sign(a)) * jnp.sign(b)
+    return product.real if jnp.iscomplexobj(product) else product
+
+
+def where_aligned(x: jax.Array, direction: jax.Array) -> jax.Array:
+    """x where its alignment with a direction is not negative, and 0 elsewhere; NaN for NaN."""
+    return jnp.where(alignment(x, direction) < 0, 0, x)
+
+
 def abs_pow(x: jax.Array, ord: float) -> jax.Array:
     """|x|^ord, elementwise and real."""
     if ord == 2:

@@ -108,7 +108,7 @@ MODULES = (
         "normalize_by_global_norm normalize_by_update_norm zero_nans",
     ),
     # Weight decay; which parameters decay, and which a transform sees.
-    ("rules.decay", "add_decayed_weights"),
+    ("rules.decay", "add_decayed_weights descend_with_corrected_decay"),
     ("masks", "by_ndim by_path labels not_biases_or_norms"),
     # The learning rate, and scaling by a number.
     ("rules.scaling", "identity scale scale_by_learning_rate scale_by_schedule set_to_zero"),
@@ -139,6 +139,7 @@ MODULES = (
     ("wrappers.layouts", "flatten split_real_and_imaginary"),
     # When a transform runs.
     ("wrappers.accumulate", "accumulate"),
+    ("wrappers.cautious", "cautious"),
     ("wrappers.guard", "guard"),
     ("wrappers.conditional", "apply_if_finite conditionally_mask conditionally_transform"),
     ("wrappers.multi_steps", "MultiSteps"),

@@ -248,7 +248,9 @@ PARTS = ("adaptive_grad_clip", "add_", "apply_every", "centralize", "chain", "cl
 PARTS += (
     "accumulate",
     "apply_if_finite",
+    "cautious",
     "conditionally",
+    "descend_with_corrected",
     "flatten",
     "grokfast",
     "guard",

@@ -214,6 +214,10 @@ class Tree(Context):
         """The sum of all elements of all leaves, real numbers or bools, of shape ()."""
         return reductions.total(jax.tree.leaves(tree), self._axes(tree), real_dtype(*self._dtypes))
 
+    def counts(self, tree: Any) -> list[jax.Array]:
+        """How many elements of each leaf of bools are true, real numbers of shape ()."""
+        return reductions.counts(jax.tree.leaves(tree), self._axes(tree), real_dtype(*self._dtypes))
+
     def any(self, tree: Any) -> jax.Array:
         """Whether any element of any leaf of bools is true, on any device, of shape ()."""
         leaves = jax.tree.leaves(tree)
@@ -223,7 +227,11 @@ class Tree(Context):
 
     def size(self, tree: Any) -> int:
         """How many elements all leaves have."""
-        return sum(map(reductions.total_size, jax.tree.leaves(tree), self._axes(tree)))
+        return sum(self.sizes(tree))
+
+    def sizes(self, tree: Any) -> list[int]:
+        """How many elements each leaf has."""
+        return list(map(reductions.total_size, jax.tree.leaves(tree), self._axes(tree)))
 
     def on_any_device(self, flag: jax.Array) -> jax.Array:
         """Whether a bool of shape () is true on any of the devices over which `shard_map` or `pmap` maps."""

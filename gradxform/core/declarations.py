@@ -48,6 +48,10 @@ class Slot:
         if self.length is not None and self.axes != ():
             raise TypeError(f"Slot: length={self.length!r} is for slots that keep no axes of the parameter, axes=()")
 
+    def is_had_by(self, rule: Any) -> bool:
+        """Whether a rule has it, by its arguments."""
+        return self.where is None or bool(getattr(rule, self.where))
+
     @property
     def is_tree(self) -> bool:
         """Whether a tree rule has one for each leaf."""

@@ -220,7 +220,7 @@ def _first(rule: Rule, name: str, slot: Slot, leaf: Any, cut: Cut | None, where:
 
 def kept_axes(rule: Rule, slot: Slot, shape: tuple[int, ...]) -> Any:
     """Which axes of a leaf of a shape a slot keeps: a tuple of them, a list of tuples, or None for no slot."""
-    if slot.where is not None and not getattr(rule, slot.where):
+    if not slot.is_had_by(rule):
         return None
     if slot.is_like_param:
         return tuple(range(len(shape)))

@@ -3,6 +3,7 @@
 from tests.contract.cases_adam import ADAM_RELATIVES
 from tests.contract.cases_averages import AVERAGES
 from tests.contract.cases_classic import CLASSIC
+from tests.contract.cases_decay import DECAY
 from tests.contract.cases_free import RATE_FREE
 from tests.contract.cases_layers import LAYERS_AND_SIGNS
 from tests.contract.cases_matrices import MATRIX_METHODS
@@ -20,6 +21,7 @@ LISTED = [
     *RATE_FREE,
     *MATRIX_METHODS,
     *PRECONDITIONED,
+    *DECAY,
     *PRIVATE,
     *SINCE_2024,
     *WATCHING,
