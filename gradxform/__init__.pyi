@@ -251,6 +251,7 @@ def adam_mini(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adamax(
     learning_rate: ScalarOrSchedule,
@@ -315,6 +316,7 @@ def laprop(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def novograd(
     learning_rate: ScalarOrSchedule,
@@ -440,6 +442,7 @@ def came(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def lamb(
     learning_rate: ScalarOrSchedule,

@@ -300,20 +300,21 @@ def laprop(
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """LaProp: momentum of gradients that were divided by their root mean square first.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       b1, b2, eps, eps_root, mu_dtype: as in `scale_by_laprop`.
-      weight_decay, mask, independent: as in `adamw`. None: no decay.
+      weight_decay, mask, independent, cautious: as in `adamw`. None: no decay.
 
     Ziyin, Wang & Ueda 2020, arXiv:2002.04839, algorithm 1; the authors' code decays as independent=True does. optax:
     none. torch: none.
     """
     return chain(
         scale_by_laprop(b1, b2, eps, eps_root, mu_dtype),
-        descent(learning_rate, weight_decay, mask, independent),
+        descent(learning_rate, weight_decay, mask, independent, cautious),
     )
 
 
@@ -331,6 +332,7 @@ def adam_mini(
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Adam-mini: Adam in half the memory, with one mean square for each block of parameters.
 
@@ -338,11 +340,11 @@ def adam_mini(
       learning_rate: the step size; a number or a schedule.
       b1, b2, eps, eps_root, mu_dtype, nesterov: as in `scale_by_adam_mini`.
       blocks: as in `scale_by_adam_mini`, of which a `partition` gives each kind of parameter its own.
-      weight_decay, mask, independent: as in `adamw`. None: no decay.
+      weight_decay, mask, independent, cautious: as in `adamw`. None: no decay.
 
     Zhang et al. 2024, arXiv:2406.16793, algorithm 1. optax: none. torch: none.
     """
     return chain(
         scale_by_adam_mini(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, blocks=blocks),
-        descent(learning_rate, weight_decay, mask, independent),
+        descent(learning_rate, weight_decay, mask, independent, cautious),
     )

@@ -175,6 +175,7 @@ def came(
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """CAME: Adafactor with momentum that goes on less where the steps are far from it.
 
@@ -182,7 +183,7 @@ def came(
       learning_rate: the step size; a number or a schedule. The authors' is 0.5 to 0.9 of AdamW's.
       b1, b2, b3, eps, eps_instability, clipping_threshold, mu_dtype: as in `scale_by_came`.
       weight_dimension_numbers: as in `scale_by_factored_rms`.
-      weight_decay, mask, independent: as in `adamw`. None: no decay.
+      weight_decay, mask, independent, cautious: as in `adamw`. None: no decay.
 
     Luo et al. 2023, arXiv:2307.02047, algorithm 2. optax: none. torch: none.
     """
@@ -197,7 +198,7 @@ def came(
             mu_dtype,
             weight_dimension_numbers=weight_dimension_numbers,
         ),
-        descent(learning_rate, weight_decay, mask, independent),
+        descent(learning_rate, weight_decay, mask, independent, cautious),
     )
 
 
