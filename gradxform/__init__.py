@@ -201,6 +201,7 @@ if TYPE_CHECKING:
     from gradxform.rules.factored import scale_by_factored_rms as scale_by_factored_rms, scale_by_sm3 as scale_by_sm3
 
     # Clipping and normalizing.
+    from gradxform.rules.adaptive_clipping import adagc as adagc, autoclip as autoclip, zclip as zclip
     from gradxform.rules.clipping import (
         adaptive_grad_clip as adaptive_grad_clip,
         clip as clip,
@@ -268,7 +269,12 @@ if TYPE_CHECKING:
         record_norms as record_norms,
         record_ratios as record_ratios,
     )
-    from gradxform.rules.watching import measure_with_ema as measure_with_ema, monitor as monitor, snapshot as snapshot
+    from gradxform.rules.watching import (
+        measure_with_ema as measure_with_ema,
+        monitor as monitor,
+        record_noise_scale as record_noise_scale,
+        snapshot as snapshot,
+    )
 
     # Which leaves a transform sees.
     from gradxform.wrappers.route import (

@@ -241,7 +241,8 @@ EXTRA = {
 # What takes the gradient of each example.
 PER_EXAMPLE = {"dpsgd"}
 # How the names of those transforms begin that are parts of optimizers: a new name is one or the other.
-PARTS = ("adaptive_grad_clip", "add_", "apply_every", "centralize", "chain", "clip", "ema", "hutchinson", "identity")
+PARTS = ("adagc", "autoclip", "zclip")
+PARTS += ("adaptive_grad_clip", "add_", "apply_every", "centralize", "chain", "clip", "ema", "hutchinson", "identity")
 # What holds an optimizer is none.
 PARTS += ("accumulate", "apply_if_finite", "conditionally", "flatten", "guard", "MultiSteps", "split_real", "stateless")
 PARTS += ("freeze", "masked", "multi_transform", "partition", "selective_transform")

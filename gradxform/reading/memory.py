@@ -14,6 +14,7 @@ from gradxform.core.hyperparameters import hyperparameters
 from gradxform.core.keep import is_encoded
 from gradxform.core.record import Live
 from gradxform.core.rule import LeafRule
+from gradxform.core.slots import is_there
 from gradxform.reading import parts
 from gradxform.reading.description import Kept
 
@@ -36,7 +37,8 @@ def own(stages: Any, state: Any) -> Iterator[Kept]:
 def of_rule(rule: Rule, record: Any) -> Iterator[Kept]:
     """What a rule keeps, in the order of its record; the states of transforms within it left out."""
     for name, slot in rule.slots.items():
-        yield _kept(name, "slot", _shape(rule, slot), _dtype(rule, slot), getattr(record, name, None))
+        if is_there(rule, slot):
+            yield _kept(name, "slot", _shape(rule, slot), _dtype(rule, slot), getattr(record, name, None))
     for name in rule.keys:
         yield _kept(name, "key", "one key", "uint32", getattr(record, name, None))
     for name, metric in rule.metrics.items():

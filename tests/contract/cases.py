@@ -3,6 +3,7 @@
 from tests.contract.cases_adam import ADAM_RELATIVES
 from tests.contract.cases_classic import CLASSIC
 from tests.contract.cases_free import RATE_FREE
+from tests.contract.cases_guards import GUARDS
 from tests.contract.cases_layers import LAYERS_AND_SIGNS
 from tests.contract.cases_matrices import MATRIX_METHODS
 from tests.contract.cases_params import PARAMS_KEPT
@@ -21,6 +22,7 @@ LISTED = [
     *PRIVATE,
     *WATCHING,
     *WRAPPERS,
+    *GUARDS,
     *PARAMS_KEPT,
 ]
 CASES = [case for case in LISTED if not case.numbers_alone]
