@@ -25,7 +25,8 @@ class Zclip(TreeScaleRule):
 
     z_max is `max_deviations`. In the first `warm_up` steps nothing is clipped, and m and s are the mean and the
     standard deviation of their norms. NaN anywhere makes every update NaN, so that it shows; infinity makes finite
-    elements 0 and infinite ones NaN, but passes in the warm-up. Neither counts in m and s, or as a step of the warm-up.
+    elements 0 and infinite ones NaN, but passes in the warm-up. Neither counts in m and s, or as a step of the warm-up;
+    nor does a norm of 0, of which the paper does not speak: a mean of 0 would make every update 0 for ever.
 
     Memory: two numbers and a count.
 
@@ -71,7 +72,7 @@ class Zclip(TreeScaleRule):
         share = jnp.where(warms_up, 1 / count, 1 - self.decay)
         change = taken_as - mean
         spread = jnp.where(warms_up, jnp.sqrt(1 - share), 1 - share) * jnp.sqrt(share)
-        counted = jnp.isfinite(norm)
+        counted = jnp.isfinite(norm) & (norm > 0)
         return shrink_factor(norm, taken_as), slots._replace(
             mean=jnp.where(counted, mean + share * change, mean),
             deviation=jnp.where(counted, jnp.hypot(jnp.sqrt(1 - share) * deviation, spread * change), deviation),
