@@ -98,7 +98,8 @@ class Guard(TreeRule):
             bad |= norm > self.max_norm
         if self.max_deviations is not None:
             bad |= knows & (norm > slots.mean + self.max_deviations * jnp.sqrt(slots.variance))
-        if self.watches_loss:
+        loss = None
+        if self.max_loss_deviations is not None:
             value = checks.scalar("guard: value", jnp.asarray(tree.extra["value"]))
             loss = tree.mean_of_devices(value.astype(norm.dtype))
             is_finite &= jnp.isfinite(loss)
@@ -130,7 +131,7 @@ class Guard(TreeRule):
                 jnp.where(counted, (1 - weight) * (variance + weight * change**2), variance),
             )
 
-        if self.watches_loss:
+        if loss is not None:
             loss_mean, loss_variance = moved(slots.loss_mean, slots.loss_variance, loss)
             slots = slots._replace(loss_mean=loss_mean, loss_variance=loss_variance)
         mean, variance = moved(slots.mean, slots.variance, norm)
