@@ -34,8 +34,8 @@ class ScaleByAdam(LeafRule):
       eps_root: added inside the root, which makes derivatives through the update finite at g = 0.
       mu_dtype: what mu is kept in. None: the parameter's dtype, float32 at least.
       nesterov: look ahead by one step.
-      clipping_threshold: d, of the paper 1. None: no clipping. Each leaf is then read twice, and no kernel takes it in
-        blocks. For a bound on each element of u put `clip` behind this rule.
+      clipping_threshold: d, in the paper 1; it takes the elements of a leaf together. None: no clipping. For a bound on
+        each element of u put `clip` behind this rule.
 
     Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; nesterov: Dozat 2016, algorithm 2, without its extra b2 on nu;
     clipping: Wortsman et al. 2023, arXiv:2304.13013, algorithm 2. optax: scale_by_adam, without clipping. torch:

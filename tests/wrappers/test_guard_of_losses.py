@@ -100,6 +100,7 @@ def test_the_loss_is_asked_for_only_where_it_is_watched():
     np.testing.assert_array_equal(updates["w"], -GRADS["w"])
     record = state.stages["guard"]
     assert jax.tree.leaves((record.loss_mean, record.loss_variance)) == []
+    assert repr(plain) == "guard(inner=scale_by_learning_rate(learning_rate=1.0), decay=0.99)"
     assert "loss_mean" in str(gx.describe(watching, PARAMS))
     assert "loss_mean" not in str(gx.describe(plain, PARAMS))
 
