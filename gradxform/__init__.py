@@ -211,6 +211,7 @@ if TYPE_CHECKING:
     )
 
     # Clipping and normalizing.
+    from gradxform.rules.adaptive_clipping import adagc as adagc, autoclip as autoclip, zclip as zclip
     from gradxform.rules.clipping import (
         adaptive_grad_clip as adaptive_grad_clip,
         clip as clip,
@@ -287,7 +288,12 @@ if TYPE_CHECKING:
         record_norms as record_norms,
         record_ratios as record_ratios,
     )
-    from gradxform.rules.watching import measure_with_ema as measure_with_ema, monitor as monitor, snapshot as snapshot
+    from gradxform.rules.watching import (
+        measure_with_ema as measure_with_ema,
+        monitor as monitor,
+        record_noise_scale as record_noise_scale,
+        snapshot as snapshot,
+    )
 
     # Which leaves a transform sees.
     from gradxform.wrappers.route import (

@@ -166,6 +166,7 @@ def adamw(
     independent: bool = False,
     cautious: bool = False,
     max_learning_rate: ScalarOrSchedule | None = None,
+    clipping_threshold: ScalarOrSchedule | None = None,
 ) -> Transform: ...
 def nadam(
     learning_rate: ScalarOrSchedule,
@@ -1366,6 +1367,7 @@ def scale_by_adam(
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,
+    clipping_threshold: ScalarOrSchedule | None = None,
 ) -> Transform:
     """Divides the running mean of the gradient by the root of its running mean square."""
 
@@ -1617,6 +1619,28 @@ def scale_by_factored_rms(
 
 def scale_by_sm3(b1: ScalarOrSchedule = 0.9, b2: ScalarOrSchedule = 1.0, eps: ScalarOrSchedule = 1e-08) -> Transform:
     """Divides by the root of a bound on the sum of squares, of which one vector for each axis is kept."""
+
+def adagc(
+    max_ratio: ScalarOrSchedule = 1.04,
+    decay: ScalarOrSchedule = 0.99,
+    warm_up: int = 100,
+    *,
+    max_norm: ScalarOrSchedule = 1.0,
+) -> Transform:
+    """Shrinks each leaf alone until its norm is at most a multiple of its own running norm."""
+
+def autoclip(percentile: ScalarOrSchedule = 10.0, window: int = 1000) -> Transform:
+    """Shrinks all updates together until their joint norm is at most a percentile of the last norms, its own
+    included."""
+
+def zclip(
+    max_deviations: ScalarOrSchedule = 2.5,
+    decay: ScalarOrSchedule = 0.97,
+    warm_up: int = 25,
+    *,
+    eps: ScalarOrSchedule = 1e-06,
+) -> Transform:
+    """Shrinks all updates together when their joint norm is an outlier among the norms so far, the more the farther."""
 
 def adaptive_grad_clip(
     clipping: ScalarOrSchedule, eps: ScalarOrSchedule = 0.001, axis: int | tuple[int, ...] | None = None
@@ -1891,6 +1915,15 @@ def measure_with_ema(
 def monitor(measures: dict[str, Any]) -> Transform:
     """Takes measurements of the updates that pass, with a memory if they want one, and keeps them in the state."""
 
+def record_noise_scale(
+    batch_size: ScalarOrSchedule,
+    *,
+    every: int = 2,
+    axis_name: str | tuple[str, ...] | None = None,
+    decay: ScalarOrSchedule = 0.99,
+) -> Transform:
+    """Reports the simple noise scale: about how many examples a batch may have before more of them help little."""
+
 def snapshot(measure_name: str, measure: Callable[[Any], Any]) -> Transform:
     """Measures the updates that pass, and keeps the measurement in the state."""
 
@@ -1933,12 +1966,13 @@ def guard(
     *,
     max_norm: ScalarOrSchedule | None = None,
     max_deviations: ScalarOrSchedule | None = None,
+    max_loss_deviations: ScalarOrSchedule | None = None,
     decay: ScalarOrSchedule = 0.99,
     warm_up: int = 100,
     patience: int | None = None,
     when_stuck: str = "apply",
 ) -> Transform:
-    """Skips a step whose gradients are not finite, or whose norm is a spike; the transform within does not see it."""
+    """Skips a step whose gradients are not finite, or whose norm or loss is a spike."""
 
 def apply_if_finite(inner: GradientTransformation, max_consecutive_errors: ScalarOrSchedule) -> Transform:
     """Skips a step whose gradients are not finite, unless too many came in a row; the transform within does not see

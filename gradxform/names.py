@@ -102,6 +102,7 @@ MODULES = (
     ("rules.layerwise", "scale_by_param_block_norm scale_by_param_block_rms scale_by_trust_ratio"),
     ("rules.factored", "scale_by_came scale_by_factored_rms scale_by_sm3"),
     # Clipping and normalizing.
+    ("rules.adaptive_clipping", "adagc autoclip zclip"),
     (
         "rules.clipping",
         "adaptive_grad_clip clip clip_by_block_rms clip_by_global_norm clip_by_norm normalize "
@@ -131,7 +132,7 @@ MODULES = (
         "rules.recording",
         "count_nonfinite record_clipping record_leaf_norms record_leaf_ratios record_norms record_ratios",
     ),
-    ("rules.watching", "measure_with_ema monitor snapshot"),
+    ("rules.watching", "measure_with_ema monitor record_noise_scale snapshot"),
     # Which leaves a transform sees.
     ("wrappers.route", "masked multi_transform partition selective_transform"),
     ("rules.freezing", "freeze scale_by_group"),

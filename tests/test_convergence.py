@@ -243,7 +243,8 @@ EXTRA = {
 # What takes the gradient of each example.
 PER_EXAMPLE = {"dpsgd"}
 # How the names of those transforms begin that are parts of optimizers: a new name is one or the other.
-PARTS = ("adaptive_grad_clip", "add_", "apply_every", "centralize", "chain", "clip", "ema", "hutchinson", "identity")
+PARTS = ("adagc", "autoclip", "zclip")
+PARTS += ("adaptive_grad_clip", "add_", "apply_every", "centralize", "chain", "clip", "ema", "hutchinson", "identity")
 # What holds an optimizer is none.
 PARTS += (
     "accumulate",

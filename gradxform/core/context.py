@@ -191,6 +191,11 @@ class Tree(Context):
         """The norm of order `ord` of all leaves together, of shape ()."""
         return reductions.norm(jax.tree.leaves(tree), self._axes(tree), ord)
 
+    def norms(self, tree: Any, ord: float = 2) -> list[jax.Array]:
+        """The norm of order `ord` of each leaf, of shape ()."""
+        leaves = zip(jax.tree.leaves(tree), self._axes(tree), strict=True)
+        return [reductions.norm([leaf], [axes], ord) for leaf, axes in leaves]
+
     def norm_of(self, mask: Any, tree: Any, ord: float = 2) -> jax.Array:
         """The norm of those leaves of which a mask says True: a prefix of the tree, or a function that returns one.
 
@@ -236,6 +241,11 @@ class Tree(Context):
     def on_any_device(self, flag: jax.Array) -> jax.Array:
         """Whether a bool of shape () is true on any of the devices over which `shard_map` or `pmap` maps."""
         return self.largest_of_devices(flag)
+
+    def mean_of_devices(self, x: jax.Array) -> jax.Array:
+        """The mean of an array over the devices over which a map maps; NaN if one of them has NaN."""
+        axes = jax.sharding.get_abstract_mesh().manual_axes
+        return lax.pmean(x, axes) if axes else x
 
     def largest_of_devices(self, tree: Any) -> Any:
         """Of each array, bools among them, the largest value on any of the devices over which a map maps."""

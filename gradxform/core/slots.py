@@ -47,6 +47,8 @@ def first_tree_record(rule: Rule, params: Flow) -> Any:
     for name, slot in rule.slots.items():
         if slot.measure is not None:
             values[name] = _measured(getattr(rule, slot.measure), params.tree())
+        elif slot.axes == () and not slot.is_had_by(rule):
+            values[name] = optax.MaskedNode()
         elif slot.axes == ():
             scalar = jnp.zeros((), real_dtype(*(leaf.dtype for leaf in leaves)))
             values[name] = _filled(rule, slot, scalar, (), None, lambda: "the root")

@@ -85,12 +85,14 @@ def adamw(
     independent: bool = False,
     cautious: bool = False,
     max_learning_rate: Hyper | None = None,
+    clipping_threshold: Hyper | None = None,
 ) -> Transform:
     """Adam with decoupled weight decay: p <- p - learning_rate (adam(g) + weight_decay p).
 
     Args:
       learning_rate: the step size; a number or a schedule.
-      b1, b2, eps, eps_root, mu_dtype, nesterov: as in `scale_by_adam`.
+      b1, b2, eps, eps_root, mu_dtype, nesterov, clipping_threshold: as in `scale_by_adam`. With clipping_threshold 1
+        it is StableAdamW as its authors' code has it; their algorithm 2 shrinks the decay of a leaf as well.
       weight_decay, mask: as in `add_decayed_weights`; the decay is times the learning rate.
       independent: whether the decay is weight_decay p alone, not times the learning rate.
       cautious: whether an element decays only where Adam's step does not move it the other way, as in
@@ -102,11 +104,12 @@ def adamw(
     Raises:
       ValueError: max_learning_rate with independent.
 
-    Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2. optax: adamw. torch: torch.optim.AdamW, which decays by
-    1e-2 unless told.
+    Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2; clipping: Wortsman et al. 2023, arXiv:2304.13013. optax:
+    adamw, without clipping. torch: torch.optim.AdamW, which decays by 1e-2 unless told; with clipping StableAdamW of
+    the package optimi.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, clipping_threshold=clipping_threshold),
         descent(learning_rate, weight_decay, mask, independent, cautious, max_learning_rate),
     )
 

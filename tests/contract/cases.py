@@ -5,6 +5,7 @@ from tests.contract.cases_averages import AVERAGES
 from tests.contract.cases_classic import CLASSIC
 from tests.contract.cases_decay import DECAY
 from tests.contract.cases_free import RATE_FREE
+from tests.contract.cases_guards import GUARDS
 from tests.contract.cases_layers import LAYERS_AND_SIGNS
 from tests.contract.cases_matrices import MATRIX_METHODS
 from tests.contract.cases_params import PARAMS_KEPT
@@ -27,6 +28,7 @@ LISTED = [
     *WATCHING,
     *WRAPPERS,
     *AVERAGES,
+    *GUARDS,
     *PARAMS_KEPT,
 ]
 CASES = [case for case in LISTED if not case.numbers_alone]

@@ -17,6 +17,12 @@ CHAINS = {
     "adamw": gx.adamw(0.01),
     "mars and came": gx.chain(gx.mars(), gx.came(0.01)),
     "clip and adamw": gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.01)),
+    "guards": gx.chain(
+        gx.zclip(1.0, 0.9, 5),
+        gx.autoclip(50.0, 6),
+        gx.adagc(1.1, 0.9, 5),
+        gx.adamw(0.01, b2=0.9, clipping_threshold=0.8),
+    ),
     "lamb": gx.lamb(0.01),
     "adafactor": gx.adafactor(0.01, 4, momentum=0.9),
     "prodigy": gx.prodigy(estim_lr0=1e-2),
