@@ -244,7 +244,7 @@ def test_a_hundred_billion_parameters_are_described_without_an_array():
     shapes = {f"layer_{i}": layer for i in range(94)}
     before = len(jax.live_arrays())
     described = gx.describe(gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(1e-3)), shapes)
-    assert len(jax.live_arrays()) == before
+    assert len(jax.live_arrays()) <= before
     assert described.params.elements > 100e9
     assert described.state_bytes == 2 * 4 * described.params.elements + 8
     assert described.ratio == pytest.approx(4)
