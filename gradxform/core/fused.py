@@ -92,7 +92,7 @@ def _landed(leaf: OfLeaf, update: jax.Array, cut: Cut | None) -> Any:
     """The parameter after the step, kept as it is before it."""
     if not isinstance(leaf.param, Encoded):
         return added(leaf.param, update)
-    return keep.store(keep.load(leaf.param, lambda x: x) + update, leaf.param, _noise_of_param(leaf), cut)
+    return keep.with_added(leaf.param, update, _noise_of_param(leaf), cut)
 
 
 def _noise_of_param(leaf: OfLeaf) -> Noise | None:

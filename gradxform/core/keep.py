@@ -20,7 +20,7 @@ from jax import lax
 
 from gradxform.core.noise import Noise
 from gradxform.core.placement import Cut, place_among, union, varying_axes
-from gradxform.core.precision import is_inexact
+from gradxform.core.precision import fitting, is_inexact
 from gradxform.core.record import Record
 from gradxform.core.text import show
 
@@ -192,6 +192,12 @@ def store(value: jax.Array, kept: Any, noise: Noise | None = None, cut: Cut | No
         new = kept.codec.store(value.astype(kept.dtype), kept, noise)
         return jax.tree.map(in_memory_of, new, kept)
     return in_memory_of(lax.convert_element_type(value, kept.dtype), kept)
+
+
+def with_added(kept: Encoded, update: jax.Array, noise: Noise | None, cut: Cut | None) -> Any:
+    """What is kept of the sum of an array and an update, as `store`."""
+    fit = fitting(kept.dtype, update.dtype)
+    return store(load(kept, fit) + fit(update), kept, noise, cut)
 
 
 def noise_of_part(noise: Noise, shape: tuple[int, ...], kept: Encoded, cut: Cut | None) -> Noise:

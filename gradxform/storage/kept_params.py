@@ -17,7 +17,7 @@ from gradxform.core.guest import as_node
 from gradxform.core.keep import Encoded
 from gradxform.core.noise import Noise, salt_of
 from gradxform.core.placement import Cut
-from gradxform.core.precision import compute_dtype, fitting, is_inexact, rounded
+from gradxform.core.precision import compute_dtype, is_inexact, rounded
 from gradxform.storage.weights import ParamCodec
 
 LOW = (jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float16))
@@ -188,10 +188,7 @@ def _stored(
     old: Encoded, landed: Any, update: jax.Array, noise: Noise | None, low: Any, cut: Cut | None
 ) -> tuple[Encoded, jax.Array]:
     """A parameter after its update, and what takes the old one there."""
-    new = landed
-    if new is None:
-        fit = fitting(old.dtype, update.dtype)
-        new = keep.store(keep.load(old, fit) + fit(update), old, noise, cut)
+    new = keep.with_added(old, update, noise, cut) if landed is None else landed
     return new, _change(old.parts["param"], new.parts["param"], low)
 
 
