@@ -52,12 +52,12 @@ def adamw(rate: float, b2: float, steps: int, **options: Any) -> gx.Transform:
 
 def cautious_adamw(rate: float, b2: float, steps: int) -> gx.Transform:
     """AdamW whose updates are masked where the gradient points the other way."""
-    return getattr(gx, "cautious")(adamw(rate, b2, steps))  # noqa: B009  pyright does not know it yet
+    return gx.cautious(adamw(rate, b2, steps))
 
 
 def mars_adamw(rate: float, b2: float, steps: int) -> gx.Transform:
-    """AdamW of gradients that MARS corrects."""
-    return gx.chain(getattr(gx, "mars")(), adamw(rate, b2, steps))  # noqa: B009  pyright does not know it yet
+    """AdamW of gradients that MARS corrects, which is told AdamW's b1."""
+    return gx.chain(gx.mars(0.95), adamw(rate, b2, steps, b1=0.95))
 
 
 def nadamw(rate: float, b2: float, steps: int) -> gx.Transform:
@@ -97,13 +97,14 @@ def for_matrices(make: Callable[..., gx.Transform], knob: str, **options: Any) -
 
 B2 = (0.95, 0.9, 0.99)
 BETA = (0.95, 0.9, 0.98)
+# Until all of this is on one branch.
 HAS_CAUTIOUS_DECAY = "cautious" in inspect.signature(gx.adamw).parameters
 
 METHODS = {
     BASELINE: Method(adamw, "b2", B2),
     "adamw, cautious decay": Method(lambda *of: adamw(*of, cautious=True), "b2", B2, needs=HAS_CAUTIOUS_DECAY),
     "cautious(adamw)": Method(cautious_adamw, "b2", B2, needs=hasattr(gx, "cautious")),
-    "mars, adamw": Method(mars_adamw, "b2", B2, needs=hasattr(gx, "mars")),
+    "mars, adamw": Method(mars_adamw, "b2", (0.99, 0.95, 0.9), needs=hasattr(gx, "mars")),
     "nadamw": Method(nadamw, "b2", B2),
     "lion": Method(lion, "b2", (0.99, 0.95, 0.98), 2.0**-11),
     "ademamix": Method(ademamix, "b3", (0.99, 0.98, 0.999)),
