@@ -85,13 +85,13 @@ WAYS = {
     BASELINE: Way(jnp.float32, as_it_is),
     "int8 slots": Way(jnp.float32, in_int8),
     "int4 slots": Way(jnp.float32, lambda tx: gx.stored(tx, gx.int4())),
-    "int4 slots, rounded at random": Way(jnp.float32, lambda tx: gx.stored(tx, gx.int4(stochastic=True))),
+    "int4 slots, to the nearest": Way(jnp.float32, lambda tx: gx.stored(tx, gx.int4(stochastic=False))),
     "the preset": Way(jnp.bfloat16, lambda tx: gx.split_weights(in_int8(tx), bits=8)),
     "stochastic rounding": Way(jnp.bfloat16, gx.stochastic_rounding),
     CONTROL: Way(jnp.bfloat16, as_it_is),
 }
 # In which the parameters are those of float32.
-SLOTS = ("int8 slots", "int4 slots", "int4 slots, rounded at random")
+SLOTS = ("int8 slots", "int4 slots", "int4 slots, to the nearest")
 
 
 def digits(steps: int) -> Task:

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from gradxform.optimizers.adam_variants import (
         acprop as acprop,
         adabelief as adabelief,
+        adam_mini as adam_mini,
         adamax as adamax,
         adamaxw as adamaxw,
         adopt as adopt,
         amsgrad as amsgrad,
+        laprop as laprop,
         novograd as novograd,
         radam as radam,
         yogi as yogi,
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
         madgrad as madgrad,
         simplified_ademamix as simplified_ademamix,
     )
-    from gradxform.optimizers.layers import adafactor as adafactor, lamb as lamb, lars as lars, sm3 as sm3
+    from gradxform.optimizers.layers import adafactor as adafactor, came as came, lamb as lamb, lars as lars, sm3 as sm3
     from gradxform.rules.layerwise import fromage as fromage
     from gradxform.optimizers.signs import (
         adadelta as adadelta,
@@ -75,7 +77,7 @@ if TYPE_CHECKING:
     from gradxform.optimizers.muon import muon as muon
     from gradxform.optimizers.dion2 import dion2 as dion2
     from gradxform.optimizers.galore import galore as galore, scale_by_galore as scale_by_galore
-    from gradxform.optimizers.hyperball import hyperball as hyperball
+    from gradxform.optimizers.hyperball import adamh as adamh, hyperball as hyperball
     from gradxform.optimizers.normuon import normuon as normuon
     from gradxform.optimizers.scion import scion as scion
     from gradxform.rules.muon import scale_by_muon as scale_by_muon, scale_by_shape as scale_by_shape
@@ -140,8 +142,10 @@ if TYPE_CHECKING:
     from gradxform.wrappers.lookahead import lookahead as lookahead
     from gradxform.wrappers.sam import sam as sam
     from gradxform.rules.schedule_free import (
+        gpa as gpa,
         schedule_free as schedule_free,
         schedule_free_eval_params as schedule_free_eval_params,
+        schedule_free_plus as schedule_free_plus,
     )
     from gradxform.optimizers.schedule_free import (
         schedule_free_adamw as schedule_free_adamw,
@@ -177,7 +181,9 @@ if TYPE_CHECKING:
         scale_by_radam as scale_by_radam,
         scale_by_yogi as scale_by_yogi,
     )
+    from gradxform.rules.adam_mini import scale_by_adam_mini as scale_by_adam_mini
     from gradxform.rules.dual_averaging import scale_by_madgrad as scale_by_madgrad
+    from gradxform.rules.laprop import scale_by_laprop as scale_by_laprop
     from gradxform.rules.momentum_mixtures import (
         scale_by_adan as scale_by_adan,
         scale_by_ademamix as scale_by_ademamix,
@@ -198,9 +204,14 @@ if TYPE_CHECKING:
         scale_by_param_block_rms as scale_by_param_block_rms,
         scale_by_trust_ratio as scale_by_trust_ratio,
     )
-    from gradxform.rules.factored import scale_by_factored_rms as scale_by_factored_rms, scale_by_sm3 as scale_by_sm3
+    from gradxform.rules.factored import (
+        scale_by_came as scale_by_came,
+        scale_by_factored_rms as scale_by_factored_rms,
+        scale_by_sm3 as scale_by_sm3,
+    )
 
     # Clipping and normalizing.
+    from gradxform.rules.adaptive_clipping import adagc as adagc, autoclip as autoclip, zclip as zclip
     from gradxform.rules.clipping import (
         adaptive_grad_clip as adaptive_grad_clip,
         clip as clip,
@@ -214,7 +225,10 @@ if TYPE_CHECKING:
     )
 
     # Weight decay; which parameters decay, and which a transform sees.
-    from gradxform.rules.decay import add_decayed_weights as add_decayed_weights
+    from gradxform.rules.decay import (
+        add_decayed_weights as add_decayed_weights,
+        descend_with_corrected_decay as descend_with_corrected_decay,
+    )
     from gradxform.masks import (
         by_ndim as by_ndim,
         by_path as by_path,
@@ -234,16 +248,21 @@ if TYPE_CHECKING:
 
     # Schedules.
     from gradxform.schedules import (
+        add_schedules as add_schedules,
         constant_schedule as constant_schedule,
         cosine_decay_schedule as cosine_decay_schedule,
         cosine_onecycle_schedule as cosine_onecycle_schedule,
+        cyclic_schedule as cyclic_schedule,
         exponential_decay as exponential_decay,
         join_schedules as join_schedules,
         linear_onecycle_schedule as linear_onecycle_schedule,
         linear_schedule as linear_schedule,
+        multiply_schedules as multiply_schedules,
         piecewise_constant_schedule as piecewise_constant_schedule,
         piecewise_interpolate_schedule as piecewise_interpolate_schedule,
         polynomial_schedule as polynomial_schedule,
+        power_schedule as power_schedule,
+        rsqrt_schedule as rsqrt_schedule,
         sgdr_schedule as sgdr_schedule,
         warmup_constant_schedule as warmup_constant_schedule,
         warmup_cosine_decay_schedule as warmup_cosine_decay_schedule,
@@ -257,6 +276,7 @@ if TYPE_CHECKING:
         centralize as centralize,
         keep_params_nonnegative as keep_params_nonnegative,
     )
+    from gradxform.rules.gradient_filters import grokfast as grokfast, mars as mars
     from gradxform.rules.noise import add_noise as add_noise
 
     # Changing nothing, and reporting.
@@ -268,7 +288,12 @@ if TYPE_CHECKING:
         record_norms as record_norms,
         record_ratios as record_ratios,
     )
-    from gradxform.rules.watching import measure_with_ema as measure_with_ema, monitor as monitor, snapshot as snapshot
+    from gradxform.rules.watching import (
+        measure_with_ema as measure_with_ema,
+        monitor as monitor,
+        record_noise_scale as record_noise_scale,
+        snapshot as snapshot,
+    )
 
     # Which leaves a transform sees.
     from gradxform.wrappers.route import (
@@ -284,6 +309,7 @@ if TYPE_CHECKING:
 
     # When a transform runs.
     from gradxform.wrappers.accumulate import accumulate as accumulate
+    from gradxform.wrappers.cautious import cautious as cautious
     from gradxform.wrappers.guard import guard as guard
     from gradxform.wrappers.conditional import (
         apply_if_finite as apply_if_finite,
@@ -322,6 +348,9 @@ if TYPE_CHECKING:
     from gradxform.reading.describe import describe as describe
     from gradxform.reading.description import Description as Description
     from gradxform.reading.metrics import metrics as metrics
+
+    # Reading a schedule; its picture is `plots.schedules`.
+    from gradxform.reading.schedules import ScheduleTable as ScheduleTable, schedule_table as schedule_table
 
     # Reading what XLA made of a step.
     from gradxform.reading.program import program as program

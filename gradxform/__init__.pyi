@@ -79,14 +79,14 @@ from gradxform.reading.hyperparameters import (
 from gradxform.reading.metrics import metrics as metrics
 from gradxform.reading.program import program as program
 from gradxform.reading.program_report import Program as Program
+from gradxform.reading.schedules import ScheduleTable as ScheduleTable, schedule_table as schedule_table
 from gradxform.rules.clipping import normalize as normalize
 from gradxform.rules.private import (
     per_example_global_norm_clip as per_example_global_norm_clip,
     per_example_layer_norm_clip as per_example_layer_norm_clip,
 )
 from gradxform.rules.schedule_free import schedule_free_eval_params as schedule_free_eval_params
-from gradxform.schedules.pieces import JoinSchedules
-from gradxform.schedules.schedule import Schedule
+from gradxform.schedules.schedule import AddSchedules, JoinSchedules, MultiplySchedules, Schedule
 from gradxform.storage.codecs import Int4, Int8
 from gradxform.storage.floats import AsDtype
 from gradxform.storage.stored import decoded as decoded
@@ -109,6 +109,7 @@ def sgd(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def rmsprop(
     learning_rate: ScalarOrSchedule,
@@ -124,6 +125,7 @@ def rmsprop(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adagrad(
     learning_rate: ScalarOrSchedule,
@@ -134,6 +136,7 @@ def adagrad(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adam(
     learning_rate: ScalarOrSchedule,
@@ -147,6 +150,7 @@ def adam(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adamw(
     learning_rate: ScalarOrSchedule,
@@ -160,6 +164,9 @@ def adamw(
     *,
     nesterov: bool = False,
     independent: bool = False,
+    cautious: bool = False,
+    max_learning_rate: ScalarOrSchedule | None = None,
+    clipping_threshold: ScalarOrSchedule | None = None,
 ) -> Transform: ...
 def nadam(
     learning_rate: ScalarOrSchedule,
@@ -173,6 +180,7 @@ def nadam(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def nadamw(
     learning_rate: ScalarOrSchedule,
@@ -186,6 +194,7 @@ def nadamw(
     *,
     momentum_decay: ScalarOrSchedule | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adamw_lean(
     learning_rate: ScalarOrSchedule,
@@ -198,6 +207,7 @@ def adamw_lean(
     *,
     nesterov: bool = False,
     independent: bool = False,
+    cautious: bool = False,
     bits: int = 8,
     codec: Codec = ...,
     min_size: int = 4096,
@@ -214,6 +224,7 @@ def acprop(
     *,
     paper: bool = False,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adabelief(
     learning_rate: ScalarOrSchedule,
@@ -226,6 +237,22 @@ def adabelief(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
+) -> Transform: ...
+def adam_mini(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-08,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = False,
+    blocks: int | tuple[int, ...] | None = None,
+    weight_decay: ScalarOrSchedule | None = None,
+    mask: Any | None = None,
+    independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adamax(
     learning_rate: ScalarOrSchedule,
@@ -236,6 +263,7 @@ def adamax(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adamaxw(
     learning_rate: ScalarOrSchedule,
@@ -246,6 +274,7 @@ def adamaxw(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adopt(
     learning_rate: ScalarOrSchedule,
@@ -260,6 +289,7 @@ def adopt(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def amsgrad(
     learning_rate: ScalarOrSchedule,
@@ -274,6 +304,20 @@ def amsgrad(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
+) -> Transform: ...
+def laprop(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-15,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    weight_decay: ScalarOrSchedule | None = None,
+    mask: Any | None = None,
+    independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def novograd(
     learning_rate: ScalarOrSchedule,
@@ -285,6 +329,7 @@ def novograd(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def radam(
     learning_rate: ScalarOrSchedule,
@@ -298,6 +343,7 @@ def radam(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def yogi(
     learning_rate: ScalarOrSchedule,
@@ -308,6 +354,7 @@ def yogi(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adan(
     learning_rate: ScalarOrSchedule,
@@ -321,6 +368,7 @@ def adan(
     *,
     difference_weight: ScalarOrSchedule | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def ademamix(
     learning_rate: ScalarOrSchedule,
@@ -335,6 +383,7 @@ def ademamix(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def madgrad(
     learning_rate: ScalarOrSchedule,
@@ -344,6 +393,7 @@ def madgrad(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def simplified_ademamix(
     learning_rate: ScalarOrSchedule,
@@ -356,6 +406,7 @@ def simplified_ademamix(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def adafactor(
     learning_rate: ScalarOrSchedule | None = None,
@@ -376,6 +427,23 @@ def adafactor(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
+) -> Transform: ...
+def came(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    b3: ScalarOrSchedule = 0.9999,
+    eps: ScalarOrSchedule = 1e-30,
+    eps_instability: ScalarOrSchedule = 1e-16,
+    clipping_threshold: ScalarOrSchedule = 1.0,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    weight_dimension_numbers: Any | None = None,
+    weight_decay: ScalarOrSchedule | None = None,
+    mask: Any | None = None,
+    independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def lamb(
     learning_rate: ScalarOrSchedule,
@@ -387,6 +455,7 @@ def lamb(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def lars(
     learning_rate: ScalarOrSchedule,
@@ -400,6 +469,7 @@ def lars(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def sm3(
     learning_rate: ScalarOrSchedule,
@@ -408,6 +478,7 @@ def sm3(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def fromage(learning_rate: ScalarOrSchedule, min_norm: ScalarOrSchedule = 1e-06) -> Transform:
     """Steps of a fixed size relative to each leaf, then shrinks the leaf so that it does not grow."""
@@ -421,6 +492,7 @@ def adadelta(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def lion(
     learning_rate: ScalarOrSchedule,
@@ -431,6 +503,7 @@ def lion(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def noisy_sgd(
     learning_rate: ScalarOrSchedule,
@@ -442,6 +515,7 @@ def noisy_sgd(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def optimistic_adam(
     learning_rate: ScalarOrSchedule,
@@ -468,6 +542,7 @@ def optimistic_adam_v2(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def optimistic_gradient_descent(
     learning_rate: ScalarOrSchedule,
@@ -477,6 +552,7 @@ def optimistic_gradient_descent(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def polyak_sgd(
     max_learning_rate: ScalarOrSchedule = 1.0,
@@ -488,6 +564,7 @@ def polyak_sgd(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def rprop(
     learning_rate: ScalarOrSchedule,
@@ -502,6 +579,7 @@ def sign_sgd(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def signum(
     learning_rate: ScalarOrSchedule,
@@ -511,6 +589,7 @@ def signum(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def cocob(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -520,6 +599,7 @@ def cocob(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def dog(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -529,6 +609,7 @@ def dog(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def dowg(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -538,6 +619,7 @@ def dowg(
     mask: Any | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def dadapt_adamw(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -548,6 +630,7 @@ def dadapt_adamw(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """AdamW whose learning rate is an estimate of the distance to the solution, by D-Adaptation."""
 
@@ -563,6 +646,7 @@ def prodigy(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """AdamW whose learning rate is an estimate of the distance to the solution, which grows faster than
     D-Adaptation's."""
@@ -576,6 +660,7 @@ def momo(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Momentum whose step is the one that brings a model of the loss down to its lower bound, if that is shorter."""
 
@@ -590,6 +675,7 @@ def momo_adam(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Adam whose step is the one that brings a model of the loss down to its lower bound, if that is shorter."""
 
@@ -648,6 +734,7 @@ def muon(
     batched: bool = False,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def dion2(
     learning_rate: ScalarOrSchedule,
@@ -664,6 +751,7 @@ def dion2(
     gram: bool | None = None,
     batched: bool = False,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -681,6 +769,7 @@ def galore(
     weight_dimension_numbers: Any | None = None,
     *,
     side: str = "longer",
+    cautious: bool = False,
 ) -> Transform: ...
 def scale_by_galore(
     rank: int = 128,
@@ -690,6 +779,19 @@ def scale_by_galore(
     weight_dimension_numbers: Any | None = None,
     *,
     side: str = "longer",
+) -> Transform: ...
+def adamh(
+    learning_rate: ScalarOrSchedule,
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-08,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = False,
+    adam_learning_rate: ScalarOrSchedule | None = None,
+    weight_dimension_numbers: Any | None = None,
+    radius: str = "present",
 ) -> Transform: ...
 def hyperball(
     inner: GradientTransformation,
@@ -717,6 +819,7 @@ def normuon(
     gram: bool | None = None,
     batched: bool = False,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -850,6 +953,7 @@ def kl_shampoo(
     weight_decay: ScalarOrSchedule = 0.01,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -873,6 +977,7 @@ def psgd_kron(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -899,6 +1004,7 @@ def shampoo(
     weight_decay: ScalarOrSchedule = 0.0,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -921,6 +1027,7 @@ def soap(
     weight_decay: ScalarOrSchedule = 0.01,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: ScalarOrSchedule = 0.9,
     adam_b2: ScalarOrSchedule = 0.999,
     adam_eps: ScalarOrSchedule = 1e-08,
@@ -1015,7 +1122,7 @@ def int4(
     block: int = 128,
     *,
     companded: bool = True,
-    stochastic: bool = False,
+    stochastic: bool = True,
     axis: int | None = None,
     signed: bool | None = None,
     seed: int = 0,
@@ -1074,6 +1181,7 @@ def sophia(
     *,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def hutchinson_estimator_diag_hessian(random_seed: int | Array | None = None) -> Transform:
     """Puts an unbiased estimate of the diagonal of the loss's Hessian in the place of the gradient."""
@@ -1153,6 +1261,14 @@ def sam(
 ) -> Transform:
     """Moves the parameters against the loss before each step of an optimizer, which then steps from where they were."""
 
+def gpa(
+    base_optimizer: GradientTransformation,
+    mu_x: ScalarOrSchedule = 0.9967,
+    mu_y: ScalarOrSchedule = 0.7,
+    state_dtype: DTypeLike | None = None,
+) -> Transform:
+    """Generalized primal averaging: gradients are taken between the steps of an optimizer and their running mean."""
+
 def schedule_free(
     base_optimizer: GradientTransformation,
     learning_rate: ScalarOrSchedule,
@@ -1161,6 +1277,21 @@ def schedule_free(
     state_dtype: DTypeLike | None = None,
 ) -> Transform:
     """Trains at a point between the steps of an optimizer and their average, in place of a decaying learning rate."""
+
+def schedule_free_plus(
+    base_optimizer: GradientTransformation,
+    learning_rate: ScalarOrSchedule = 1.0,
+    b1: ScalarOrSchedule = 0.9,
+    weight_decay: ScalarOrSchedule = 0.0,
+    r: ScalarOrSchedule = 0.0,
+    polyak_beta: ScalarOrSchedule = 0.0,
+    c_warmup: int = 0,
+    weight_lr_power: ScalarOrSchedule = 2.0,
+    state_dtype: DTypeLike | None = None,
+    *,
+    mask: Any | None = None,
+) -> Transform:
+    """Schedule-free learning whose step comes from the value of the loss, for whole runs of large models."""
 
 def schedule_free_adamw(
     learning_rate: ScalarOrSchedule = 0.0025,
@@ -1171,6 +1302,8 @@ def schedule_free_adamw(
     weight_decay: ScalarOrSchedule = 0.0,
     weight_lr_power: ScalarOrSchedule = 2.0,
     state_dtype: DTypeLike | None = None,
+    *,
+    cautious: bool = False,
 ) -> Transform: ...
 def schedule_free_sgd(
     learning_rate: ScalarOrSchedule = 1.0,
@@ -1179,6 +1312,8 @@ def schedule_free_sgd(
     weight_decay: ScalarOrSchedule | None = None,
     weight_lr_power: ScalarOrSchedule = 2.0,
     state_dtype: DTypeLike | None = None,
+    *,
+    cautious: bool = False,
 ) -> Transform: ...
 def dpsgd(
     learning_rate: ScalarOrSchedule,
@@ -1193,6 +1328,7 @@ def dpsgd(
     weight_decay: ScalarOrSchedule | None = None,
     mask: Any | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform: ...
 def differentially_private_aggregate(
     l2_norm_clip: ScalarOrSchedule,
@@ -1231,6 +1367,7 @@ def scale_by_adam(
     mu_dtype: DTypeLike | None = None,
     *,
     nesterov: bool = False,
+    clipping_threshold: ScalarOrSchedule | None = None,
 ) -> Transform:
     """Divides the running mean of the gradient by the root of its running mean square."""
 
@@ -1322,6 +1459,7 @@ def scale_by_novograd(
     mu_dtype: DTypeLike | None = None,
     *,
     mask: Any | None = None,
+    cautious: bool = False,
 ) -> Transform:
     """Momentum of gradients that were divided, a whole leaf at a time, by their running norm."""
 
@@ -1345,10 +1483,31 @@ def scale_by_yogi(
 ) -> Transform:
     """Adam whose mean square moves by a step of the gradient's size, and so shrinks slowly."""
 
+def scale_by_adam_mini(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-08,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    nesterov: bool = False,
+    blocks: int | tuple[int, ...] | None = None,
+) -> Transform:
+    """Adam that divides each block of a leaf by one number: the root of the running mean of its mean square."""
+
 def scale_by_madgrad(
     learning_rate: ScalarOrSchedule, momentum: ScalarOrSchedule = 0.9, eps: ScalarOrSchedule = 1e-06
 ) -> Transform:
     """Dual averaging with a cube root and momentum; what leaves is the step to add to the parameters."""
+
+def scale_by_laprop(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    eps: ScalarOrSchedule = 1e-15,
+    eps_root: ScalarOrSchedule = 0.0,
+    mu_dtype: DTypeLike | None = None,
+) -> Transform:
+    """The running mean of gradients, each divided by the root mean square of those up to it."""
 
 def scale_by_adan(
     b1: ScalarOrSchedule = 0.98,
@@ -1432,6 +1591,19 @@ def scale_by_trust_ratio(
 ) -> Transform:
     """Gives each leaf's update the size of its parameter."""
 
+def scale_by_came(
+    b1: ScalarOrSchedule = 0.9,
+    b2: ScalarOrSchedule = 0.999,
+    b3: ScalarOrSchedule = 0.9999,
+    eps: ScalarOrSchedule = 1e-30,
+    eps_instability: ScalarOrSchedule = 1e-16,
+    clipping_threshold: ScalarOrSchedule = 1.0,
+    mu_dtype: DTypeLike | None = None,
+    *,
+    weight_dimension_numbers: Any = None,
+) -> Transform:
+    """Adafactor with momentum that is divided by how far the steps are from it, by rows and columns too."""
+
 def scale_by_factored_rms(
     factored: bool = True,
     decay_rate: ScalarOrSchedule = 0.8,
@@ -1447,6 +1619,28 @@ def scale_by_factored_rms(
 
 def scale_by_sm3(b1: ScalarOrSchedule = 0.9, b2: ScalarOrSchedule = 1.0, eps: ScalarOrSchedule = 1e-08) -> Transform:
     """Divides by the root of a bound on the sum of squares, of which one vector for each axis is kept."""
+
+def adagc(
+    max_ratio: ScalarOrSchedule = 1.04,
+    decay: ScalarOrSchedule = 0.99,
+    warm_up: int = 100,
+    *,
+    max_norm: ScalarOrSchedule = 1.0,
+) -> Transform:
+    """Shrinks each leaf alone until its norm is at most a multiple of its own running norm."""
+
+def autoclip(percentile: ScalarOrSchedule = 10.0, window: int = 1000) -> Transform:
+    """Shrinks all updates together until their joint norm is at most a percentile of the last norms, its own
+    included."""
+
+def zclip(
+    max_deviations: ScalarOrSchedule = 2.5,
+    decay: ScalarOrSchedule = 0.97,
+    warm_up: int = 25,
+    *,
+    eps: ScalarOrSchedule = 1e-06,
+) -> Transform:
+    """Shrinks all updates together when their joint norm is an outlier among the norms so far, the more the farther."""
 
 def adaptive_grad_clip(
     clipping: ScalarOrSchedule, eps: ScalarOrSchedule = 0.001, axis: int | tuple[int, ...] | None = None
@@ -1475,9 +1669,24 @@ def zero_nans() -> Transform:
     """Puts 0 in the place of NaN; infinity stays."""
 
 def add_decayed_weights(
-    weight_decay: ScalarOrSchedule = 0.0, mask: Any | None = None, *, flip_sign: bool = False
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Any | None = None,
+    *,
+    flip_sign: bool = False,
+    cautious: bool = False,
+    toward: str = "zero",
 ) -> Transform:
     """Adds the parameters, times a number, to the update."""
+
+def descend_with_corrected_decay(
+    learning_rate: ScalarOrSchedule,
+    max_learning_rate: ScalarOrSchedule,
+    weight_decay: ScalarOrSchedule = 0.0,
+    mask: Any | None = None,
+    *,
+    cautious: bool = False,
+) -> Transform:
+    """The learning rate with decoupled weight decay that follows its square, for layers that are normalised."""
 
 def by_ndim(ndim: int | None = None, *, at_least: int | None = None, at_most: int | None = None) -> ByNdim:
     """A mask that is True for the parameters with a number of axes."""
@@ -1519,6 +1728,9 @@ def reduce_on_plateau(
 ) -> Transform:
     """Scales by a number that is reduced when a value has not improved for a while."""
 
+def add_schedules(terms: Sequence[Scalar]) -> AddSchedules:
+    """Adds schedules and numbers; `+` of a schedule makes one."""
+
 def constant_schedule(value: Scalar) -> Schedule:
     """One value for ever."""
 
@@ -1536,6 +1748,16 @@ def cosine_onecycle_schedule(
 ) -> Schedule:
     """One cycle of two half cosines: up to the peak at pct_start, down to the last value."""
 
+def cyclic_schedule(
+    init_value: Scalar,
+    peak_value: Scalar,
+    rise_steps: Scalar,
+    fall_steps: Scalar | None = None,
+    mode: str = "triangular",
+    gamma: Scalar = 1.0,
+) -> Schedule:
+    """Rises and falls along lines, again and again."""
+
 def exponential_decay(
     init_value: Scalar,
     transition_steps: Scalar,
@@ -1547,7 +1769,7 @@ def exponential_decay(
     """Multiplies by a rate every so many steps, smoothly or in a staircase."""
 
 def join_schedules(schedules: Sequence[Scalar], boundaries: Sequence[Scalar]) -> JoinSchedules:
-    """Applies schedules one after another, each to the steps since its boundary."""
+    """Applies schedules one after another, each to the steps since its boundary; `then` of a schedule makes one."""
 
 def linear_onecycle_schedule(
     transition_steps: Scalar,
@@ -1564,6 +1786,9 @@ def linear_schedule(
 ) -> Schedule:
     """From one value to another, along a line: `polynomial_schedule` with power 1, and otherwise its arguments."""
 
+def multiply_schedules(factors: Sequence[Scalar]) -> MultiplySchedules:
+    """Multiplies schedules and numbers; `*` of a schedule makes one."""
+
 def piecewise_constant_schedule(init_value: Scalar, boundaries_and_scales: Scalar | None = None) -> Schedule:
     """Multiplies by a scale at each boundary: init_value times every scale whose boundary <= t."""
 
@@ -1576,6 +1801,30 @@ def polynomial_schedule(
     init_value: Scalar, end_value: Scalar, power: Scalar, transition_steps: Scalar, transition_begin: Scalar = 0
 ) -> Schedule:
     """From one value to another, along a power of the time that is left."""
+
+def power_schedule(
+    max_value: Scalar,
+    amplitude: Scalar,
+    exponent: Scalar,
+    warmup_steps: Scalar,
+    power_steps: Scalar = 0,
+    decay_steps: Scalar = 0,
+    tokens_per_step: Scalar = 1.0,
+    init_value: Scalar = 0.0,
+    end_value: Scalar = 0.0,
+    shape: str = "linear",
+) -> Schedule:
+    """Rises along a line, falls by a power of the tokens that were seen, and decays at the end."""
+
+def rsqrt_schedule(
+    peak_value: Scalar,
+    warmup_steps: Scalar,
+    rsqrt_steps: Scalar = 0,
+    cooldown_steps: Scalar = 0,
+    timescale: Scalar = 10000.0,
+    init_value: Scalar = 0.0,
+) -> Schedule:
+    """Rises along a line, falls by the reciprocal square root of the step, and cools down to 0 at the end."""
 
 def sgdr_schedule(cosine_kwargs: Iterable[dict[str, Scalar]]) -> Schedule:
     """Rises and falls in cycles, each a `warmup_cosine_decay_schedule` that begins where the last one ends."""
@@ -1619,11 +1868,20 @@ def warmup_stable_decay(
 def apply_every(k: int = 1) -> Transform:
     """Gathers the updates of k steps, and lets their sum out at the last of them and 0 at the others."""
 
-def centralize(*, axis: int | tuple[int, ...] | None = None) -> Transform:
+def centralize(*, axis: int | tuple[int, ...] | str | None = None) -> Transform:
     """Subtracts from each leaf of two axes or more its mean over all axes but the first."""
 
 def keep_params_nonnegative() -> Transform:
     """Shortens updates so that no parameter that begins at 0 or more becomes negative."""
+
+def grokfast(alpha: ScalarOrSchedule = 0.98, lamb: ScalarOrSchedule = 2.0) -> Transform:
+    """Adds to the gradient its running mean, which makes what all batches agree on weigh more."""
+
+def mars(
+    b1: ScalarOrSchedule = 0.95, gamma: ScalarOrSchedule = 0.025, max_norm: ScalarOrSchedule | None = 1.0
+) -> Transform:
+    """Adds to the gradient its change since the step before, against the variance of stochastic gradients, and
+    clips."""
 
 def add_noise(
     eta: ScalarOrSchedule, gamma: ScalarOrSchedule, key: int | Array | None = None, *, seed: int | None = None
@@ -1656,6 +1914,15 @@ def measure_with_ema(
 
 def monitor(measures: dict[str, Any]) -> Transform:
     """Takes measurements of the updates that pass, with a memory if they want one, and keeps them in the state."""
+
+def record_noise_scale(
+    batch_size: ScalarOrSchedule,
+    *,
+    every: int = 2,
+    axis_name: str | tuple[str, ...] | None = None,
+    decay: ScalarOrSchedule = 0.99,
+) -> Transform:
+    """Reports the simple noise scale: about how many examples a batch may have before more of them help little."""
 
 def snapshot(measure_name: str, measure: Callable[[Any], Any]) -> Transform:
     """Measures the updates that pass, and keeps the measurement in the state."""
@@ -1691,17 +1958,21 @@ def split_real_and_imaginary(inner: GradientTransformation) -> Transform:
 def accumulate(inner: GradientTransformation, every: int | Callable[[Any], Any], *, mean: bool = True) -> Transform:
     """Gathers the gradients of `every` micro-steps, and takes one step of a transform for all of them."""
 
+def cautious(inner: GradientTransformation, *, flip_sign: bool = True) -> Transform:
+    """Leaves out the elements of an update that would move against the present gradient, and makes the rest larger."""
+
 def guard(
     inner: GradientTransformation,
     *,
     max_norm: ScalarOrSchedule | None = None,
     max_deviations: ScalarOrSchedule | None = None,
+    max_loss_deviations: ScalarOrSchedule | None = None,
     decay: ScalarOrSchedule = 0.99,
     warm_up: int = 100,
     patience: int | None = None,
     when_stuck: str = "apply",
 ) -> Transform:
-    """Skips a step whose gradients are not finite, or whose norm is a spike; the transform within does not see it."""
+    """Skips a step whose gradients are not finite, or whose norm or loss is a spike."""
 
 def apply_if_finite(inner: GradientTransformation, max_consecutive_errors: ScalarOrSchedule) -> Transform:
     """Skips a step whose gradients are not finite, unless too many came in a row; the transform within does not see

@@ -16,6 +16,20 @@ def abs_sq(x: jax.Array) -> jax.Array:
     return jnp.square(x.real) + jnp.square(x.imag) if jnp.iscomplexobj(x) else jnp.square(x)
 
 
+def alignment(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The product of the signs, elementwise; of complex numbers the cosine of the angle between them.
+
+    The sign of a b, or of the real part of conj(a) b, where a product of small numbers would be 0.
+    """
+    product = jnp.conj(jnp.sign(a)) * jnp.sign(b)
+    return product.real if jnp.iscomplexobj(product) else product
+
+
+def where_aligned(x: jax.Array, direction: jax.Array) -> jax.Array:
+    """x where its alignment with a direction is not negative, and 0 elsewhere; NaN for NaN."""
+    return jnp.where(alignment(x, direction) < 0, 0, x)
+
+
 def abs_pow(x: jax.Array, ord: float) -> jax.Array:
     """|x|^ord, elementwise and real."""
     if ord == 2:
@@ -88,9 +102,12 @@ def unit_axes(shape: tuple[int, ...]) -> Axis:
     The whole of a vector, axis 0 of a matrix (in, out) or of (in, heads, depth), the spatial axes and the inputs of a
     convolution (..., in, out).
     """
-    if sum(size != 1 for size in shape) <= 1:
-        return None
-    return 0 if len(shape) <= 3 else tuple(range(len(shape) - 1))
+    return None if sum(size != 1 for size in shape) <= 1 else input_axes(len(shape))
+
+
+def input_axes(ndim: int) -> int | tuple[int, ...]:
+    """The axes of a kernel's inputs: the first of (in, out) and (in, heads, depth); of (..., in, out) all but out."""
+    return 0 if ndim <= 3 else tuple(range(ndim - 1))
 
 
 def _log(decay: Any) -> Any:

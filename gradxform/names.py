@@ -23,9 +23,9 @@ MODULES = (
     # Optimizers.
     ("optimizers.classic", "sgd rmsprop adagrad adam adamw nadam nadamw"),
     ("optimizers.lean", "adamw_lean"),
-    ("optimizers.adam_variants", "acprop adabelief adamax adamaxw adopt amsgrad novograd radam yogi"),
+    ("optimizers.adam_variants", "acprop adabelief adam_mini adamax adamaxw adopt amsgrad laprop novograd radam yogi"),
     ("optimizers.momentum_mixtures", "adan ademamix madgrad simplified_ademamix"),
-    ("optimizers.layers", "adafactor lamb lars sm3"),
+    ("optimizers.layers", "adafactor came lamb lars sm3"),
     ("rules.layerwise", "fromage"),
     (
         "optimizers.signs",
@@ -43,7 +43,7 @@ MODULES = (
     ("optimizers.muon", "muon"),
     ("optimizers.dion2", "dion2"),
     ("optimizers.galore", "galore scale_by_galore"),
-    ("optimizers.hyperball", "hyperball"),
+    ("optimizers.hyperball", "adamh hyperball"),
     ("optimizers.normuon", "normuon"),
     ("optimizers.scion", "scion"),
     ("rules.muon", "scale_by_muon scale_by_shape"),
@@ -76,7 +76,7 @@ MODULES = (
     ("rules.average", "average_params"),
     ("wrappers.lookahead", "lookahead"),
     ("wrappers.sam", "sam"),
-    ("rules.schedule_free", "schedule_free schedule_free_eval_params"),
+    ("rules.schedule_free", "gpa schedule_free schedule_free_eval_params schedule_free_plus"),
     ("optimizers.schedule_free", "schedule_free_adamw schedule_free_sgd"),
     # Differential privacy, from gradients of single examples.
     ("optimizers.private", "dpsgd"),
@@ -90,7 +90,9 @@ MODULES = (
         "scale_by_acprop scale_by_adamax scale_by_adopt scale_by_amsgrad scale_by_belief scale_by_novograd "
         "scale_by_radam scale_by_yogi",
     ),
+    ("rules.adam_mini", "scale_by_adam_mini"),
     ("rules.dual_averaging", "scale_by_madgrad"),
+    ("rules.laprop", "scale_by_laprop"),
     ("rules.momentum_mixtures", "scale_by_adan scale_by_ademamix scale_by_simplified_ademamix"),
     ("rules.adadelta", "scale_by_adadelta"),
     ("rules.optimistic", "scale_by_optimistic_gradient"),
@@ -98,15 +100,16 @@ MODULES = (
     # Scaling by signs, by layers, and by rows and columns.
     ("rules.sign", "scale_by_lion scale_by_rprop scale_by_sign"),
     ("rules.layerwise", "scale_by_param_block_norm scale_by_param_block_rms scale_by_trust_ratio"),
-    ("rules.factored", "scale_by_factored_rms scale_by_sm3"),
+    ("rules.factored", "scale_by_came scale_by_factored_rms scale_by_sm3"),
     # Clipping and normalizing.
+    ("rules.adaptive_clipping", "adagc autoclip zclip"),
     (
         "rules.clipping",
         "adaptive_grad_clip clip clip_by_block_rms clip_by_global_norm clip_by_norm normalize "
         "normalize_by_global_norm normalize_by_update_norm zero_nans",
     ),
     # Weight decay; which parameters decay, and which a transform sees.
-    ("rules.decay", "add_decayed_weights"),
+    ("rules.decay", "add_decayed_weights descend_with_corrected_decay"),
     ("masks", "by_ndim by_path labels not_biases_or_norms"),
     # The learning rate, and scaling by a number.
     ("rules.scaling", "identity scale scale_by_learning_rate scale_by_schedule set_to_zero"),
@@ -114,20 +117,22 @@ MODULES = (
     # Schedules.
     (
         "schedules",
-        "constant_schedule cosine_decay_schedule cosine_onecycle_schedule exponential_decay join_schedules "
-        "linear_onecycle_schedule linear_schedule piecewise_constant_schedule piecewise_interpolate_schedule "
-        "polynomial_schedule sgdr_schedule warmup_constant_schedule warmup_cosine_decay_schedule "
-        "warmup_exponential_decay_schedule warmup_stable_decay",
+        "add_schedules constant_schedule cosine_decay_schedule cosine_onecycle_schedule cyclic_schedule "
+        "exponential_decay join_schedules linear_onecycle_schedule linear_schedule multiply_schedules "
+        "piecewise_constant_schedule piecewise_interpolate_schedule polynomial_schedule power_schedule rsqrt_schedule "
+        "sgdr_schedule warmup_constant_schedule warmup_cosine_decay_schedule warmup_exponential_decay_schedule "
+        "warmup_stable_decay",
     ),
     # Shaping updates, and noise.
     ("rules.shaping", "apply_every centralize keep_params_nonnegative"),
+    ("rules.gradient_filters", "grokfast mars"),
     ("rules.noise", "add_noise"),
     # Changing nothing, and reporting.
     (
         "rules.recording",
         "count_nonfinite record_clipping record_leaf_norms record_leaf_ratios record_norms record_ratios",
     ),
-    ("rules.watching", "measure_with_ema monitor snapshot"),
+    ("rules.watching", "measure_with_ema monitor record_noise_scale snapshot"),
     # Which leaves a transform sees.
     ("wrappers.route", "masked multi_transform partition selective_transform"),
     ("rules.freezing", "freeze scale_by_group"),
@@ -135,6 +140,7 @@ MODULES = (
     ("wrappers.layouts", "flatten split_real_and_imaginary"),
     # When a transform runs.
     ("wrappers.accumulate", "accumulate"),
+    ("wrappers.cautious", "cautious"),
     ("wrappers.guard", "guard"),
     ("wrappers.conditional", "apply_if_finite conditionally_mask conditionally_transform"),
     ("wrappers.multi_steps", "MultiSteps"),
@@ -152,6 +158,8 @@ MODULES = (
     ("reading.describe", "describe"),
     ("reading.description", "Description"),
     ("reading.metrics", "metrics"),
+    # Reading a schedule; its picture is `plots.schedules`.
+    ("reading.schedules", "ScheduleTable schedule_table"),
     # Reading what XLA made of a step.
     ("reading.program", "program"),
     ("reading.program_report", "Program"),

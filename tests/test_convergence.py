@@ -153,6 +153,7 @@ TABLE = {
     # All squares stay in the denominator: without noise the steps are short enough, and are to fall no more.
     "adagrad": (Given(10.0), Given(0.6), Given(cooling(3.0))),
     "adam": (Given(falling(1.0)), Given(falling(0.3)), Given(cooling(0.3))),
+    "adam_mini": (Given(falling(1.0)), Given(falling(0.3)), Given(cooling(0.3))),
     "adamax": (Given(falling(0.1)), Given(falling(1.0)), Given(cooling(1.0))),
     "adamaxw": (Given(falling(0.03)), Given(falling(0.1)), Given(cooling(1.0))),
     "adamw": (Given(falling(1.0)), Given(falling(0.3)), Given(cooling(0.3))),
@@ -185,6 +186,7 @@ TABLE = {
     "fromage": (Given(falling(0.01)), Given(falling(1.0)), Given(cooling(0.5))),
     "lamb": (Given(falling(0.003)), Given(falling(0.1)), Given(cooling(0.1))),
     "lars": (Given(falling(0.3)), Given(falling(10.0)), Given(cooling(10.0))),
+    "laprop": (Given(falling(1.0)), Given(falling(0.3)), Given(cooling(0.3))),
     # It compares the gradients of two steps, which are to be those of one loss.
     "lbfgs": (Given(steps=200), Given(steps=200), Given(steps=50, full_batch=True)),
     "lion": (Given(falling(0.01)), Given(falling(0.01)), Given(cooling(0.05))),
@@ -241,9 +243,23 @@ EXTRA = {
 # What takes the gradient of each example.
 PER_EXAMPLE = {"dpsgd"}
 # How the names of those transforms begin that are parts of optimizers: a new name is one or the other.
-PARTS = ("adaptive_grad_clip", "add_", "apply_every", "centralize", "chain", "clip", "ema", "hutchinson", "identity")
+PARTS = ("adagc", "autoclip", "zclip")
+PARTS += ("adaptive_grad_clip", "add_", "apply_every", "centralize", "chain", "clip", "ema", "hutchinson", "identity")
 # What holds an optimizer is none.
-PARTS += ("accumulate", "apply_if_finite", "conditionally", "flatten", "guard", "MultiSteps", "split_real", "stateless")
+PARTS += (
+    "accumulate",
+    "apply_if_finite",
+    "cautious",
+    "conditionally",
+    "descend_with_corrected",
+    "flatten",
+    "grokfast",
+    "guard",
+    "mars",
+    "MultiSteps",
+    "split_real",
+    "stateless",
+)
 PARTS += ("freeze", "masked", "multi_transform", "partition", "selective_transform")
 PARTS += ("kahan", "master_weights", "offloaded", "split_weights", "stochastic_rounding", "stored")
 PARTS += (
@@ -261,7 +277,8 @@ PARTS += (
 PARTS += ("average_params", "velocity", "zero_nans", "count_nonfinite", "measure_with_ema", "monitor", "record_")
 
 # What holds one too, where others' names begin as it does.
-HOLDING = {"hyperball", "sam", "schedule_free"}
+# The matrices of adamh keep the norms that they begin with, which those of the minima are not.
+HOLDING = {"adamh", "gpa", "hyperball", "sam", "schedule_free", "schedule_free_plus"}
 
 
 @functools.cache

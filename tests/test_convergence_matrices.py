@@ -37,6 +37,7 @@ problem_of = functools.cache(OfMatrices)
 
 # In the order of the problems.
 MATRIX_TABLE = {
+    "came": (Given(falling(0.1)), Given(falling(0.1)), Given(cooling(0.1))),
     "dion2": (
         Given(falling(0.1), weight_decay=0.0),
         Given(falling(0.1), weight_decay=0.0),

@@ -1,5 +1,6 @@
-"""Weight decay has one spelling: every optimizer that can take it has weight_decay, mask and independent."""
+"""Weight decay has one spelling: every optimizer that takes it has weight_decay, mask, independent and cautious."""
 
+import functools
 import inspect
 import pickle
 
@@ -37,6 +38,7 @@ NOT_SIMPLY = {
     "novograd": "gathered with the gradients",
 }
 WITHOUT = {
+    "adamh": "its matrices keep their norms",
     "fromage": "shrinks the weights by itself",
     "rprop": "has no rate that all elements share",
     "optimistic_adam": "has its rate inside; optimistic_adam_v2 decays",
@@ -45,14 +47,14 @@ WITHOUT = {
 
 
 def takes_decay(name):
-    return {"weight_decay", "mask", "independent"} <= set(inspect.signature(getattr(gx, name)).parameters)
+    return {"weight_decay", "mask", "independent", "cautious"} <= set(inspect.signature(getattr(gx, name)).parameters)
 
 
 OPTIMIZERS = sorted(name for name in vars(gx) if callable(getattr(gx, name)) and not name.startswith("_"))
 DECAYING = [name for name in OPTIMIZERS if takes_decay(name)]
 
 
-def second_update(name, **decay):
+def second_update(name, params=PARAMS, **decay):
     """The update of the second step, with the parameters as they were: at the first some methods only look."""
     arguments = {"learning_rate": RATE} if "learning_rate" in inspect.signature(getattr(gx, name)).parameters else {}
     if name == "dpsgd":
@@ -60,7 +62,7 @@ def second_update(name, **decay):
     tx = getattr(gx, name)(**{**arguments, **ARGUMENTS.get(name, {})}, **decay)
     # Operation by operation, of which all optimizers have most in common, and so the programs that are compiled.
     with jax.enable_x64(True), jax.disable_jit():
-        params = jax.tree.map(jnp.asarray, PARAMS)
+        params = jax.tree.map(jnp.asarray, params)
         state = tx.init(params)
         for size in (1.0, 0.5):
             grads = jax.tree.map(lambda g, size=size: size * (g[None] if name == "dpsgd" else g), GRADS)
@@ -68,9 +70,14 @@ def second_update(name, **decay):
         return jax.tree.map(np.asarray, updates)
 
 
+@functools.cache
+def without_decay(name):
+    return second_update(name, weight_decay=0.0)
+
+
 def change(name, **decay):
     """What the decay adds to the update."""
-    return jax.tree.map(np.subtract, second_update(name, **decay), second_update(name, weight_decay=0.0))
+    return jax.tree.map(np.subtract, second_update(name, **decay), without_decay(name))
 
 
 def assert_trees(ours, expected):
@@ -120,13 +127,47 @@ def test_independent_in_a_model_of_the_loss_shrinks_by_1_over_1_plus_w(name):
 def test_mask_leaves_leaves_out(name, independent):
     masked = second_update(name, weight_decay=DECAY, mask=MASK, independent=independent)["dense"]
     everywhere = second_update(name, weight_decay=DECAY, independent=independent)["dense"]
-    without = second_update(name, weight_decay=0.0)["dense"]
+    without = without_decay(name)["dense"]
     assert np.abs(masked["kernel"] - without["kernel"]).max() > 1e-9
     if name in ("momo", "momo_adam") or (name in ("dog", "dowg") and not independent):
         # One number for all leaves, which the decay of the kernel changes: of the bias only what is left of it.
         assert not np.allclose(masked["bias"], everywhere["bias"], rtol=1e-9, atol=0)
     else:
         np.testing.assert_allclose(masked["bias"], without["bias"], rtol=1e-12)
+
+
+def where_cautious(name, whole):
+    """What of a decay is left where the update without it does not move an element away from 0."""
+    return jax.tree.map(lambda d, u, p: np.where(u * p <= 0, d, 0), whole, without_decay(name), PARAMS)
+
+
+@pytest.mark.parametrize("name", sorted(set(DECAYING) - (set(NOT_SIMPLY) - {"dadapt_adamw", "prodigy"})))
+def test_cautious_decays_where_the_step_goes_the_same_way(name):
+    whole = change(name, weight_decay=DECAY) if name in NOT_SIMPLY else decayed(name, RATE * DECAY)
+    assert_trees(change(name, weight_decay=DECAY, cautious=True), where_cautious(name, whole))
+
+
+# Of the others each goes by `descent`, as adamw does.
+@pytest.mark.parametrize("name", ["adamw", *sorted(set(NOT_SIMPLY) - {"momo", "momo_adam"})])
+def test_cautious_and_independent(name):
+    expected = where_cautious(name, decayed(name, DECAY))
+    assert_trees(change(name, weight_decay=DECAY, independent=True, cautious=True), expected)
+
+
+@pytest.mark.parametrize("name", sorted(set(NOT_SIMPLY) - {"dadapt_adamw", "prodigy"}))
+def test_cautious_where_the_decay_is_not_simply_times_the_rate(name):
+    """By the gradient where it is an L2 penalty: the kernel is of its signs, and the bias of the opposite ones."""
+    alike = jax.tree.map(lambda g, p: np.copysign(p, g), GRADS, PARAMS)["dense"]
+    params = {"dense": {"kernel": alike["kernel"], "bias": -alike["bias"]}}
+    cautious = second_update(name, params, weight_decay=DECAY, cautious=True)
+    assert_trees(cautious, second_update(name, params, weight_decay=DECAY, mask=MASK))
+
+
+@pytest.mark.parametrize("name", ["galore", "schedule_free_adamw", "schedule_free_sgd"])
+def test_cautious_of_those_that_take_optax_s_arguments(name):
+    make = functools.partial(getattr(gx, name), RATE, weight_decay=DECAY)
+    assert "cautious=True" in repr(make(cautious=True))
+    assert "cautious" not in repr(make())
 
 
 @pytest.mark.parametrize("name", ["momo", "momo_adam"])
@@ -161,7 +202,7 @@ def test_optax_s_name_for_the_mask_is_accepted(name):
         getattr(gx, name)(RATE, **decay, mask=MASK, weight_decay_mask=MASK)
 
 
-@pytest.mark.parametrize("argument", [{"mask": MASK}, {"independent": True}])
+@pytest.mark.parametrize("argument", [{"mask": MASK}, {"independent": True}, {"cautious": True}])
 @pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "dog", "adafactor"])
 def test_how_to_decay_without_decay_is_an_error(name, argument):
     with pytest.raises(ValueError, match="give weight_decay with them"):

@@ -325,8 +325,9 @@ def _state_hint(state: Any) -> str:
 
 
 def _is_of_optax(state: Any) -> bool:
-    if type(state).__module__.split(".")[0] == "optax":
-        return True
+    # In ours optax.MaskedNode may stand for slots.
+    if hasattr(state, "stages") or type(state).__module__.split(".")[0] == "optax":
+        return not hasattr(state, "stages")
     parts = state.values() if isinstance(state, Mapping) else state if isinstance(state, tuple | list) else ()
     return any(map(_is_of_optax, parts))
 

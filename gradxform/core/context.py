@@ -86,7 +86,10 @@ class Leaf(Context):
         return reductions.norm_along(x, axis, self._axes_along(x, "norms", axis))
 
     def mean_along(self, x: jax.Array, axis: Axis) -> jax.Array:
-        """The means over some axes (None: all), which stay with length 1. ValueError as in `norm_along`."""
+        """The means over some axes (None: all), which stay with length 1; 0 of no elements.
+
+        ValueError as in `norm_along`.
+        """
         return reductions.mean_along(x, axis, self._axes_along(x, "means", axis))
 
     def max_along(self, x: jax.Array, axis: Axis) -> jax.Array:
@@ -188,6 +191,11 @@ class Tree(Context):
         """The norm of order `ord` of all leaves together, of shape ()."""
         return reductions.norm(jax.tree.leaves(tree), self._axes(tree), ord)
 
+    def norms(self, tree: Any, ord: float = 2) -> list[jax.Array]:
+        """The norm of order `ord` of each leaf, of shape ()."""
+        leaves = zip(jax.tree.leaves(tree), self._axes(tree), strict=True)
+        return [reductions.norm([leaf], [axes], ord) for leaf, axes in leaves]
+
     def norm_of(self, mask: Any, tree: Any, ord: float = 2) -> jax.Array:
         """The norm of those leaves of which a mask says True: a prefix of the tree, or a function that returns one.
 
@@ -211,6 +219,10 @@ class Tree(Context):
         """The sum of all elements of all leaves, real numbers or bools, of shape ()."""
         return reductions.total(jax.tree.leaves(tree), self._axes(tree), real_dtype(*self._dtypes))
 
+    def counts(self, tree: Any) -> list[jax.Array]:
+        """How many elements of each leaf of bools are true, real numbers of shape ()."""
+        return reductions.counts(jax.tree.leaves(tree), self._axes(tree), real_dtype(*self._dtypes))
+
     def any(self, tree: Any) -> jax.Array:
         """Whether any element of any leaf of bools is true, on any device, of shape ()."""
         leaves = jax.tree.leaves(tree)
@@ -220,11 +232,20 @@ class Tree(Context):
 
     def size(self, tree: Any) -> int:
         """How many elements all leaves have."""
-        return sum(map(reductions.total_size, jax.tree.leaves(tree), self._axes(tree)))
+        return sum(self.sizes(tree))
+
+    def sizes(self, tree: Any) -> list[int]:
+        """How many elements each leaf has."""
+        return list(map(reductions.total_size, jax.tree.leaves(tree), self._axes(tree)))
 
     def on_any_device(self, flag: jax.Array) -> jax.Array:
         """Whether a bool of shape () is true on any of the devices over which `shard_map` or `pmap` maps."""
         return self.largest_of_devices(flag)
+
+    def mean_of_devices(self, x: jax.Array) -> jax.Array:
+        """The mean of an array over the devices over which a map maps; NaN if one of them has NaN."""
+        axes = jax.sharding.get_abstract_mesh().manual_axes
+        return lax.pmean(x, axes) if axes else x
 
     def largest_of_devices(self, tree: Any) -> Any:
         """Of each array, bools among them, the largest value on any of the devices over which a map maps."""

@@ -31,7 +31,7 @@ class Slot:
         before the first step, in place of all else: any pytree of arrays.
       called: its name in the state, where a hyperparameter has that name too. None: that of its declaration.
       where: the name of the field or property that says whether the rule has it, and in whose absence optax.MaskedNode
-        is in the place of each leaf. None: it always does.
+        is in the place of each leaf, or of the one number. None: it always does.
     """
 
     init: float | str = 0.0
@@ -47,6 +47,10 @@ class Slot:
     def __post_init__(self) -> None:
         if self.length is not None and self.axes != ():
             raise TypeError(f"Slot: length={self.length!r} is for slots that keep no axes of the parameter, axes=()")
+
+    def is_had_by(self, rule: Any) -> bool:
+        """Whether a rule has it, by its arguments."""
+        return self.where is None or bool(getattr(rule, self.where))
 
     @property
     def is_tree(self) -> bool:
@@ -129,7 +133,7 @@ class Extra:
     """An argument of `update(..., name=value)` that a rule reads as `leaf.extra["name"]`, such as the loss's value.
 
     Args:
-      where: the name of the field that says whether the rule asks for it. None: it always does.
+      where: the name of the field or property that says whether the rule asks for it. None: it always does.
     """
 
     where: str | None = None

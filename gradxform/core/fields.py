@@ -97,6 +97,12 @@ def float_dtype(where: str, value: Any) -> np.dtype[Any]:
     return dtype
 
 
+def check_count(where: str, value: Any, least: int = 0) -> None:
+    """Raises ValueError for what is no integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{where} must be an integer of at least {least}; got {value!r}")
+
+
 def check_seed(where: str, value: Any) -> None:
     """Raises TypeError for what is no seed."""
     is_key = isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)

@@ -106,7 +106,9 @@ class Record:
         shown = []
         for field in dataclasses.fields(cast(Any, self)):
             value = getattr(self, field.name)
-            if field.name in self.numeric or _key(value) != _key(field.default):
+            # Numbers are shown always, but for those that may be given by name and are not.
+            is_left_out = field.kw_only and value is None and field.default is None
+            if (field.name in self.numeric and not is_left_out) or _key(value) != _key(field.default):
                 shown.append(f"{field.name}={show(value)}")
         # A rule that is named by its decorator is called by the class's own name.
         is_called = hasattr(sys.modules.get(type(self).__module__), self.call_name)

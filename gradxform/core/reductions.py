@@ -101,6 +101,18 @@ def total(leaves: Sequence[jax.Array], axes: Sequence[Axes], dtype: DType) -> ja
     return _total(_sum, [((leaf,), names) for leaf, names in zip(leaves, axes, strict=True)], dtype)
 
 
+def counts(leaves: Sequence[jax.Array], axes: Sequence[Axes], dtype: DType) -> list[jax.Array]:
+    """How many elements of each leaf of bools are true, on all devices together, of shape ()."""
+    # In integers on the device, as a sum of ones in float32 may stop at 2^24.
+    found = alike.each(lambda leaf: jnp.sum(leaf, dtype=jnp.int32).astype(dtype), [(leaf,) for leaf in leaves])
+    for names in dict.fromkeys(filter(None, axes)):
+        # One collective for all leaves that are spread alike.
+        places = [place for place, of_leaf in enumerate(axes) if of_leaf == names]
+        for place, count in zip(places, lax.psum([found[place] for place in places], names), strict=True):
+            found[place] = count
+    return found
+
+
 def total_size(x: jax.Array, axes: Axes) -> int:
     """How many elements a leaf has on all devices together."""
     return x.size * math.prod(map(lax.axis_size, axes))
@@ -136,8 +148,8 @@ def norm_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
 
 
 def mean_along(x: jax.Array, axis: Axis, axes: Axes) -> jax.Array:
-    """The means over some axes, as `norm_along`."""
-    mean = jnp.mean(x, axis=axis, keepdims=True)
+    """The means over some axes, as `norm_along`; 0 of no elements."""
+    mean = (jnp.mean if x.size else jnp.sum)(x, axis=axis, keepdims=True)
     return lax.pmean(mean, axes) if axes else mean
 
 

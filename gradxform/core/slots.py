@@ -47,6 +47,8 @@ def first_tree_record(rule: Rule, params: Flow) -> Any:
     for name, slot in rule.slots.items():
         if slot.measure is not None:
             values[name] = _measured(getattr(rule, slot.measure), params.tree())
+        elif slot.axes == () and not slot.is_had_by(rule):
+            values[name] = optax.MaskedNode()
         elif slot.axes == ():
             scalar = jnp.zeros((), real_dtype(*(leaf.dtype for leaf in leaves)))
             values[name] = _filled(rule, slot, scalar, (), None, lambda: "the root")
@@ -220,7 +222,7 @@ def _first(rule: Rule, name: str, slot: Slot, leaf: Any, cut: Cut | None, where:
 
 def kept_axes(rule: Rule, slot: Slot, shape: tuple[int, ...]) -> Any:
     """Which axes of a leaf of a shape a slot keeps: a tuple of them, a list of tuples, or None for no slot."""
-    if slot.where is not None and not getattr(rule, slot.where):
+    if not slot.is_had_by(rule):
         return None
     if slot.is_like_param:
         return tuple(range(len(shape)))

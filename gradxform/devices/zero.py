@@ -11,6 +11,7 @@ from jax.sharding import AxisType, PartitionSpec
 
 from gradxform.core import checks, placement as placing
 from gradxform.core.checks import path_of
+from gradxform.core.evaluate import eval_params
 from gradxform.core.flow import Flow, Step
 from gradxform.core.guest import Guest
 from gradxform.core.keep import Encoded, is_encoded
@@ -58,6 +59,15 @@ class Zero(Guest):
         new, state = self._by_parts("step", came, record, params, step.extra)
         return flow.with_tree(came).replace(landed=jax.tree.leaves(new)), state
 
+    def judge(self, params: Flow, record: Any, step: Step) -> Flow:
+        """The parameters to judge a run by: outside of a map of the whole state, else of the parts, put together."""
+        if not jax.sharding.get_abstract_mesh().manual_axes:
+            return self.inner.judge(params, record, step)
+        tree = params.tree()
+        parts = self._parts(tree, record)
+        own = eval_params(self._told(tree, parts), record, self._sliced(tree, parts))
+        return params.with_tree(_map(self._gathered, own, parts))
+
     def init(self, params: Any) -> Any:
         """The state of the device's part; outside of a map of the whole, cut by its type where types are explicit."""
         params = _admitted("parameters", params)
@@ -87,17 +97,18 @@ class Zero(Guest):
             total = lax.psum_scatter(grad, axis, scatter_dimension=dim, tiled=True)
             return total / lax.axis_size(axis) if self.mean else total
 
-        def gathered(own: jax.Array, dim: int | None) -> jax.Array:
-            if dim is None:
-                return own
-            return lax.all_gather(own, axis, axis=dim, tiled=True, to="invarying" if typed else "varying")
-
         own = _map(scattered, updates, parts)
         # By their own parts, so that parameters that do not fit are found where all are.
         params = None if params is None else _admitted("parameters", params)
         own_params = None if params is None else self._sliced(params, self._parts(params, state))
         result, state = getattr(self._told(updates, parts), method)(own, state, own_params, **extra)
-        return _map(gathered, result, parts), state
+        return _map(self._gathered, result, parts), state
+
+    def _gathered(self, own: jax.Array, dim: int | None) -> jax.Array:
+        if dim is None:
+            return own
+        kind = "invarying" if types_tell() else "varying"
+        return lax.all_gather(own, self.axis_name, axis=dim, tiled=True, to=kind)
 
     def _parts(self, tree: Any, state: Any) -> list[int | None]:
         """Along which of its axes each leaf is cut: the longest that the devices divide; None for small leaves.

@@ -11,13 +11,12 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gradxform.explore.landscapes import Landscape
 from gradxform.explore.learning_rates import RangeTest
 from gradxform.explore.minimise import Minimisation
+from gradxform.reading.schedules import by_label, values_at
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,11 +121,11 @@ def losses(
     return _with_grid(ax, len(runs))
 
 
-def schedules(named: Mapping[str, Any], steps: int, ax: Axes | None = None) -> Axes:
+def schedules(named: Any, steps: int, ax: Axes | None = None) -> Axes:
     """The values of schedules against the step.
 
     Args:
-      named: by label, schedules, or any functions of the step, or numbers.
+      named: by label, schedules, or any functions of the step, or numbers; or one of these alone.
       steps: how many are drawn, from 0 on.
       ax: where to draw.
 
@@ -134,20 +133,12 @@ def schedules(named: Mapping[str, Any], steps: int, ax: Axes | None = None) -> A
       ImportError: matplotlib is not installed.
     """
     ax = _axes(ax)
-    for style, (label, schedule) in zip(_styles(len(named)), named.items(), strict=True):
-        ax.plot(_values(schedule, steps), label=label, linewidth=1.8, **style)
+    curves = {label: values_at(schedule, np.arange(steps)) for label, schedule in by_label(named).items()}
+    for style, (label, values) in zip(_styles(len(curves)), curves.items(), strict=True):
+        ax.plot(values, label=label, linewidth=1.8, **style)
     ax.set(xlabel="step", ylabel="value")
-    return _with_grid(ax, len(named))
-
-
-def _values(schedule: Any, steps: int) -> np.ndarray[Any, Any]:
-    if not callable(schedule):
-        return np.full(steps, schedule, np.float64)
-    try:
-        return np.asarray(jax.vmap(lambda step: jnp.asarray(schedule(step), float))(jnp.arange(steps)), np.float64)
-    except TypeError:
-        # A function of the user's that asks for a plain number, as in `if step < 10`.
-        return np.asarray([schedule(step) for step in range(steps)], np.float64)
+    # What is alone needs no label.
+    return _with_grid(ax, len(curves) if isinstance(named, Mapping) else 0)
 
 
 def metrics(history: Mapping[str, Any], *, xlabel: str = "step", log: Sequence[str] = ()) -> Figure:

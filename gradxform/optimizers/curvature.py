@@ -30,6 +30,7 @@ def sophia(
     *,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Sophia: the running mean of the gradient over that of the Hessian's diagonal, clipped, with decoupled decay.
 
@@ -37,7 +38,7 @@ def sophia(
       learning_rate: the step size; a number or a schedule.
       b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype, verbose: as in
         `scale_by_sophia`.
-      weight_decay, mask, independent: as in `adamw`.
+      weight_decay, mask, independent, cautious: as in `adamw`.
       weight_decay_mask: optax's name for mask.
       print_win_rate_every_n_steps: as in `scale_by_sophia`.
 
@@ -58,5 +59,5 @@ def sophia(
             verbose,
             print_win_rate_every_n_steps,
         ),
-        descent(learning_rate, weight_decay, one_mask(mask, weight_decay_mask), independent),
+        descent(learning_rate, weight_decay, one_mask(mask, weight_decay_mask), independent, cautious),
     )

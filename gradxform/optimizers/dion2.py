@@ -30,6 +30,7 @@ def dion2(
     gram: bool | None = None,
     batched: bool = False,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: Hyper = 0.9,
     adam_b2: Hyper = 0.999,
     adam_eps: Hyper = 1e-8,
@@ -47,7 +48,7 @@ def dion2(
       scale: as in `scale_by_shape`, of the whole matrix.
       weight_dimension_numbers: as in `scale_by_muon`, with None for what is no matrix. None: each parameter with two
         axes is one; published recipes leave embeddings and heads to Adam: `gx.hidden_matrices`.
-      weight_decay, mask, independent: as in `adamw`, of the matrices, also of what of them does not move.
+      weight_decay, mask, independent, cautious: as in `adamw`, of the matrices, also of what of them does not move.
       adam_b1, adam_b2, adam_eps, adam_weight_decay: as in `adamw`, of the rest.
       adam_learning_rate: the step size of the rest. None: learning_rate.
 
@@ -61,6 +62,8 @@ def dion2(
     rule = scale_by_dion2(
         fraction, decay, ns_coeffs, ns_steps, eps, weight_dimension_numbers=axes, gram=gram, batched=batched
     )
-    matrices = chain(rule, scale_by_shape(axes, scale=scale), descent(learning_rate, weight_decay, mask, independent))
+    matrices = chain(
+        rule, scale_by_shape(axes, scale=scale), descent(learning_rate, weight_decay, mask, independent, cautious)
+    )
     adam = (adam_b1, adam_b2, adam_eps, adam_weight_decay, adam_learning_rate)
     return beside_adamw("dion2", matrices, axes, learning_rate, *adam)

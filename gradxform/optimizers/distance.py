@@ -21,6 +21,7 @@ def dog(
     mask: Mask | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Distance over gradients: descent with the distance travelled over the root of the sum of squared gradient norms.
 
@@ -30,14 +31,14 @@ def dog(
       learning_rate: what the step size is multiplied by; a number or a schedule.
       init_step: what the first step is told by, and the number: `init_step` and `init_value` of `scale_by_dog`.
       eps: as in `scale_by_dog`.
-      weight_decay, mask: as in `add_decayed_weights`, before all else: an L2 penalty. None: no decay.
+      weight_decay, mask, cautious: as in `add_decayed_weights`, before all else: an L2 penalty. None: no decay.
       independent: decay by weight_decay p alone, after the learning rate.
 
     Ivgi, Hinder & Carmon 2023, arXiv:2302.12022, algorithm 1, without the averaging. optax: contrib.dog. torch: none;
     DoG of the package dog-optimizer.
     """
     descend = chain(scale_by_dog(*init_step, eps), scale_by_learning_rate(learning_rate))
-    return decayed(descend, weight_decay, mask, independent)
+    return decayed(descend, weight_decay, mask, independent, cautious)
 
 
 @hinting
@@ -49,19 +50,20 @@ def dowg(
     mask: Mask | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Distance over weighted gradients: as `dog`, with gradients weighted by the distance at which they were seen.
 
     Args:
       learning_rate: what the step size is multiplied by; a number or a schedule.
       init_estim_sq_dist, eps: as in `scale_by_dowg`.
-      weight_decay, mask: as in `add_decayed_weights`, before all else: an L2 penalty. None: no decay.
+      weight_decay, mask, cautious: as in `add_decayed_weights`, before all else: an L2 penalty. None: no decay.
       independent: decay by weight_decay p alone, after the learning rate.
 
     Khaled, Mishchenko & Jin 2023, arXiv:2305.16284, algorithm 1. optax: contrib.dowg. torch: none.
     """
     descend = chain(scale_by_dowg(init_estim_sq_dist, eps), scale_by_learning_rate(learning_rate))
-    return decayed(descend, weight_decay, mask, independent)
+    return decayed(descend, weight_decay, mask, independent, cautious)
 
 
 @hinting
@@ -73,16 +75,17 @@ def cocob(
     mask: Mask | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Coin betting: each parameter stands where a gambler who bets on its gradients would.
 
     Args:
       learning_rate: what the gradients are multiplied by; a number or a schedule.
       alpha, eps: as in `scale_by_cocob`.
-      weight_decay, mask: as in `add_decayed_weights`, before all else: an L2 penalty.
+      weight_decay, mask, cautious: as in `add_decayed_weights`, before all else: an L2 penalty.
       independent: decay by weight_decay p alone, after all else.
 
     Orabona & Tommasi 2017, arXiv:1705.07795, algorithm 2. optax: contrib.cocob. torch: none.
     """
     bet = chain(scale_by_learning_rate(learning_rate, flip_sign=False), scale_by_cocob(alpha, eps))
-    return decayed(bet, weight_decay, mask, independent)
+    return decayed(bet, weight_decay, mask, independent, cautious)

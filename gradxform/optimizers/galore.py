@@ -70,13 +70,14 @@ def galore(
     weight_dimension_numbers: WeightAxes | None = None,
     *,
     side: str = "longer",
+    cautious: bool = False,
 ) -> Transform:
     """GaLore: Adam, or another, of matrices' gradients in subspaces of few dimensions, so that it keeps little.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       rank, update_proj_gap, scale, base_optimizer, weight_dimension_numbers, side: as in `scale_by_galore`.
-      weight_decay, mask: as in `adamw`, of whole parameters.
+      weight_decay, mask, cautious: as in `adamw`, of whole parameters.
 
     Raises:
       TypeError, ValueError: as `scale_by_galore`.
@@ -85,6 +86,6 @@ def galore(
     """
     return chain(
         scale_by_galore(rank, update_proj_gap, scale, base_optimizer, weight_dimension_numbers, side=side),
-        add_decayed_weights(weight_decay, mask),
+        add_decayed_weights(weight_decay, mask, cautious=cautious),
         scale_by_learning_rate(learning_rate),
     )

@@ -12,7 +12,7 @@ from gradxform.optimizers.descent import decayed, descent, one_mask
 from gradxform.rules.adaptive import scale_by_adam
 from gradxform.rules.clipping import clip_by_block_rms
 from gradxform.rules.decay import add_decayed_weights
-from gradxform.rules.factored import scale_by_factored_rms, scale_by_sm3
+from gradxform.rules.factored import scale_by_came, scale_by_factored_rms, scale_by_sm3
 from gradxform.rules.layerwise import scale_by_param_block_rms, scale_by_trust_ratio
 from gradxform.rules.momentum import ema, trace
 from gradxform.rules.scaling import scale, scale_by_learning_rate
@@ -29,19 +29,20 @@ def lamb(
     mask: Mask | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """LAMB: Adam whose step has the size of each layer, for large batches.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       b1, b2, eps, eps_root: as in `scale_by_adam`.
-      weight_decay, mask: as in `add_decayed_weights`; the decay is part of what gets the layer's size.
+      weight_decay, mask, cautious: as in `add_decayed_weights`; the decay is part of what gets the layer's size.
       independent: decay by weight_decay p alone, after the learning rate.
 
     You et al. 2020, arXiv:1904.00962, algorithm 2, with phi(x) = x. optax: lamb. torch: none.
     """
     descend = chain(scale_by_trust_ratio(), scale_by_learning_rate(learning_rate))
-    return chain(scale_by_adam(b1, b2, eps, eps_root), decayed(descend, weight_decay, mask, independent))
+    return chain(scale_by_adam(b1, b2, eps, eps_root), decayed(descend, weight_decay, mask, independent, cautious))
 
 
 @hinting
@@ -57,12 +58,13 @@ def lars(
     *,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """LARS: momentum whose step has the size of each layer, for large batches.
 
     Args:
       learning_rate: the step size; a number or a schedule.
-      weight_decay, mask: as in `add_decayed_weights`, before all else.
+      weight_decay, mask, cautious: as in `add_decayed_weights`, before all else.
       weight_decay_mask: optax's name for mask. True: everywhere.
       trust_coefficient, eps: as in `scale_by_trust_ratio`.
       trust_ratio_mask: as `mask` in `scale_by_trust_ratio`.
@@ -78,7 +80,7 @@ def lars(
         trace(momentum, nesterov),
     )
     chosen = one_mask(mask, None if weight_decay_mask is True else weight_decay_mask)
-    return decayed(descend, weight_decay, chosen, independent)
+    return decayed(descend, weight_decay, chosen, independent, cautious)
 
 
 @hinting
@@ -101,6 +103,7 @@ def adafactor(
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Adafactor: the gradient over a factored root mean square, clipped, in the size of each leaf.
 
@@ -116,7 +119,8 @@ def adafactor(
       eps: as `epsilon` in `scale_by_factored_rms`.
       weight_decay_mask: optax's name for mask.
       min_rms, weight_dimension_numbers: as in `scale_by_factored_rms`; clipping and the size are of whole leaves.
-      weight_decay, mask, independent: as in `adamw`; with it the learning rate comes after the mean. None: no decay.
+      weight_decay, mask, independent, cautious: as in `adamw`; with it the learning rate comes after the mean. None:
+        no decay.
 
     Raises:
       ValueError: weight_decay together with weight_decay_rate.
@@ -147,11 +151,55 @@ def adafactor(
         *([] if momentum is None else [ema(momentum, debias=False, accumulator_dtype=dtype_momentum)]),
     ]
     if weight_decay_rate is not None:
-        return chain(*scaled, *rate, *sized, add_decayed_weights(weight_decay_rate, chosen), scale(-1.0))
+        return chain(
+            *scaled, *rate, *sized, add_decayed_weights(weight_decay_rate, chosen, cautious=cautious), scale(-1.0)
+        )
     if weight_decay is not None:
         rate_or_one = 1.0 if learning_rate is None else learning_rate
-        return chain(*scaled, *sized, descent(rate_or_one, weight_decay, chosen, independent))
-    return chain(*scaled, *rate, *sized, decayed(scale(-1.0), None, chosen, independent))
+        return chain(*scaled, *sized, descent(rate_or_one, weight_decay, chosen, independent, cautious))
+    return chain(*scaled, *rate, *sized, decayed(scale(-1.0), None, chosen, independent, cautious))
+
+
+@hinting
+def came(
+    learning_rate: Hyper,
+    b1: Hyper = 0.9,
+    b2: Hyper = 0.999,
+    b3: Hyper = 0.9999,
+    eps: Hyper = 1e-30,
+    eps_instability: Hyper = 1e-16,
+    clipping_threshold: Hyper = 1.0,
+    mu_dtype: Dtype | None = None,
+    *,
+    weight_dimension_numbers: WeightAxes | None = None,
+    weight_decay: Hyper | None = None,
+    mask: Mask | None = None,
+    independent: bool = False,
+    cautious: bool = False,
+) -> Transform:
+    """CAME: Adafactor with momentum that goes on less where the steps are far from it.
+
+    Args:
+      learning_rate: the step size; a number or a schedule. The authors' is 0.5 to 0.9 of AdamW's.
+      b1, b2, b3, eps, eps_instability, clipping_threshold, mu_dtype: as in `scale_by_came`.
+      weight_dimension_numbers: as in `scale_by_factored_rms`.
+      weight_decay, mask, independent, cautious: as in `adamw`. None: no decay.
+
+    Luo et al. 2023, arXiv:2307.02047, algorithm 2. optax: none. torch: none.
+    """
+    return chain(
+        scale_by_came(
+            b1,
+            b2,
+            b3,
+            eps,
+            eps_instability,
+            clipping_threshold,
+            mu_dtype,
+            weight_dimension_numbers=weight_dimension_numbers,
+        ),
+        descent(learning_rate, weight_decay, mask, independent, cautious),
+    )
 
 
 @hinting
@@ -162,15 +210,16 @@ def sm3(
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """SM3: AdaGrad that keeps one vector for each axis of a leaf, with a running mean of the steps.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       momentum: decay of the mean, as `b1` in `scale_by_sm3`.
-      weight_decay, mask, independent: as in `adamw`. None: no decay.
+      weight_decay, mask, independent, cautious: as in `adamw`. None: no decay.
 
     Anil et al. 2019, arXiv:1901.11150, algorithm SM3-II. optax: sm3, which takes neither scalars nor schedules. torch:
     none.
     """
-    return chain(scale_by_sm3(momentum), descent(learning_rate, weight_decay, mask, independent))
+    return chain(scale_by_sm3(momentum), descent(learning_rate, weight_decay, mask, independent, cautious))

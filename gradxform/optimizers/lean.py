@@ -26,6 +26,7 @@ def adamw_lean(
     *,
     nesterov: bool = False,
     independent: bool = False,
+    cautious: bool = False,
     bits: int = 8,
     codec: Codec = INT8,
     min_size: int = 4096,
@@ -49,7 +50,7 @@ def adamw_lean(
     Args:
       learning_rate: the step size; a number or a schedule.
       b1, b2, eps, eps_root, nesterov: as in `scale_by_adam`.
-      weight_decay, mask, independent: as in `adamw`.
+      weight_decay, mask, independent, cautious: as in `adamw`.
       bits: how many bits the state keeps of each parameter, as in `split_weights`: 8, or 16 for the whole of float32.
       codec: how mu and nu are kept, such as `int4()` for 6.06 bytes a parameter.
       min_size: arrays with fewer elements keep mu and nu as they are.
@@ -70,5 +71,6 @@ def adamw_lean(
         mask=mask,
         nesterov=nesterov,
         independent=independent,
+        cautious=cautious,
     )
     return split_weights(stored(adam, codec, min_size=min_size), bits, seed=seed, strict=False)

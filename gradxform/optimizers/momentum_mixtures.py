@@ -24,13 +24,14 @@ def adan(
     *,
     difference_weight: Hyper | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Adan: Adam with Nesterov's look-ahead from the change of the gradient.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       b1, b2, b3, eps, eps_root, difference_weight: as in `scale_by_adan`.
-      weight_decay, mask, independent: as in `adamw`.
+      weight_decay, mask, independent, cautious: as in `adamw`.
 
     Xie et al. 2022, arXiv:2208.06677, algorithm 1, which decays by dividing the parameters by 1 + learning_rate
     weight_decay. optax: adan, which looks ahead by 1 - b2 where the paper has b2; difference_weight=0.08 gives its
@@ -38,7 +39,7 @@ def adan(
     """
     return chain(
         scale_by_adan(b1, b2, b3, eps, eps_root, difference_weight=difference_weight),
-        descent(learning_rate, weight_decay, mask, independent),
+        descent(learning_rate, weight_decay, mask, independent, cautious),
     )
 
 
@@ -56,19 +57,20 @@ def ademamix(
     mask: Mask | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """AdEMAMix: Adam with a second, slower running mean of the gradient beside the first.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       b1, b2, b3, alpha, eps, eps_root, mu_dtype: as in `scale_by_ademamix`.
-      weight_decay, mask, independent: as in `adamw`.
+      weight_decay, mask, independent, cautious: as in `adamw`.
 
     Pagliardini, Ablin & Grangier 2024, arXiv:2409.03137, algorithm 1. optax: contrib.ademamix. torch: none.
     """
     return chain(
         scale_by_ademamix(b1, b2, b3, alpha, eps, eps_root, mu_dtype),
-        descent(learning_rate, weight_decay, mask, independent),
+        descent(learning_rate, weight_decay, mask, independent, cautious),
     )
 
 
@@ -84,19 +86,20 @@ def simplified_ademamix(
     mask: Mask | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """AdEMAMix with one mean: the decaying sum of the gradients, and the gradient itself beside it.
 
     Args:
       learning_rate: the step size; a number or a schedule. Smaller than Adam's by about 1 - b1.
       b1, b2, alpha, eps, eps_root: as in `scale_by_simplified_ademamix`.
-      weight_decay, mask, independent: as in `adamw`.
+      weight_decay, mask, independent, cautious: as in `adamw`.
 
     Morwani et al. 2025, arXiv:2502.02431. optax: contrib.simplified_ademamix. torch: none.
     """
     return chain(
         scale_by_simplified_ademamix(b1, b2, alpha, eps, eps_root),
-        descent(learning_rate, weight_decay, mask, independent),
+        descent(learning_rate, weight_decay, mask, independent, cautious),
     )
 
 
@@ -109,15 +112,16 @@ def madgrad(
     *,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """MADGRAD: dual averaging with a cube root and momentum.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       momentum, eps: as in `scale_by_madgrad`.
-      weight_decay, mask: as in `add_decayed_weights`, before all else: an L2 penalty.
+      weight_decay, mask, cautious: as in `add_decayed_weights`, before all else: an L2 penalty.
       independent: decay by weight_decay p alone, after all else.
 
     Defazio & Jelassi 2021, arXiv:2101.11075, algorithm 1. optax: contrib.madgrad. torch: none.
     """
-    return decayed(scale_by_madgrad(learning_rate, momentum, eps), weight_decay, mask, independent)
+    return decayed(scale_by_madgrad(learning_rate, momentum, eps), weight_decay, mask, independent, cautious)

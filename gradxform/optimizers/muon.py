@@ -44,6 +44,7 @@ def muon(
     batched: bool = False,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Muon: momentum whose matrices are made orthogonal, times a factor of their shape; Adam for what is no matrix.
 
@@ -57,7 +58,7 @@ def muon(
       learning_rate: the step size; a number or a schedule.
       ns_coeffs, ns_steps, beta, eps, mu_dtype, nesterov, adaptive, preconditioning, debias, gram, batched: as in
         `scale_by_muon`.
-      weight_decay, independent: as in `adamw`, of the matrices.
+      weight_decay, independent, cautious: as in `adamw`, of the matrices.
       mask, weight_decay_mask: two names of which matrices decay; see `add_decayed_weights`.
       adam_b1, adam_b2, adam_eps_root, adam_weight_decay: as in `adamw`, for the rest; eps, mu_dtype and nesterov are
         those above.
@@ -89,7 +90,7 @@ def muon(
             batched=batched,
         ),
         scale_by_shape(axes, consistent_rms, scale=scale),
-        descent(learning_rate, weight_decay, decaying, independent),
+        descent(learning_rate, weight_decay, decaying, independent, cautious),
     )
     rest = adamw(
         learning_rate if adam_learning_rate is None else adam_learning_rate,

@@ -35,6 +35,7 @@ def normuon(
     gram: bool | None = None,
     batched: bool = False,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: Hyper = 0.9,
     adam_b2: Hyper = 0.999,
     adam_eps: Hyper = 1e-8,
@@ -53,7 +54,7 @@ def normuon(
       scale: as in `scale_by_shape`.
       weight_dimension_numbers: as in `scale_by_muon`, with None for what is no matrix. None: each parameter with two
         axes is one; published recipes leave embeddings and heads to Adam: `gx.hidden_matrices`.
-      weight_decay, mask, independent: as in `adamw`, of the matrices.
+      weight_decay, mask, independent, cautious: as in `adamw`, of the matrices.
       adam_b1, adam_b2, adam_eps, adam_weight_decay: as in `adamw`, of the rest.
       adam_learning_rate: the step size of the rest. None: learning_rate.
 
@@ -79,6 +80,6 @@ def normuon(
         batched=batched,
     )
     by_shape = [] if rescale == "rms" else [scale_by_shape(axes, scale=scale)]
-    matrices = chain(rule, *by_shape, descent(learning_rate, weight_decay, mask, independent))
+    matrices = chain(rule, *by_shape, descent(learning_rate, weight_decay, mask, independent, cautious))
     adam = (adam_b1, adam_b2, adam_eps, adam_weight_decay, adam_learning_rate)
     return beside_adamw("normuon", matrices, axes, learning_rate, *adam)

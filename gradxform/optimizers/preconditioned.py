@@ -37,6 +37,7 @@ def soap(
     weight_decay: Hyper = 0.01,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: Hyper = 0.9,
     adam_b2: Hyper = 0.999,
     adam_eps: Hyper = 1e-8,
@@ -54,7 +55,7 @@ def soap(
         `scale_by_soap`.
       weight_dimension_numbers: as in `scale_by_muon`, with None for what is no matrix. None: each parameter with two
         axes is one.
-      weight_decay, mask, independent: as in `adamw`, of the matrices.
+      weight_decay, mask, independent, cautious: as in `adamw`, of the matrices.
       adam_b1, adam_b2, adam_eps, adam_weight_decay: as in `adamw`, of the rest.
       adam_learning_rate: the step size of the rest. None: learning_rate.
 
@@ -73,7 +74,7 @@ def soap(
         batched=batched,
         weight_dimension_numbers=weight_dimension_numbers,
     )
-    matrices = chain(rule, descent(learning_rate, weight_decay, mask, independent))
+    matrices = chain(rule, descent(learning_rate, weight_decay, mask, independent, cautious))
     adam = (adam_b1, adam_b2, adam_eps, adam_weight_decay, adam_learning_rate)
     return beside_adamw("soap", matrices, weight_dimension_numbers, learning_rate, *adam)
 
@@ -99,6 +100,7 @@ def shampoo(
     weight_decay: Hyper = 0.0,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: Hyper = 0.9,
     adam_b2: Hyper = 0.999,
     adam_eps: Hyper = 1e-8,
@@ -114,8 +116,8 @@ def shampoo(
       learning_rate: the step size; a number or a schedule. With graft="adam" that of Adam.
       b1, b2, eps, precondition_frequency, block_size, exponents, graft, graft_b2, graft_eps, root, debias, spread,
         batched: as in `scale_by_shampoo`.
-      weight_dimension_numbers, weight_decay, mask, independent, adam_b1, adam_b2, adam_eps, adam_weight_decay,
-        adam_learning_rate: as in `soap`.
+      weight_dimension_numbers, weight_decay, mask, independent, cautious, adam_b1, adam_b2, adam_eps,
+        adam_weight_decay, adam_learning_rate: as in `soap`.
 
     Raises:
       ValueError: as `scale_by_shampoo`.
@@ -139,7 +141,7 @@ def shampoo(
         batched=batched,
         weight_dimension_numbers=weight_dimension_numbers,
     )
-    matrices = chain(rule, descent(learning_rate, weight_decay, mask, independent))
+    matrices = chain(rule, descent(learning_rate, weight_decay, mask, independent, cautious))
     adam = (adam_b1, adam_b2, adam_eps, adam_weight_decay, adam_learning_rate)
     return beside_adamw("shampoo", matrices, weight_dimension_numbers, learning_rate, *adam)
 
@@ -160,6 +162,7 @@ def kl_shampoo(
     weight_decay: Hyper = 0.01,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: Hyper = 0.9,
     adam_b2: Hyper = 0.999,
     adam_eps: Hyper = 1e-8,
@@ -174,8 +177,8 @@ def kl_shampoo(
     Args:
       learning_rate: the step size; a number or a schedule. Updates are of Adam's size.
       b1, b2, eps, precondition_frequency, init_factor, clamp, spread, batched: as in `scale_by_kl_shampoo`.
-      weight_dimension_numbers, weight_decay, mask, independent, adam_b1, adam_b2, adam_eps, adam_weight_decay,
-        adam_learning_rate: as in `soap`.
+      weight_dimension_numbers, weight_decay, mask, independent, cautious, adam_b1, adam_b2, adam_eps,
+        adam_weight_decay, adam_learning_rate: as in `soap`.
 
     Lin et al. 2025, arXiv:2509.03378. optax, torch: none; the authors' class KLOpt, whose decay comes after the step.
     """
@@ -190,7 +193,7 @@ def kl_shampoo(
         batched=batched,
         weight_dimension_numbers=weight_dimension_numbers,
     )
-    matrices = chain(rule, descent(learning_rate, weight_decay, mask, independent))
+    matrices = chain(rule, descent(learning_rate, weight_decay, mask, independent, cautious))
     adam = (adam_b1, adam_b2, adam_eps, adam_weight_decay, adam_learning_rate)
     return beside_adamw("kl_shampoo", matrices, weight_dimension_numbers, learning_rate, *adam)
 
@@ -213,6 +216,7 @@ def psgd_kron(
     weight_decay: Hyper = 0.0,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
     adam_b1: Hyper = 0.9,
     adam_b2: Hyper = 0.999,
     adam_eps: Hyper = 1e-8,
@@ -230,8 +234,8 @@ def psgd_kron(
         seldom, until 33 steps lie between from the 4000th on.
       b1, precond_lr, max_size_triangular, max_skew, precond_init_scale, max_rms, key, spread, batched: as
         in `scale_by_psgd_kron`.
-      weight_dimension_numbers, weight_decay, mask, independent, adam_b1, adam_b2, adam_eps, adam_weight_decay,
-        adam_learning_rate: as in `soap`.
+      weight_dimension_numbers, weight_decay, mask, independent, cautious, adam_b1, adam_b2, adam_eps,
+        adam_weight_decay, adam_learning_rate: as in `soap`.
 
     Raises:
       ValueError: as `scale_by_psgd_kron`.
@@ -252,6 +256,6 @@ def psgd_kron(
         batched=batched,
         weight_dimension_numbers=weight_dimension_numbers,
     )
-    matrices = chain(rule, descent(learning_rate, weight_decay, mask, independent))
+    matrices = chain(rule, descent(learning_rate, weight_decay, mask, independent, cautious))
     adam = (adam_b1, adam_b2, adam_eps, adam_weight_decay, adam_learning_rate)
     return beside_adamw("psgd_kron", matrices, weight_dimension_numbers, learning_rate, *adam)

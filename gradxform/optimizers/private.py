@@ -25,6 +25,7 @@ def dpsgd(
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """DP-SGD: descent along the noisy mean of clipped gradients of single examples.
 
@@ -35,7 +36,7 @@ def dpsgd(
       l2_norm_clip, noise_multiplier, per_layer, uniform: as in `differentially_private_aggregate`.
       seed: an integer or a key of `jax.random`.
       momentum, nesterov: as `decay` and `nesterov` in `trace`. None: no momentum.
-      weight_decay, mask, independent: as in `adamw`. None: no decay.
+      weight_decay, mask, independent, cautious: as in `adamw`. None: no decay.
 
     Abadi et al. 2016, arXiv:1607.00133, algorithm 1. optax: contrib.dpsgd, which draws other numbers from the same
     seed. torch: none; PrivacyEngine of the package opacus with torch.optim.SGD.
@@ -43,5 +44,5 @@ def dpsgd(
     return chain(
         differentially_private_aggregate(l2_norm_clip, noise_multiplier, seed, per_layer=per_layer, uniform=uniform),
         *([] if momentum is None else [trace(momentum, nesterov)]),
-        descent(learning_rate, weight_decay, mask, independent),
+        descent(learning_rate, weight_decay, mask, independent, cautious),
     )

@@ -24,6 +24,8 @@ def schedule_free_sgd(
     weight_decay: Hyper | None = None,
     weight_lr_power: Hyper = 2.0,
     state_dtype: Dtype | None = None,
+    *,
+    cautious: bool = False,
 ) -> Transform:
     """Schedule-free gradient descent: see `schedule_free`.
 
@@ -32,12 +34,13 @@ def schedule_free_sgd(
       warmup_steps: over how many steps the rate rises from 0. None: none.
       b1, weight_lr_power, state_dtype: as in `schedule_free`.
       weight_decay: how much of y is added to the gradient. None: none.
+      cautious: as in `add_decayed_weights`, of y.
 
     Defazio et al. 2024, arXiv:2405.15682, algorithm 1. optax: contrib.schedule_free_sgd. torch: none; SGDScheduleFree
     of the package schedulefree.
     """
     rate = _warmed_up(learning_rate, warmup_steps)
-    decay = [] if weight_decay is None else [add_decayed_weights(weight_decay)]
+    decay = [] if weight_decay is None else [add_decayed_weights(weight_decay, cautious=cautious)]
     return schedule_free(chain(*decay, sgd(rate)), rate, b1, weight_lr_power, state_dtype)
 
 
@@ -51,6 +54,8 @@ def schedule_free_adamw(
     weight_decay: Hyper = 0.0,
     weight_lr_power: Hyper = 2.0,
     state_dtype: Dtype | None = None,
+    *,
+    cautious: bool = False,
 ) -> Transform:
     """Schedule-free AdamW: see `schedule_free`.
 
@@ -60,6 +65,7 @@ def schedule_free_adamw(
       b1, weight_lr_power, state_dtype: as in `schedule_free`; b1 takes the place of Adam's.
       b2, eps: as in `adam`.
       weight_decay: decay decoupled from the adaptive step, times the rate, of y.
+      cautious: as in `add_decayed_weights`, of y.
 
     Defazio et al. 2024, arXiv:2405.15682, section 4. optax: contrib.schedule_free_adamw. torch: none;
     AdamWScheduleFree of the package schedulefree.
@@ -67,7 +73,7 @@ def schedule_free_adamw(
     rate = _warmed_up(learning_rate, warmup_steps)
     adamw = chain(
         scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
-        add_decayed_weights(weight_decay),
+        add_decayed_weights(weight_decay, cautious=cautious),
         scale_by_learning_rate(rate),
     )
     return schedule_free(adamw, rate, b1, weight_lr_power, state_dtype)

@@ -65,7 +65,7 @@ def scion(
     Pethick et al. 2025, arXiv:2502.07529, algorithm 2, unconstrained algorithm 1; radii of their nanoGPT. optax: none.
     torch: none; the class Scion in github.com/LIONS-EPFL/scion, whose momentum is 1 - beta.
     """
-    end = descent(learning_rate, 1.0 if constrained else None, None, False)
+    end = descent(learning_rate, 1.0 if constrained else None, None, False, False)
 
     def by(norm: str, radius: Hyper, axes: WeightAxes) -> Transform:
         rule = scale_by_scion(

@@ -27,19 +27,20 @@ def lion(
     mask: Mask | None = None,
     *,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Lion: steps by the sign of a mean of the gradients, with decoupled weight decay.
 
     Args:
       learning_rate: the step size, 3 to 10 times less than Adam's; a number or a schedule.
       b1, b2, mu_dtype: as in `scale_by_lion`.
-      weight_decay, mask, independent: as in `adamw`.
+      weight_decay, mask, independent, cautious: as in `adamw`.
 
     Chen et al. 2023, arXiv:2302.06675, algorithm 2. optax: lion. torch: none.
     """
     return chain(
         scale_by_lion(b1, b2, mu_dtype),
-        descent(learning_rate, weight_decay, mask, independent),
+        descent(learning_rate, weight_decay, mask, independent, cautious),
     )
 
 
@@ -50,16 +51,17 @@ def sign_sgd(
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Steps by the sign of the gradient.
 
     Args:
       learning_rate: the step size; a number or a schedule.
-      weight_decay, mask, independent: as in `adamw`. None: no decay.
+      weight_decay, mask, independent, cautious: as in `adamw`. None: no decay.
 
     Bernstein et al. 2018, arXiv:1802.04434, algorithm 1. optax: sign_sgd. torch: none.
     """
-    return chain(scale_by_sign(), descent(learning_rate, weight_decay, mask, independent))
+    return chain(scale_by_sign(), descent(learning_rate, weight_decay, mask, independent, cautious))
 
 
 @hinting
@@ -71,6 +73,7 @@ def signum(
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Steps by the sign of the running mean of the gradient.
 
@@ -78,14 +81,14 @@ def signum(
       learning_rate: the step size; a number or a schedule.
       beta: decay of the mean, in [0, 1).
       accumulator_dtype: what the mean is kept in. None: the parameter's dtype, float32 at least.
-      weight_decay, mask, independent: as in `adamw`. None: no decay.
+      weight_decay, mask, independent, cautious: as in `adamw`. None: no decay.
 
     Bernstein et al. 2018, arXiv:1802.04434, algorithm 2. optax: signum. torch: none.
     """
     return chain(
         ema(beta, debias=False, accumulator_dtype=accumulator_dtype),
         scale_by_sign(),
-        descent(learning_rate, weight_decay, mask, independent),
+        descent(learning_rate, weight_decay, mask, independent, cautious),
     )
 
 
@@ -119,6 +122,7 @@ def adadelta(
     *,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """AdaDelta: the gradient times the root mean square of past updates over that of past gradients.
 
@@ -126,14 +130,14 @@ def adadelta(
       learning_rate: the step size, 1 in the paper; a number or a schedule. None leaves the sign of the gradient, and so
         goes uphill unless a step downhill follows in the chain, as in optax.
       rho, eps: as in `scale_by_adadelta`.
-      weight_decay, mask: as in `add_decayed_weights`, before all else: an L2 penalty.
+      weight_decay, mask, cautious: as in `add_decayed_weights`, before all else: an L2 penalty.
       weight_decay_mask: optax's name for mask.
       independent: decay by weight_decay p alone, after the learning rate.
 
     Zeiler 2012, arXiv:1212.5701, algorithm 1. optax: adadelta. torch: torch.optim.Adadelta, with learning rate 1.
     """
     descend = chain(scale_by_adadelta(rho, eps), scale_by_learning_rate(learning_rate))
-    return decayed(descend, weight_decay, one_mask(mask, weight_decay_mask), independent)
+    return decayed(descend, weight_decay, one_mask(mask, weight_decay_mask), independent, cautious)
 
 
 @hinting
@@ -145,18 +149,21 @@ def optimistic_gradient_descent(
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Gradient descent with a forecast of the gradient, for games and other saddle points.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       alpha, beta: as in `scale_by_optimistic_gradient`.
-      weight_decay, mask, independent: as in `adamw`. None: no decay.
+      weight_decay, mask, independent, cautious: as in `adamw`. None: no decay.
 
     Daskalakis et al. 2018, arXiv:1711.00141, equation 3. optax: optimistic_gradient_descent, which takes no schedules
     for alpha and beta. torch: none.
     """
-    return chain(scale_by_optimistic_gradient(alpha, beta), descent(learning_rate, weight_decay, mask, independent))
+    return chain(
+        scale_by_optimistic_gradient(alpha, beta), descent(learning_rate, weight_decay, mask, independent, cautious)
+    )
 
 
 @hinting
@@ -203,6 +210,7 @@ def optimistic_adam_v2(
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Adam with a forecast of its updates.
 
@@ -210,7 +218,7 @@ def optimistic_adam_v2(
       learning_rate: the step size; a number or a schedule.
       alpha, beta: as in `scale_by_optimistic_gradient`.
       b1, b2, eps, eps_root, mu_dtype, nesterov: as in `scale_by_adam`; here nesterov is True by default.
-      weight_decay, mask, independent: as in `adamw`. None: no decay.
+      weight_decay, mask, independent, cautious: as in `adamw`. None: no decay.
 
     Daskalakis et al. 2018, arXiv:1711.00141, algorithm 1, where nesterov is False. optax: optimistic_adam_v2. torch:
     none.
@@ -218,7 +226,7 @@ def optimistic_adam_v2(
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
         scale_by_optimistic_gradient(alpha, beta),
-        descent(learning_rate, weight_decay, mask, independent),
+        descent(learning_rate, weight_decay, mask, independent, cautious),
     )
 
 
@@ -233,18 +241,21 @@ def noisy_sgd(
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Gradient descent with Gaussian noise whose variance falls over the steps.
 
     Args:
       learning_rate: the step size; a number or a schedule.
       eta, gamma, key, seed: as in `add_noise`.
-      weight_decay, mask, independent: as in `adamw`. None: no decay.
+      weight_decay, mask, independent, cautious: as in `adamw`. None: no decay.
 
     Neelakantan et al. 2015, arXiv:1511.06807. optax: noisy_sgd, which draws other numbers from the same key. torch:
     none.
     """
-    return chain(add_noise(eta, gamma, key, seed=seed), descent(learning_rate, weight_decay, mask, independent))
+    return chain(
+        add_noise(eta, gamma, key, seed=seed), descent(learning_rate, weight_decay, mask, independent, cautious)
+    )
 
 
 @hinting
@@ -258,6 +269,7 @@ def polyak_sgd(
     weight_decay: Hyper | None = None,
     mask: Mask | None = None,
     independent: bool = False,
+    cautious: bool = False,
 ) -> Transform:
     """Gradient descent with Polyak's step size; call `update(updates, state, params, value=loss)`.
 
@@ -266,11 +278,12 @@ def polyak_sgd(
     Args:
       max_learning_rate, f_min, eps, variant: as in `scale_by_polyak`.
       scaling: times the step; a number or a schedule.
-      weight_decay, mask, independent: as in `adamw`. None: no decay.
+      weight_decay, mask, independent, cautious: as in `adamw`. None: no decay.
 
     Loizou et al. 2021, arXiv:2002.10542, equation 3. optax: polyak_sgd, which scales the gradient before its norm is
     taken, and so divides by scaling where its formula multiplies. torch: none.
     """
     return chain(
-        scale_by_polyak(f_min, max_learning_rate, eps, variant), descent(scaling, weight_decay, mask, independent)
+        scale_by_polyak(f_min, max_learning_rate, eps, variant),
+        descent(scaling, weight_decay, mask, independent, cautious),
     )

@@ -36,7 +36,8 @@ def own(stages: Any, state: Any) -> Iterator[Kept]:
 def of_rule(rule: Rule, record: Any) -> Iterator[Kept]:
     """What a rule keeps, in the order of its record; the states of transforms within it left out."""
     for name, slot in rule.slots.items():
-        yield _kept(name, "slot", _shape(rule, slot), _dtype(rule, slot), getattr(record, name, None))
+        if slot.is_had_by(rule):
+            yield _kept(name, "slot", _shape(rule, slot), _dtype(rule, slot), getattr(record, name, None))
     for name in rule.keys:
         yield _kept(name, "key", "one key", "uint32", getattr(record, name, None))
     for name, metric in rule.metrics.items():

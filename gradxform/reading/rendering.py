@@ -31,9 +31,9 @@ Row = list[list[str]]
 def text(description: Description) -> str:
     """Aligned columns, with a line about the whole above them."""
     summary = "\n".join(textwrap.wrap(_summary(description), _SUMMARY_WIDTH))
-    blocks = [summary, _text_table(_COLUMNS, list(_rows(description, wrapped=True)), _NUMBERS)]
+    blocks = [summary, text_table(_COLUMNS, list(_rows(description, wrapped=True)), _NUMBERS)]
     if description.groups:
-        blocks.append(_text_table(_GROUP_COLUMNS, list(_groups(description, wrapped=True)), _GROUP_NUMBERS))
+        blocks.append(text_table(_GROUP_COLUMNS, list(_groups(description, wrapped=True)), _GROUP_NUMBERS))
     return "\n\n".join(blocks)
 
 
@@ -116,7 +116,8 @@ def _touched(part: Part, description: Description) -> list[str]:
     return lines if part.decayed is None else [*lines, f"{part.decayed} decay"]
 
 
-def _text_table(columns: Sequence[str], rows: list[Row], numbers: Sequence[int]) -> str:
+def text_table(columns: Sequence[str], rows: list[Row], numbers: Sequence[int]) -> str:
+    """Rows beneath the names of their columns; `numbers` are the columns that stand to the right."""
     rows = [[[name] for name in columns], *rows]
     widths = [max(len(line) for row in rows for line in row[at] or [""]) for at in range(len(columns))]
     rule = _GAP.join("-" * width for width in widths)

@@ -12,7 +12,7 @@ from gradxform.core.declarations import Slot
 from gradxform.core.fields import Decay, DecayMask, Dtype, Hyper, NonNegative, SumDecay
 from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
-from gradxform.maths import abs_sq, clip_modulus, corrected_mean, debias, ema, safe_root
+from gradxform.maths import abs_sq, clip_modulus, corrected_mean, debias, ema, safe_root, where_aligned
 
 
 def fourth_root(step: jax.Array) -> jax.Array:
@@ -218,6 +218,7 @@ class ScaleByNovograd(LeafRule):
         nu <- b2 nu + (1 - b2) |g|^2,   at the first step nu <- |g|^2   (one number a leaf)
         mu <- b1 mu + g / (sqrt(nu + eps_root) + eps) + weight_decay p
         u   = mu
+        cautious: only those elements of p where p g >= 0
 
     Args:
       b1: decay of the momentum, in [0, 1].
@@ -227,6 +228,7 @@ class ScaleByNovograd(LeafRule):
       weight_decay: how much of the parameter is added to the normalised gradient; a schedule if it changes.
       mu_dtype: what mu is kept in. None: the parameter's dtype, float32 at least.
       mask: True for the leaves that decay, as in `add_decayed_weights`. None: all.
+      cautious: as in `add_decayed_weights`, by the gradient, with which the decay is gathered.
 
     Raises:
       ValueError: `update` was called without parameters.
@@ -241,6 +243,7 @@ class ScaleByNovograd(LeafRule):
     weight_decay: NonNegative = 0.0
     mu_dtype: Dtype | None = None
     mask: DecayMask | None = dataclasses.field(default=None, kw_only=True)
+    cautious: bool = dataclasses.field(default=False, kw_only=True)
 
     mu = Slot(dtype="mu_dtype")
     nu = Slot(axes=(), signed=False)
@@ -249,7 +252,9 @@ class ScaleByNovograd(LeafRule):
         square = jnp.square(leaf.norm(grad))
         nu = jnp.where(leaf.step == 1, square, ema(slots.nu, square, self.b2))
         normalised = grad / (safe_root(nu + self.eps_root, 2) + self.eps)
-        decay = self.weight_decay * leaf.param if leaf.decays else 0
+        decay = 0
+        if leaf.decays:
+            decay = self.weight_decay * (where_aligned(leaf.param, grad) if self.cautious else leaf.param)
         mu = self.b1 * slots.mu + (normalised + decay)
         return mu, slots._replace(mu=mu, nu=nu)
 

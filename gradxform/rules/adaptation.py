@@ -14,7 +14,7 @@ from gradxform.core.declarations import Slot
 from gradxform.core.fields import Decay, DecayMask, NonNegative, Positive, SumDecay
 from gradxform.core.rule import TreeRule
 from gradxform.core.transform import transform
-from gradxform.maths import abs_sq, debias, ema
+from gradxform.maths import abs_sq, debias, ema, where_aligned
 
 
 class DadaptAdamw(TreeRule):
@@ -38,6 +38,7 @@ class DadaptAdamw(TreeRule):
       weight_decay: decoupled, times c.
       mask: True for the leaves that decay, as in `add_decayed_weights`. None: all.
       independent: whether the decay is weight_decay p alone, not times c.
+      cautious: whether an element decays only where m does not move it the other way, as in `add_decayed_weights`.
 
     Raises:
       ValueError: `update` was called without parameters.
@@ -54,6 +55,7 @@ class DadaptAdamw(TreeRule):
     weight_decay: NonNegative = 0.0
     mask: DecayMask | None = dataclasses.field(default=None, kw_only=True)
     independent: bool = dataclasses.field(default=False, kw_only=True)
+    cautious: bool = dataclasses.field(default=False, kw_only=True)
 
     exp_avg = Slot()
     exp_avg_sq = Slot(signed=False)
@@ -73,7 +75,7 @@ class DadaptAdamw(TreeRule):
         estimate = grown(slots.estim_lr, numerator, (1 - b3) * tree.norm(grad_sum, 1))
         decay = decay_of(self, rate)
         step = tree.map(
-            lambda d, m, v, p: (-decay * p if d else 0) - m / (jnp.sqrt(v) + self.eps),
+            lambda d, m, v, p: shrunk(self, decay, d, m, p) - m / (jnp.sqrt(v) + self.eps),
             *(tree.decays, mean, square, tree.params),
         )
         return step, slots._replace(
@@ -105,6 +107,7 @@ class Prodigy(TreeRule):
       safeguard_warmup: keep the learning rate out of s, so that a long warm-up does not make d too large.
       mask: True for the leaves that decay, as in `add_decayed_weights`. None: all.
       independent: whether the decay is weight_decay p alone, not times c.
+      cautious: whether an element decays only where m does not move it the other way, as in `add_decayed_weights`.
 
     Raises:
       ValueError: `update` was called without parameters.
@@ -125,6 +128,7 @@ class Prodigy(TreeRule):
     safeguard_warmup: bool = False
     mask: DecayMask | None = dataclasses.field(default=None, kw_only=True)
     independent: bool = dataclasses.field(default=False, kw_only=True)
+    cautious: bool = dataclasses.field(default=False, kw_only=True)
 
     exp_avg = Slot()
     exp_avg_sq = Slot(signed=False)
@@ -147,7 +151,7 @@ class Prodigy(TreeRule):
         estimate = grown(d, self.estim_lr_coef * numerator, tree.norm(grad_sum, 1))
         decay = decay_of(self, rate)
         step = tree.map(
-            lambda d, m, v, p: (-decay * p if d else 0) - rate * m / (jnp.sqrt(v) + estimate * self.eps),
+            lambda d, m, v, p: shrunk(self, decay, d, m, p) - rate * m / (jnp.sqrt(v) + estimate * self.eps),
             *(tree.decays, mean, square, tree.params),
         )
         return step, slots._replace(
@@ -163,6 +167,13 @@ def corrected(rate, b1, b2, step):
 def decay_of(rule, rate):
     """What the parameters are multiplied by and shrink by."""
     return rule.weight_decay if rule.independent else rule.weight_decay * rate
+
+
+def shrunk(rule, decay, decays, mean, param):
+    """What the decay adds to the update of a leaf whose step goes along -mean."""
+    if not decays:
+        return 0
+    return -decay * (where_aligned(param, mean) if rule.cautious else param)
 
 
 def grown(estimate, numerator, denominator):

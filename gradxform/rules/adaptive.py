@@ -11,7 +11,7 @@ from gradxform.core.declarations import Slot
 from gradxform.core.fields import Decay, Dtype, NonNegative
 from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
-from gradxform.maths import abs_sq, corrected_mean, debias, ema
+from gradxform.maths import abs_sq, corrected_mean, debias, ema, shrink_factor
 
 
 class ScaleByAdam(LeafRule):
@@ -22,6 +22,11 @@ class ScaleByAdam(LeafRule):
         u   = m / (sqrt(nu / (1 - b2^t) + eps_root) + eps)
         m   = mu / (1 - b1^t),   with nesterov b1 mu / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)
 
+    A clipping_threshold d adds StableAdamW's update clipping, which shrinks the update of a leaf whose gradient is
+    larger than nu expects:
+
+        u <- u / max(1, r / d),   r = rms(g / max(sqrt(nu / (1 - b2^t)), eps))   over the leaf
+
     Args:
       b1: decay of the mean, in [0, 1).
       b2: decay of the mean square, in [0, 1).
@@ -29,9 +34,12 @@ class ScaleByAdam(LeafRule):
       eps_root: added inside the root, which makes derivatives through the update finite at g = 0.
       mu_dtype: what mu is kept in. None: the parameter's dtype, float32 at least.
       nesterov: look ahead by one step.
+      clipping_threshold: d, in the paper 1; it takes the elements of a leaf together. None: no clipping. For a bound on
+        each element of u put `clip` behind this rule.
 
-    Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; nesterov: Dozat 2016, algorithm 2, without its extra b2 on nu.
-    optax: scale_by_adam. torch: torch.optim.Adam, without eps_root and nesterov.
+    Kingma & Ba 2015, arXiv:1412.6980, algorithm 1; nesterov: Dozat 2016, algorithm 2, without its extra b2 on nu;
+    clipping: Wortsman et al. 2023, arXiv:2304.13013, algorithm 2. optax: scale_by_adam, without clipping. torch:
+    torch.optim.Adam, without eps_root, nesterov and clipping.
     """
 
     b1: Decay = 0.9
@@ -40,6 +48,7 @@ class ScaleByAdam(LeafRule):
     eps_root: NonNegative = 0.0
     mu_dtype: Dtype | None = None
     nesterov: bool = dataclasses.field(default=False, kw_only=True)
+    clipping_threshold: NonNegative | None = dataclasses.field(default=None, kw_only=True)
 
     mu = Slot(dtype="mu_dtype")
     nu = Slot(signed=False)
@@ -48,8 +57,13 @@ class ScaleByAdam(LeafRule):
         mu = ema(slots.mu, grad, self.b1)
         nu = ema(slots.nu, abs_sq(grad), self.b2)
         mean = corrected_mean(mu, grad, self.b1, leaf.step, self.nesterov)
-        root = jnp.sqrt(debias(nu, self.b2, leaf.step) + self.eps_root)
-        return mean / (root + self.eps), slots._replace(mu=mu, nu=nu)
+        square = debias(nu, self.b2, leaf.step)
+        update = mean / (jnp.sqrt(square + self.eps_root) + self.eps)
+        if self.clipping_threshold is not None:
+            floor = jnp.maximum(jnp.sqrt(square), self.eps)
+            ratio = jnp.where(floor == 0, 0, grad / jnp.where(floor == 0, 1, floor))
+            update = update * shrink_factor(leaf.rms(ratio), self.clipping_threshold)
+        return update, slots._replace(mu=mu, nu=nu)
 
 
 class ScaleByNadam(LeafRule):

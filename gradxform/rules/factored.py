@@ -1,4 +1,4 @@
-"""Rules that keep the squares of gradients by rows and columns: Adafactor's factored mean, and SM3."""
+"""Rules that keep squares by rows and columns: Adafactor's factored mean, CAME, and SM3."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import jax.numpy as jnp
 from jax import lax
 from optax.contrib import MuonDimensionNumbers
 
+from gradxform.core.context import Leaf
 from gradxform.core.declarations import Slot
-from gradxform.core.fields import Decay, NonNegative, Positive
+from gradxform.core.fields import Decay, Dtype, NonNegative, Positive
 from gradxform.core.matrix_axes import MatrixAxes
 from gradxform.core.rule import LeafRule
 from gradxform.core.text import show
 from gradxform.core.transform import transform
-from gradxform.maths import abs_sq, ema, safe_root
+from gradxform.maths import abs_sq, ema, safe_root, shrink_factor
 
 
 def decay_rate_pow(step: Any, exponent: Any) -> Any:
@@ -70,6 +71,32 @@ def column_axes(rule: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
 def unfactored_axes(rule: Any, shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """The axes of v: all, if the leaf is not factored."""
     return None if factored_axes(rule, shape) else all_but((), shape)
+
+
+def checked(rule: Any, axes: Any) -> Any:
+    """weight_dimension_numbers as ours. Raises TypeError for what is not of one kind for all leaves, or splits."""
+    if isinstance(axes, MuonDimensionNumbers):
+        axes = MatrixAxes(*cast(Any, axes))
+    if axes is not None and (not isinstance(axes, MatrixAxes) or axes.split_rows or axes.split_columns):
+        raise TypeError(
+            f"{rule.call_name}: weight_dimension_numbers must be MatrixAxes or MuonDimensionNumbers, without split, "
+            f"for all leaves; got {show(axes)}; for leaves of several kinds use partition"
+        )
+    return axes
+
+
+def factors(square: jax.Array, row: Any, col: Any, axes: tuple[Axes, Axes], decay: Any, leaf: Leaf) -> Any:
+    """The running means over columns and over rows, with length 1 along these, of what is kept of them."""
+    rows, columns = axes
+    return (
+        ema(jnp.expand_dims(row, columns), leaf.mean_along(square, columns), decay),
+        ema(jnp.expand_dims(col, rows), leaf.mean_along(square, rows), decay),
+    )
+
+
+def over_factors(x: jax.Array, row: jax.Array, col: jax.Array, mean: jax.Array) -> jax.Array:
+    """x / sqrt(row col / mean)."""
+    return x * lax.rsqrt(row / mean) * lax.rsqrt(col)
 
 
 def over_root(grad: jax.Array, square: jax.Array, least: Any) -> jax.Array:
@@ -130,15 +157,7 @@ class ScaleByFactoredRms(LeafRule):
     def check(self):
         if not isinstance(self.step_offset, int) or self.step_offset < 0:
             raise ValueError(f"scale_by_factored_rms: step_offset must be an int, at least 0; got {self.step_offset!r}")
-        axes = self.weight_dimension_numbers
-        if isinstance(axes, MuonDimensionNumbers):
-            axes = MatrixAxes(*cast(Any, axes))
-            object.__setattr__(self, "weight_dimension_numbers", axes)
-        if axes is not None and (not isinstance(axes, MatrixAxes) or axes.split_rows or axes.split_columns):
-            raise TypeError(
-                "scale_by_factored_rms: weight_dimension_numbers must be MatrixAxes or MuonDimensionNumbers, without "
-                f"split, for all leaves; got {show(axes)}; for leaves of several kinds use partition"
-            )
+        object.__setattr__(self, "weight_dimension_numbers", checked(self, self.weight_dimension_numbers))
 
     def update(self, grad, slots, leaf):
         square = abs_sq(grad) + self.epsilon
@@ -150,14 +169,93 @@ class ScaleByFactoredRms(LeafRule):
             update = grad * lax.rsqrt(v) if self.min_rms is None else over_root(grad, v, self.min_rms)
             return update, slots._replace(v=v)
         rows, columns = axes
-        row = ema(jnp.expand_dims(slots.v_row, columns), leaf.mean_along(square, columns), decay)
-        col = ema(jnp.expand_dims(slots.v_col, rows), leaf.mean_along(square, rows), decay)
+        row, col = factors(square, slots.v_row, slots.v_col, axes, decay, leaf)
         mean = leaf.mean_along(row, rows)
         if self.min_rms is None:
-            update = grad * lax.rsqrt(row / mean) * lax.rsqrt(col)
+            update = over_factors(grad, row, col, mean)
         else:
             update = over_root(grad, row / jnp.maximum(mean, self.min_rms) * col, self.min_rms)
         return update, slots._replace(v_row=row.squeeze(columns), v_col=col.squeeze(rows))
+
+
+class ScaleByCame(LeafRule):
+    """Adafactor with momentum that is divided by how far the steps are from it, by rows and columns too.
+
+        s   = |g|^2 + eps
+        r  <- b2 r + (1 - b2) mean(s over columns),   c <- b2 c + (1 - b2) mean(s over rows)
+        d   = g / sqrt(r c / mean(r))
+        d   = d / max(1, rms(d) / clipping_threshold)
+        mu <- b1 mu + (1 - b1) d
+        q   = |d - mu|^2 + eps_instability
+        R  <- b3 R + (1 - b3) mean(q over columns),   C <- b3 C + (1 - b3) mean(q over rows)
+        u   = mu / sqrt(R C / mean(R))
+
+    A leaf of fewer than two axes has d = g / sqrt(v) with v <- b2 v + (1 - b2) s, and u = mu. No mean is corrected for
+    its beginning at 0: d is clipped in its place, and with the defaults the first u of matrices is about 10 in size.
+
+    Memory: mu, and four vectors a matrix; half of Adam's.
+
+    Args:
+      b1: decay of the momentum, in [0, 1).
+      b2: decay of the mean squares of the gradient, in [0, 1).
+      b3: decay of those of the instability, in [0, 1). The authors' choice is above b2.
+      eps: added to the squares of the gradient.
+      eps_instability: added to those of the instability.
+      clipping_threshold: the most that the root mean square of d may be, of a whole leaf.
+      mu_dtype: what mu is kept in. None: the parameter's dtype, float32 at least.
+      weight_dimension_numbers: as in `scale_by_factored_rms`. None: the two largest axes of each leaf.
+
+    Raises:
+      TypeError: as `scale_by_factored_rms`.
+      ValueError: a leaf is spread over devices and `on_axes` does not tell how.
+
+    Luo et al. 2023, arXiv:2307.02047, algorithm 2, which is for matrices; vectors, and the defaults, are as in the
+    authors' code (github.com/yangluo7/CAME), which takes the last two axes of each leaf:
+    weight_dimension_numbers=MatrixAxes(). optax: none. torch: none.
+    """
+
+    b1: Decay = 0.9
+    b2: Decay = 0.999
+    b3: Decay = 0.9999
+    eps: NonNegative = 1e-30
+    eps_instability: NonNegative = 1e-16
+    clipping_threshold: Positive = 1.0
+    mu_dtype: Dtype | None = None
+    weight_dimension_numbers: Any = dataclasses.field(default=None, kw_only=True)
+
+    # Every matrix is factored: steps of those that are not have another size.
+    factored = True
+    min_dim_size_to_factor = 1
+
+    mu = Slot(dtype="mu_dtype")
+    v_row = Slot(axes=row_axes, signed=False)
+    v_col = Slot(axes=column_axes, signed=False)
+    v = Slot(axes=unfactored_axes, signed=False)
+    instability_row = Slot(axes=row_axes, signed=False)
+    instability_col = Slot(axes=column_axes, signed=False)
+
+    def check(self):
+        object.__setattr__(self, "weight_dimension_numbers", checked(self, self.weight_dimension_numbers))
+
+    def update(self, grad, slots, leaf):
+        square, axes = abs_sq(grad) + self.eps, factored_axes(self, leaf.shape)
+
+        def clipped(direction):
+            return direction * shrink_factor(leaf.rms(direction), self.clipping_threshold)
+
+        if axes is None:
+            v = ema(slots.v, square, self.b2)
+            mu = ema(slots.mu, clipped(grad * lax.rsqrt(v)), self.b1)
+            return mu, slots._replace(mu=mu, v=v)
+        rows, columns = axes
+        row, col = factors(square, slots.v_row, slots.v_col, axes, self.b2, leaf)
+        direction = clipped(over_factors(grad, row, col, leaf.mean_along(row, rows)))
+        mu = ema(slots.mu, direction, self.b1)
+        kept = slots._replace(mu=mu, v_row=row.squeeze(columns), v_col=col.squeeze(rows))
+        square = abs_sq(direction - mu) + self.eps_instability
+        row, col = factors(square, slots.instability_row, slots.instability_col, axes, self.b3, leaf)
+        kept = kept._replace(instability_row=row.squeeze(columns), instability_col=col.squeeze(rows))
+        return over_factors(mu, row, col, leaf.mean_along(row, rows)), kept
 
 
 def each_axis(rule: Any, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -212,4 +310,5 @@ class ScaleBySm3(LeafRule):
 
 
 scale_by_factored_rms = transform(ScaleByFactoredRms)
+scale_by_came = transform(ScaleByCame)
 scale_by_sm3 = transform(ScaleBySm3)

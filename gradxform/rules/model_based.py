@@ -10,7 +10,7 @@ from gradxform.core.declarations import Extra, Metric, Slot
 from gradxform.core.fields import Decay, DecayMask, Hyper, NonNegative
 from gradxform.core.rule import TreeRule
 from gradxform.core.transform import transform
-from gradxform.maths import abs_sq, debias, ema
+from gradxform.maths import abs_sq, alignment, debias, ema
 
 
 class Momo(TreeRule):
@@ -33,6 +33,8 @@ class Momo(TreeRule):
       adapt_lower_bound: estimate the lower bound from the model, from lower_bound on.
       mask: True for the leaves that decay, as in `add_decayed_weights`; for the others w is 0. None: all.
       independent: whether w is weight_decay alone, not times the learning rate.
+      cautious: whether an element decays only where m does not move it the other way, as in `add_decayed_weights`; for
+        the others w is 0, in the model too.
 
     Extra arguments of `update`: value, the loss at the parameters, a number or an array of shape ().
 
@@ -53,6 +55,7 @@ class Momo(TreeRule):
     adapt_lower_bound: bool = False
     mask: DecayMask | None = dataclasses.field(default=None, kw_only=True)
     independent: bool = dataclasses.field(default=False, kw_only=True)
+    cautious: bool = dataclasses.field(default=False, kw_only=True)
 
     exp_avg = Slot()
     barf = Slot(axes=())
@@ -67,14 +70,15 @@ class Momo(TreeRule):
         mean = tree.map(lambda m, g: ema(m, g, decay), slots.exp_avg, updates)
         gamma = ema(slots.gamma, tree.vdot(updates, tree.params), decay)
         shrink, grown = decay_of(self)
-        stretched = tree.map(lambda d, m: m if d else grown * m, tree.decays, mean)
+        decays = decaying(self, tree, mean)
+        stretched = tree.map(lambda d, m: jnp.where(d, m, grown * m), decays, mean)
         cap = grown * (barf - gamma) + tree.vdot(stretched, tree.params)
         bound = lowered(self, slots.lb, cap, grown)
         tau = jnp.minimum(self.learning_rate, model_step(cap - grown * bound, tree.vdot(stretched, mean)))
         if self.adapt_lower_bound:
             square, inner = tree.vdot(mean, mean), tree.vdot(mean, tree.params)
             bound = jnp.maximum(barf + inner - gamma - tau * square / 2, self.lower_bound)
-        step = tree.map(lambda d, m, p: (-shrink / grown * p if d else 0) - tau * m, tree.decays, mean, tree.params)
+        step = tree.map(lambda d, m, p: jnp.where(d, -shrink / grown * p, 0) - tau * m, decays, mean, tree.params)
         return step, slots._replace(exp_avg=mean, barf=barf, gamma=gamma, lb=bound, step_size=tau)
 
 
@@ -99,6 +103,8 @@ class MomoAdam(TreeRule):
       adapt_lower_bound: estimate the lower bound from the model, from lower_bound on.
       mask: True for the leaves that decay, as in `add_decayed_weights`; for the others w is 0. None: all.
       independent: whether w is weight_decay alone, not times the learning rate.
+      cautious: whether an element decays only where m does not move it the other way, as in `add_decayed_weights`; for
+        the others w is 0, in the model too.
 
     Extra arguments of `update`: value, the loss at the parameters, a number or an array of shape ().
 
@@ -120,6 +126,7 @@ class MomoAdam(TreeRule):
     adapt_lower_bound: bool = False
     mask: DecayMask | None = dataclasses.field(default=None, kw_only=True)
     independent: bool = dataclasses.field(default=False, kw_only=True)
+    cautious: bool = dataclasses.field(default=False, kw_only=True)
 
     exp_avg = Slot()
     exp_avg_sq = Slot(signed=False)
@@ -137,7 +144,8 @@ class MomoAdam(TreeRule):
         direction = tree.map(jnp.divide, mean, root)
         gamma = ema(slots.gamma, tree.vdot(updates, tree.params), self.b1)
         shrink, grown = decay_of(self)
-        stretched = tree.map(lambda d, m: m if d else grown * m, tree.decays, mean)
+        decays = decaying(self, tree, mean)
+        stretched = tree.map(lambda d, m: jnp.where(d, m, grown * m), decays, mean)
         weight = 1 / debias(jnp.ones_like(barf), self.b1, tree.step)
         cap = grown * (barf - gamma) + tree.vdot(stretched, tree.params)
         bound = lowered(self, slots.lb, cap, grown * weight)
@@ -147,9 +155,7 @@ class MomoAdam(TreeRule):
         if self.adapt_lower_bound:
             weighted, inner = tree.vdot(mean, direction), tree.vdot(mean, tree.params)
             bound = jnp.maximum((barf + inner - gamma - tau * weighted / 2) / weight, self.lower_bound)
-        step = tree.map(
-            lambda d, u, p: (-shrink / grown * p if d else 0) - tau * u, tree.decays, direction, tree.params
-        )
+        step = tree.map(lambda d, u, p: jnp.where(d, -shrink / grown * p, 0) - tau * u, decays, direction, tree.params)
         return step, slots._replace(exp_avg=mean, exp_avg_sq=square, barf=barf, gamma=gamma, lb=bound, step_size=tau)
 
 
@@ -157,6 +163,13 @@ def decay_of(rule):
     """w and 1 + w."""
     shrink = rule.weight_decay if rule.independent else rule.learning_rate * rule.weight_decay
     return shrink, 1 + shrink
+
+
+def decaying(rule, tree, mean):
+    """For each leaf, whether it decays; with `cautious` for each of its elements."""
+    if not rule.cautious:
+        return tree.decays
+    return tree.map(lambda d, m, p: (alignment(m, p) >= 0) & d, tree.decays, mean, tree.params)
 
 
 def lowered(rule, bound, cap, weight):

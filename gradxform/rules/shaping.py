@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from gradxform.core.declarations import Slot
 from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
-from gradxform.maths import Axis
+from gradxform.maths import input_axes
 
 
 class Centralize(LeafRule):
@@ -18,23 +18,33 @@ class Centralize(LeafRule):
         u = g - mean(g)   over `axis`
 
     The paper's mean is over the inputs of each output. That is over all axes but the first where weights are (out, in),
-    as in torch; for the kernels (in, out) of JAX's libraries it is `axis=0`.
+    as in torch; for the kernels (in, out) and (height, width, in, out) of JAX's libraries it is `axis="inputs"`. It
+    stands in front of any optimizer; for convolutions alone it is `masked(centralize(axis="inputs"), by_ndim(4))`.
 
     Args:
-      axis: the axes of the mean. None: all but the first.
+      axis: the axes of the mean. None: all but the first. "inputs": those of the inputs of JAX's kernels, all but the
+        last of leaves with four axes or more, else the first, as in `adaptive_grad_clip`. Of stacked layers
+        (layers, in, out) it is -2.
 
     Raises:
-      ValueError: a leaf is spread over devices and `on_axes` does not tell how.
+      ValueError: axis is another word, or a leaf is spread over devices and `on_axes` does not tell how.
 
     Yong et al. 2020, arXiv:2004.01461, equation 1. optax: centralize, which has no axis. torch: none.
     """
 
-    axis: Axis = dataclasses.field(default=None, kw_only=True)
+    axis: int | tuple[int, ...] | str | None = dataclasses.field(default=None, kw_only=True)
+
+    def check(self):
+        if isinstance(self.axis, str) and self.axis != "inputs":
+            raise ValueError(f"centralize: axis must be axes or 'inputs'; got {self.axis!r}")
 
     def update(self, grad, slots, leaf):
         if grad.ndim < 2:
             return grad, slots
-        axis = tuple(range(1, grad.ndim)) if self.axis is None else self.axis
+        if isinstance(self.axis, str):
+            axis = input_axes(grad.ndim)
+        else:
+            axis = tuple(range(1, grad.ndim)) if self.axis is None else self.axis
         return grad - leaf.mean_along(grad, axis), slots
 
 

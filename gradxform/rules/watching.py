@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from optax import GradientTransformation
 
 from gradxform.core.declarations import Inner, Metric, Slot
-from gradxform.core.fields import Decay, Dtype
+from gradxform.core.fields import Decay, Dtype, Positive, check_count
+from gradxform.core.placement import mapped_axes, types_tell, varying_axes
 from gradxform.core.precision import compute_dtype
 from gradxform.core.rule import TreeRule
 from gradxform.core.transform import transform
@@ -157,6 +161,112 @@ class MeasureWithEma(TreeRule):
         return seen, slots._replace(accumulator=mean)
 
 
+class RecordNoiseScale(TreeRule):
+    """Reports the simple noise scale: about how many examples a batch may have before more of them help little.
+
+        small = mean of |g_j|^2 over n gradients g_j, of b examples each;   big = |mean of g_j|^2
+        S = (small - big) / (1 / b - 1 / (n b)),   G = (n b big - b small) / (n b - b)
+        noise_scale = mean of S / mean of G,   running means over the groups of n gradients
+
+    S estimates the trace of the covariance of one example's gradient and G the squared norm of the true gradient, both
+    without bias if the g_j are independent and at the same parameters; their quotient is meaningful only once the means
+    are of many groups. It belongs in front of a chain. The n gradients are
+
+    - those of `every` steps one after the other: before `accumulate` the micro-steps of one real step; elsewhere the
+      parameters move a little between them, which adds to S.
+    - with axis_name those of the devices, before `pmean_updates`; of `every` steps of them, if `every` is more than 1.
+
+    Memory: the sum of the gradients, as large as the parameters; with every=1 none.
+
+    Args:
+      batch_size: b, the examples of one incoming gradient, on each device.
+      every: how many steps one group has.
+      axis_name: the mesh axis, or a tuple of several, over which each device has a gradient of its own, inside `pmap`
+        or `shard_map`. None: gradients are the same on all devices.
+      decay: of the running means, in [0, 1).
+
+    Metrics: `noise_scale`, in examples, infinite where the mean of G is not above 0; `noise`, the mean of S; `signal`,
+    the mean of G. All are 0 before the first group. A group with NaN or infinity is left out.
+
+    Raises:
+      ValueError: every is no integer of at least 1, or 1 without axis_name; an axis that is not mapped here, or over
+        which the type of a gradient says that it is joined already.
+
+    McCandlish et al. 2018, arXiv:1812.06162, appendix A.1. optax: none. torch: none.
+    """
+
+    batch_size: Positive
+    every: int = dataclasses.field(default=2, kw_only=True)
+    axis_name: str | tuple[str, ...] | None = dataclasses.field(default=None, kw_only=True)
+    decay: Decay = dataclasses.field(default=0.99, kw_only=True)
+
+    only_looks = True
+    gathered = Slot(where="gathers")
+    squares = Slot(axes=(), signed=False)
+    seen = Slot(axes=(), dtype=jnp.int32)
+    groups = Slot(axes=(), dtype=jnp.int32)
+    noise_scale = Metric()
+    noise = Metric()
+    signal = Metric()
+
+    @property
+    def gathers(self):
+        """Whether a group is of several steps."""
+        return self.every > 1
+
+    def check(self):
+        check_count(f"{self.call_name}: every", self.every, least=1)
+        if self.every == 1 and self.axis_name is None:
+            raise ValueError(f"{self.call_name}: every must be at least 2, or axis_name must name the devices' axis")
+
+    def update(self, updates, slots, tree):
+        square, joined, count = self.of_step(updates, tree)
+        count *= self.every
+        squares, seen = slots.squares + square, slots.seen + 1
+        is_due = seen == self.every
+        gathered = tree.map(jnp.add, slots.gathered, joined) if self.gathers else joined
+        zero = jnp.zeros_like(square)
+        # The norm of the sum is a pass over it, and asked for only when a group is full.
+        big = tree.either(is_due, lambda: jnp.square(tree.norm(gathered) / self.every), lambda: zero)
+        small = squares / self.every
+        noise = self.batch_size * (small - big) * (count / (count - 1))
+        signal = (count * big - small) / (count - 1)
+        counted = is_due & jnp.isfinite(noise) & jnp.isfinite(signal)
+        # A debiased mean moves by the weight of its newest value, and needs no other memory.
+        weight = debias(jnp.asarray(1 - self.decay, zero.dtype), self.decay, slots.groups + 1)
+        noise = jnp.where(counted, slots.noise + weight * (noise - slots.noise), slots.noise)
+        signal = jnp.where(counted, slots.signal + weight * (signal - slots.signal), slots.signal)
+        scale = jnp.where(signal > 0, noise / jnp.where(signal > 0, signal, 1), jnp.where(noise == 0, 0, jnp.inf))
+        if self.gathers:
+            gathered = tree.map(lambda g: jnp.where(is_due, 0, g), gathered)
+            slots = slots._replace(gathered=gathered)
+        return updates, slots._replace(
+            squares=jnp.where(is_due, 0, squares),
+            seen=jnp.where(is_due, 0, seen),
+            groups=jnp.where(counted, slots.groups + 1, slots.groups),
+            noise_scale=scale,
+            noise=noise,
+            signal=signal,
+        )
+
+    def of_step(self, updates, tree):
+        """The mean of the squared norms of a step's gradients, the mean of them, and how many they are."""
+        if self.axis_name is None:
+            return jnp.square(tree.norm(updates)), updates, 1
+        axes = mapped_axes(self.call_name, self.axis_name)
+        if types_tell() and (joined := [name for g in updates for name in axes if name not in varying_axes(g)]):
+            raise ValueError(
+                f"{self.call_name}: expected gradients of each device along {joined[0]!r}, got one that is the same on "
+                'all; differentiate with respect to jax.lax.pcast(params, axis_name, to="varying")'
+            )
+        mean = tree.map(lambda g: lax.pmean(g, axes), updates)
+        # Where types tell that gradients differ by device, their norm is that of all devices' together; elsewhere it is
+        # each device's own. Per element the mean square is the same.
+        per_element = jnp.square(tree.norm(updates)) / max(tree.size(updates), 1)
+        return lax.pmean(per_element, axes) * tree.size(mean), mean, math.prod(map(lax.axis_size, axes))
+
+
 snapshot = transform(Snapshot)
 monitor = transform(Monitor)
 measure_with_ema = transform(MeasureWithEma)
+record_noise_scale = transform(RecordNoiseScale)

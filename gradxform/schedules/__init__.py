@@ -6,6 +6,7 @@ exactly up to 2^24. Lengths are in steps; numbers may be traced, or arrays of sh
 
 from gradxform.schedules.cycles import (
     cosine_onecycle_schedule as cosine_onecycle_schedule,
+    cyclic_schedule as cyclic_schedule,
     linear_onecycle_schedule as linear_onecycle_schedule,
     sgdr_schedule as sgdr_schedule,
 )
@@ -17,12 +18,19 @@ from gradxform.schedules.decays import (
     polynomial_schedule as polynomial_schedule,
 )
 from gradxform.schedules.pieces import (
-    JoinSchedules as JoinSchedules,
-    join_schedules as join_schedules,
     piecewise_constant_schedule as piecewise_constant_schedule,
     piecewise_interpolate_schedule as piecewise_interpolate_schedule,
 )
-from gradxform.schedules.schedule import Schedule as Schedule
+from gradxform.schedules.powers import power_schedule as power_schedule, rsqrt_schedule as rsqrt_schedule
+from gradxform.schedules.schedule import (
+    AddSchedules as AddSchedules,
+    JoinSchedules as JoinSchedules,
+    MultiplySchedules as MultiplySchedules,
+    Schedule as Schedule,
+    add_schedules as add_schedules,
+    join_schedules as join_schedules,
+    multiply_schedules as multiply_schedules,
+)
 from gradxform.schedules.warmups import (
     warmup_constant_schedule as warmup_constant_schedule,
     warmup_cosine_decay_schedule as warmup_cosine_decay_schedule,

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 import jax.numpy as jnp
 
 from gradxform.core.fields import Hyper
-from gradxform.schedules.curves import through
+from gradxform.schedules.curves import between, through
 from gradxform.schedules.schedule import REQUIREMENTS, from_formula
 from gradxform.schedules.warmups import warmup_cosine_decay_schedule
 
+MODES = ("triangular", "triangular2", "exp_range")
 # Stated here: what schedules share does not know of any.
+REQUIREMENTS["mode"] = ("'triangular', 'triangular2' or 'exp_range'", lambda x: x in MODES)
 REQUIREMENTS["cycles"] = ("one dict or more", lambda x: [warmup_cosine_decay_schedule(**cycle) for cycle in x])
 
 
@@ -62,3 +64,31 @@ def sgdr_schedule(step, cosine_kwargs: Iterable[dict[str, Hyper]]):
         value = jnp.where(step < begin, value, warmup_cosine_decay_schedule.record.formula(step - begin, **cycle))
         begin = begin + cycle["decay_steps"]
     return value
+
+
+@from_formula(positive=["rise_steps", "fall_steps", "gamma"], mode=["mode"])
+def cyclic_schedule(step, init_value, peak_value, rise_steps, fall_steps=None, mode: str = "triangular", gamma=1.0):
+    """Rises and falls along lines, again and again.
+
+        init_value + (peak_value - init_value) h s,   h from 0 to 1 in rise_steps, and back to 0 in fall_steps
+
+        "triangular"   s = 1
+        "triangular2"  s = 1 / 2^n,   n the cycles that are over
+        "exp_range"    s = gamma^t
+
+    Args:
+      init_value, peak_value: the least and the largest value, which from cycle to cycle comes nearer to the first.
+      rise_steps, fall_steps: the lengths of rise and fall, more than 0. None for the fall: as that of the rise.
+      mode: how the peaks change: "triangular", "triangular2" or "exp_range".
+      gamma: for "exp_range", more than 0 and seldom more than 1.
+
+    Smith 2017, arXiv:1506.01186, section 3.1. optax: none. torch: CyclicLR.
+    """
+    fall_steps = rise_steps if fall_steps is None else fall_steps
+    since = jnp.remainder(step, rise_steps + fall_steps)
+    height = jnp.where(since < rise_steps, since / rise_steps, 1 - (since - rise_steps) / fall_steps)
+    if mode == "triangular2":
+        height = height * 0.5 ** jnp.floor_divide(step, rise_steps + fall_steps)
+    elif mode == "exp_range":
+        height = height * gamma**step
+    return between(init_value, peak_value, 1 - height)

@@ -1,17 +1,14 @@
-"""Values from boundary to boundary, and schedules one after another."""
+"""Values from boundary to boundary."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from gradxform.core.fields import Hyper
-from gradxform.core.record import factory
 from gradxform.schedules.curves import through
-from gradxform.schedules.schedule import Schedule, from_formula
+from gradxform.schedules.schedule import from_formula
 
 
 def _knots(value: Any, boundaries_and_scales: dict[int, Any] | None) -> Iterable[tuple[float, Any]]:
@@ -48,30 +45,3 @@ def piecewise_interpolate_schedule(step, interpolate_type: str, init_value, boun
     optax: piecewise_interpolate_schedule. torch: none.
     """
     return through(step, interpolate_type, init_value, _knots(init_value, boundaries_and_scales))
-
-
-class JoinSchedules(Schedule):
-    """Applies schedules one after another, each to the steps since its boundary.
-
-    Args:
-      schedules: functions of the step; they receive integers where the step and the boundaries are integers.
-      boundaries: the steps at which the second schedule and those after it begin, in order.
-
-    optax: join_schedules, which drops schedules that have no boundary. torch: SequentialLR.
-    """
-
-    schedules: Sequence[Hyper]
-    boundaries: Sequence[Hyper]
-    required: ClassVar = {"numbers": ["boundaries"], "functions": ["schedules"], "joined": ("schedules", "boundaries")}
-
-    def __call__(self, step: Any) -> jax.Array:
-        """The value at a step, or at each of an array of steps."""
-        value = jnp.asarray(self.schedules[0](step), jnp.result_type(float))
-        for boundary, schedule in zip(self.boundaries, self.schedules[1:], strict=True):
-            with jax.numpy_dtype_promotion("standard"):
-                begun, since = step >= boundary, jnp.maximum(step, boundary) - boundary
-            value = jnp.where(begun, jnp.asarray(schedule(since), value.dtype), value)
-        return value
-
-
-join_schedules = factory(JoinSchedules, lambda record: record, JoinSchedules)

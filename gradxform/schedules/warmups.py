@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
-from gradxform.schedules.curves import between, remaining
+from gradxform.schedules.curves import between, fallen, remaining, warmed
 from gradxform.schedules.decays import exponential_decay
 from gradxform.schedules.schedule import from_formula
-
-
-def _warm(step: Any, init_value: Any, peak_value: Any, warmup_steps: Any, after: Any) -> Any:
-    """A line from `init_value` to `peak_value`, and then what comes after."""
-    left = remaining("linear", step, 0, warmup_steps)
-    return jnp.where(step < warmup_steps, between(init_value, peak_value, left), after)
 
 
 @from_formula()
@@ -28,7 +20,7 @@ def warmup_constant_schedule(step, init_value, peak_value, warmup_steps):
     Goyal et al. 2017, arXiv:1706.02677. optax: warmup_constant_schedule, which for warmup_steps=0 stays at init_value
     for ever. torch: LinearLR.
     """
-    return _warm(step, init_value, peak_value, warmup_steps, peak_value)
+    return warmed(step, init_value, peak_value, warmup_steps, peak_value)
 
 
 @from_formula(increasing=("warmup_steps", "decay_steps"))
@@ -44,7 +36,7 @@ def warmup_cosine_decay_schedule(step, init_value, peak_value, warmup_steps, dec
     """
     left = remaining("cosine", step, warmup_steps, decay_steps - warmup_steps) ** exponent
     fallen = between(peak_value, jnp.where(peak_value == 0, 0, end_value), left)
-    return _warm(step, init_value, peak_value, warmup_steps, fallen)
+    return warmed(step, init_value, peak_value, warmup_steps, fallen)
 
 
 @from_formula(not_negative=["decay_rate"])
@@ -69,24 +61,36 @@ def warmup_exponential_decay_schedule(
     """
     since, decay = step - warmup_steps, exponential_decay.record.formula
     decayed = decay(since, peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value)
-    return _warm(step, init_value, peak_value, warmup_steps, decayed)
+    return warmed(step, init_value, peak_value, warmup_steps, decayed)
 
 
-@from_formula(not_negative=["warmup_steps", "stable_steps", "decay_steps"], shape=["shape"])
+@from_formula(
+    not_negative=["warmup_steps", "stable_steps", "decay_steps"], shape=["shape"], exponential=("shape", "end_value")
+)
 def warmup_stable_decay(
     step, peak_value, warmup_steps, stable_steps, decay_steps, init_value=0.0, end_value=0.0, shape: str = "1-sqrt"
 ):
     """Rises along a line, stays, and decays at the end.
 
         end_value + (peak_value - end_value) d(p),   p = (t - warmup_steps - stable_steps) / decay_steps in [0, 1]
-        d(p) = 1 - p for "linear",   (1 + cos(pi p)) / 2 for "cosine",   1 - sqrt(p) for "1-sqrt"
+
+        "linear"         d(p) = 1 - p
+        "cosine"         d(p) = (1 + cos(pi p)) / 2
+        "mirror-cosine"  d(p) = 2 (1 - p) - (1 + cos(pi p)) / 2
+        "1-sqrt"         d(p) = 1 - sqrt(p)
+        "1-square"       d(p) = 1 - p^2
+
+    and for "exponential" peak_value (end_value / peak_value)^p.
 
     Args:
-      init_value, peak_value, end_value: the values at 0, between rise and decay, and after it.
+      init_value, peak_value, end_value: the values at 0, between rise and decay, and after it; for "exponential" the
+        last is more than 0.
       warmup_steps, stable_steps, decay_steps: the lengths of the phases, at least 0. Without decay, the peak stays.
-      shape: of the decay: "linear", "cosine" or "1-sqrt".
+      shape: of the decay, one of the six above.
 
-    Hu et al. 2024, arXiv:2404.06395; "1-sqrt": Hägele et al. 2024, arXiv:2405.18392. optax: none. torch: none.
+    Hu et al. 2024, arXiv:2404.06395, which halves the rate every T steps: "exponential" with an end_value of
+    peak_value 0.5^(decay_steps / T). The other shapes: Hägele et al. 2024, arXiv:2405.18392, as `wsd_schedule` of the
+    authors' code has them. optax: none. torch: none.
     """
-    decayed = between(peak_value, end_value, remaining(shape, step, warmup_steps + stable_steps, decay_steps))
-    return _warm(step, init_value, peak_value, warmup_steps, decayed)
+    decayed = fallen(shape, peak_value, end_value, step, warmup_steps + stable_steps, decay_steps)
+    return warmed(step, init_value, peak_value, warmup_steps, decayed)

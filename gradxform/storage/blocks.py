@@ -67,7 +67,7 @@ def along(scale: jax.Array, layout: Layout) -> jax.Array:
 
 
 def scale_of(blocks: jax.Array, layout: Layout) -> jax.Array:
-    """The largest modulus of each block, of what is finite; 0 where that is near a denormal number, 0 to many backends."""
+    """The largest modulus of each block, of what is finite; 0 where it is nearly denormal, as XLA may take it."""
     axis = blocks.ndim - 1 + layout.axis + 1
     modulus = jnp.abs(blocks)
     largest = jnp.max(jnp.where(modulus < jnp.inf, modulus, 0), axis=axis)

@@ -73,7 +73,7 @@ class Blockwise(Codec, is_leaf=True):
         return blocks.whole(jnp.where(codes < -self.most, jnp.nan, value), layout)
 
     def store(self, value: jax.Array, kept: Encoded, noise: Noise | None) -> Encoded:
-        """The nearest codes, or one of the two nearest at random, so that their mean is the value."""
+        """The nearest codes, or one of the two nearest at random, so that their mean, or that of the root, is right."""
         return kept.replace(**self._parts(value, kept.layout, noise))
 
     def shape_of(self, kept: Encoded) -> tuple[int, ...]:
@@ -93,11 +93,13 @@ class Blockwise(Codec, is_leaf=True):
         scale = blocks.scale_of(x, layout)
         z = self._position(x, scale, layout)
         if self.stochastic and noise is not None:
-            y = blocks.in_scale(x, scale, layout)
             low = jnp.clip(jnp.floor(z), -self.most, self.most - 1)
-            under, over = self._value(low, layout), self._value(low + 1, layout)
+            share = z - low
+            if layout.signed and self.companded:
+                under, over = self._value(low, layout), self._value(low + 1, layout)
+                share = (blocks.in_scale(x, scale, layout) - under) / (over - under)
             uniform = blocks.blocked(noise.of(self.seed).uniform(value.shape), layout)
-            codes = jnp.where(blocks.is_taken(uniform, (y - under) / (over - under)), low + 1, low)
+            codes = jnp.where(blocks.is_taken(uniform, share), low + 1, low)
         else:
             codes = jnp.floor(z + 0.5)
         if not layout.signed:
@@ -112,9 +114,8 @@ class Blockwise(Codec, is_leaf=True):
         return z if layout.signed else 2 * z - self.most
 
     def _value(self, codes: jax.Array, layout: Layout) -> jax.Array:
-        if layout.signed:
-            return blocks.stretched(codes, self.most, layout, self.companded)
-        return blocks.stretched(codes + self.most, 2 * self.most, layout, self.companded)
+        codes, most = (codes, self.most) if layout.signed else (codes + self.most, 2 * self.most)
+        return blocks.stretched(codes, most, layout, self.companded)
 
     def _shape(self, codes: tuple[int, ...], layout: Layout) -> tuple[int, ...]:
         return codes
@@ -150,7 +151,7 @@ class Int8(Blockwise, is_leaf=True):
 
     To the nearest, with y = |x| / s, the error of a signed value is about s (1 + y)^2 / 508 at most, of an unsigned one
     s sqrt(y) / 254. A value that is not finite is NaN when it is loaded, and nothing else of its block changes; a block
-    of denormal numbers is 0. A squared gradient that is not 0 never becomes 0, so that nothing is divided by eps that
+    of values below 1e-36 is 0. A squared gradient that is not 0 never becomes 0, so that nothing is divided by eps that
     was not. What is stored of what was loaded is what was kept, at random too.
 
     Blocks lie along the last axis but one where it has a block, else along the longest. A slot of float64 has scales of
@@ -159,8 +160,8 @@ class Int8(Blockwise, is_leaf=True):
     Args:
       block: how many elements share a scale.
       companded: whether f is as above; False for f(y) = y, with which small second moments are too large.
-      stochastic: whether values are rounded to one of the two nearest codes at random, so that the mean is the value;
-        False for the nearest.
+      stochastic: whether values are rounded to one of the two nearest codes at random, so that the mean is the value,
+        of what is unsigned that of the root, which is what updates are divided by; False for the nearest.
       axis: along which axis blocks are. None: as said above.
       signed: whether values may be negative. None: as the rule declares its slot.
       seed: an integer, of the random numbers, which are made of it, the step, the leaf and the slot.
@@ -184,13 +185,13 @@ class Int4(Blockwise, is_leaf=True):
 
         x ~ s f^-1(q / 7),   s = max |x| of the block,   q an integer of [-7, 7],   f as in `int8`
 
-    The error is 18 times that of `int8`. To the nearest, a code changes by a few steps up and by few down, so that of
-    noisy gradients `nu` comes out some 40% too large with b2 = 0.999; at random its mean is right, and `mu` has more
-    noise. `stored(tx, mu=int4(), nu=int8())` has neither.
+    Values are rounded at random: to the nearest of so few codes a running mean hardly takes in what is new, so that
+    with b2 = 0.999 `nu` shrinks, and steps become half as long again.
 
     Args:
       block: how many elements share a scale; an even number.
-      companded, stochastic, axis, signed, seed: as in `int8`.
+      stochastic: as in `int8`, but that it is the default.
+      companded, axis, signed, seed: as in `int8`.
 
     Returns:
       A codec, for `stored`.
@@ -203,6 +204,8 @@ class Int4(Blockwise, is_leaf=True):
     """
 
     most = 7
+
+    stochastic: bool = dataclasses.field(default=True, kw_only=True)
 
     def check(self) -> None:
         """Raises ValueError for an odd block, and as all codecs in blocks."""

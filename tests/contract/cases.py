@@ -1,13 +1,17 @@
 """The one list of what the contract runs over: a new transform joins by being named in the list of its family."""
 
 from tests.contract.cases_adam import ADAM_RELATIVES
+from tests.contract.cases_averages import AVERAGES
 from tests.contract.cases_classic import CLASSIC
+from tests.contract.cases_decay import DECAY
 from tests.contract.cases_free import RATE_FREE
+from tests.contract.cases_guards import GUARDS
 from tests.contract.cases_layers import LAYERS_AND_SIGNS
 from tests.contract.cases_matrices import MATRIX_METHODS
 from tests.contract.cases_params import PARAMS_KEPT
 from tests.contract.cases_preconditioned import PRECONDITIONED
 from tests.contract.cases_private import PRIVATE
+from tests.contract.cases_since2024 import SINCE_2024
 from tests.contract.cases_watching import WATCHING
 from tests.contract.cases_wrappers import WRAPPERS
 
@@ -18,9 +22,13 @@ LISTED = [
     *RATE_FREE,
     *MATRIX_METHODS,
     *PRECONDITIONED,
+    *DECAY,
     *PRIVATE,
+    *SINCE_2024,
     *WATCHING,
     *WRAPPERS,
+    *AVERAGES,
+    *GUARDS,
     *PARAMS_KEPT,
 ]
 CASES = [case for case in LISTED if not case.numbers_alone]

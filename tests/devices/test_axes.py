@@ -27,6 +27,11 @@ TYPED = {
     "global norm of order 3": gx.clip_by_global_norm(0.5, ord=3),
     "largest of all": gx.clip_by_global_norm(0.5, ord=float("inf")),
     "norm": gx.clip_by_norm(0.5),
+    "zclip": gx.zclip(0.5, 0.9, 1),
+    "autoclip": gx.autoclip(30.0, 2),
+    "adagc": gx.adagc(1.1, 0.9, 1),
+    "clipped adam": gx.scale_by_adam(b2=0.5, clipping_threshold=0.5),
+    "guard of losses": gx.guard(gx.sgd(1.0), max_loss_deviations=2.0, warm_up=1),
     "block rms": gx.clip_by_block_rms(0.1),
     "trust ratio": gx.scale_by_trust_ratio(),
     "novograd": gx.novograd(0.1),
@@ -37,6 +42,7 @@ TYPED = {
     "dadapt_adamw": gx.dadapt_adamw(estim_lr0=1e-2),
     "momo": gx.momo(),
     "polyak": gx.polyak_sgd(),
+    "mars": gx.mars(gamma=0.5),
     "mechanize": gx.mechanize(gx.sgd(0.1), s_init=0.1),
 }
 # Along which of its own axes a leaf is cut, they do not.
@@ -44,6 +50,9 @@ TOLD = {
     "units": gx.adaptive_grad_clip(0.01),
     "centralize": gx.centralize(),
     "factored": gx.scale_by_factored_rms(min_dim_size_to_factor=4),
+    "adam_mini": gx.scale_by_adam_mini(blocks=-1),
+    "adam_mini, whole": gx.scale_by_adam_mini(),
+    "came": gx.scale_by_came(),
     "sm3": gx.sm3(0.1),
 }
 RULES = TYPED | TOLD

@@ -26,6 +26,7 @@ CHAINS = {
     "muon": lambda: gx.muon(0.01),
     "guard": lambda: gx.guard(gx.adam(0.01), max_norm=40.0),
     "accumulate": lambda: gx.accumulate(gx.adam(0.01), 3),
+    "cautious": lambda: gx.cautious(gx.adamw(0.01, weight_decay=0.1, cautious=True)),
     "clip, guard and adamw": lambda: gx.chain(gx.clip_by_global_norm(30.0), gx.guard(gx.adamw(0.01), max_norm=29.0)),
 }
 

@@ -15,11 +15,20 @@ STEPS = 20
 SHAPES = {"dense": {"kernel": (16, 24), "bias": (24,)}, "head": (24, 8)}
 CHAINS = {
     "adamw": gx.adamw(0.01),
+    "mars and came": gx.chain(gx.mars(), gx.came(0.01)),
     "clip and adamw": gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.01)),
+    "guards": gx.chain(
+        gx.zclip(1.0, 0.9, 5),
+        gx.autoclip(50.0, 6),
+        gx.adagc(1.1, 0.9, 5),
+        gx.adamw(0.01, b2=0.9, clipping_threshold=0.8),
+    ),
     "lamb": gx.lamb(0.01),
     "adafactor": gx.adafactor(0.01, 4, momentum=0.9),
     "prodigy": gx.prodigy(estim_lr0=1e-2),
     "sgd with momentum": gx.sgd(0.1, 0.9),
+    "cautious": gx.cautious(gx.adamw(0.01, weight_decay=0.1, cautious=True)),
+    "towards the first": gx.chain(gx.add_decayed_weights(0.1, toward="first"), gx.sgd(0.1, 0.9)),
     "partition": gx.partition(
         {"matrices": gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.01)), "rest": gx.sgd(0.1, 0.9)},
         gx.labels({gx.by_ndim(2): "matrices"}, "rest"),

@@ -85,6 +85,9 @@ def test_schedules():
     np.testing.assert_allclose(drawn(ax, "warm").get_ydata(), [warm(step) for step in range(20)], atol=1e-6)
     np.testing.assert_allclose(drawn(ax, "own").get_ydata(), np.arange(20) / 2)
     np.testing.assert_allclose(drawn(ax, "number").get_ydata(), 0.3)
+    alone = gx.plots.schedules(warm.then(0.5, at=10), 20)
+    assert alone.get_legend() is None
+    np.testing.assert_allclose(alone.lines[0].get_ydata()[9:12], [warm(9), 0.5, 0.5], atol=1e-6)
 
 
 def test_metrics():

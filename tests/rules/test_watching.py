@@ -19,6 +19,7 @@ RECORDS = [
     gx.record_leaf_ratios(),
     gx.record_clipping(0.5),
     gx.count_nonfinite(),
+    gx.record_noise_scale(8),
 ]
 every_record = pytest.mark.parametrize("rule", RECORDS, ids=repr)
 

@@ -104,6 +104,21 @@ CASES = [
     case("warmup_stable_decay", 1.5, 4, 10, 9, end_value=0.1),
     case("warmup_stable_decay:linear", 1.5, 4, 0, 9, init_value=0.5, shape="linear"),
     case("warmup_stable_decay:cosine", 1.5, 0, 5, 9, shape="cosine"),
+    case("warmup_stable_decay:1-square", 1.5, 2, 5, 9, shape="1-square"),
+    case("warmup_stable_decay:mirror-cosine", 1.5, 2, 5, 9, end_value=0.5, shape="mirror-cosine"),
+    case("warmup_stable_decay:exponential", 1.5, 2, 5, 9, end_value=0.01, shape="exponential"),
+    case("rsqrt_schedule", 1.5, 4, timescale=9.0),
+    case("rsqrt_schedule:cooldown", 1.5, 4, 10, 9, timescale=9.0, init_value=0.5),
+    case("power_schedule", 0.5, 2.0, -0.51, 4, tokens_per_step=3.0),
+    case("power_schedule:decay", 0.5, 2.0, -0.51, 4, 10, 9, 3.0, 0.1, 0.01, shape="exponential"),
+    case("power_schedule:no warm-up", 0.5, 2.0, -0.51, 0, 10, 9, 16, shape="1-sqrt"),
+    case("cyclic_schedule", 0.5, 1.5, 4),
+    case("cyclic_schedule:triangular2", 0.5, 1.5, 3, 5, mode="triangular2"),
+    case("cyclic_schedule:exp_range", 0.5, 1.5, 3, 5, mode="exp_range", gamma=0.25),
+    case("join_schedules:numbers", [0.5, LINE, 0.25], [4, 20]),
+    case("multiply_schedules", [LINE, by_root, 0.5]),
+    case("multiply_schedules:number", [2]),
+    case("add_schedules", [0.5, LINE, by_root, LOW]),
 ]
 FIRST_VALUES = ("init_value", "peak_value", "value")
 WITH_FIRST_VALUE = [case for case in OPTAX_CASES if case.public_name not in ("join_schedules", "sgdr_schedule")]

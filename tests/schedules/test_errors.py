@@ -22,7 +22,17 @@ WRONG = [
     (case("join_schedules", [LINE, LINE], []), f"{JOINED} ("),
     (case("join_schedules", [LINE, LINE], [5, 9]), f"{JOINED} ("),
     (case("join_schedules", [LINE, LINE, LINE], [9, 7]), f"{JOINED} ("),
-    (case("join_schedules", [LINE, 0.1], [5]), "schedules must be functions of the step; got (linear_schedule("),
+    (case("multiply_schedules", []), "factors must be one function of the step or number, or more; got ()"),
+    (case("add_schedules", []), "terms must be one function of the step or number, or more; got ()"),
+    (case("cyclic_schedule", 0.1, 1.0, 0), "rise_steps must be more than 0; got 0"),
+    (case("cyclic_schedule", 0.1, 1.0, 5, -1), "fall_steps must be more than 0; got -1"),
+    (
+        case("cyclic_schedule", 0.1, 1.0, 5, mode="square"),
+        "mode must be 'triangular', 'triangular2' or 'exp_range'; got 'square'",
+    ),
+    (case("rsqrt_schedule", 1.0, 5, timescale=0.0), "timescale must be more than 0; got 0.0"),
+    (case("power_schedule", 1.0, 1.0, 0.5, 9), "exponent must be at most 0; got 0.5"),
+    (case("power_schedule", 1.0, 1.0, -0.5, 9, tokens_per_step=0), "tokens_per_step must be more than 0; got 0"),
     (case("linear_onecycle_schedule", -1, 1.0), "transition_steps must be more than 0; got -1"),
     (
         case("linear_onecycle_schedule", 9, 1.0, 0.9, 0.1),
@@ -47,7 +57,11 @@ WRONG = [
     (case("warmup_stable_decay", 1.0, 5, 5, -3), "decay_steps must be at least 0; got -3"),
     (
         case("warmup_stable_decay", 1.0, 5, 5, 5, shape="root"),
-        "shape must be 'linear', 'cosine' or '1-sqrt'; got 'root'",
+        "shape must be one of 'linear', 'cosine', '1-sqrt', '1-square', 'mirror-cosine', 'exponential'; got 'root'",
+    ),
+    (
+        case("warmup_stable_decay", 1.0, 5, 5, 5, shape="exponential"),
+        "shape and end_value must be another shape, or an end of more than 0; got 'exponential' and 0.0",
     ),
 ]
 
@@ -70,6 +84,21 @@ def test_a_cycle_that_makes_no_sense():
 def test_a_string_for_a_number():
     with pytest.raises(TypeError, match=r"cosine_decay_schedule: decay_steps must be a .*number.*; got 'ten'"):
         schedules.cosine_decay_schedule(1.0, "ten")
+
+
+def test_what_is_no_schedule_and_no_number():
+    line = LINE.of(schedules)
+    for wrong in ("half", None, True):
+        with pytest.raises(TypeError, match="factors must be a real number, an array or a function of the step; got"):
+            line * wrong
+        with pytest.raises(TypeError, match="terms must be a real number, an array or a function of the step; got"):
+            wrong + line
+        with pytest.raises(TypeError, match="schedules must be a real number, an array or a function of the step"):
+            line.then(wrong, at=5)
+    with pytest.raises(ValueError, match=rf"^join_schedules: {re.escape(JOINED)}.* and \(9, 5\)$"):
+        line.then(line, at=9).then(line, at=5)
+    with pytest.raises(ValueError, match=r"multiply_schedules: .*shape \(\), got shape \(3,\).*jax.vmap"):
+        (line * jnp.ones(3))(0)
 
 
 def test_many_numbers_for_one():

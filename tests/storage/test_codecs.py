@@ -13,12 +13,17 @@ import pytest
 import gradxform as gx
 from gradxform.core.keep import is_encoded
 from gradxform.core.noise import Noise, salt_of
+from gradxform.storage.codecs import Blockwise
 
 BLOCK, LENGTH = 4, 11
 IN_BLOCKS = [
     codec
     for make in (gx.int8, gx.int4, partial(gx.as_dtype, "float8_e4m3fn"))
-    for codec in (make(BLOCK, stochastic=False), make(BLOCK, stochastic=True), make(BLOCK, companded=False))
+    for codec in (
+        make(BLOCK, stochastic=False),
+        make(BLOCK, stochastic=True),
+        make(BLOCK, stochastic=False, companded=False),
+    )
 ] + [gx.as_dtype("float8_e5m2", BLOCK)]
 WIDE = [gx.as_dtype("bfloat16"), gx.as_dtype("float16")]
 every_codec = pytest.mark.parametrize("codec", [*IN_BLOCKS, *WIDE], ids=repr)
@@ -139,7 +144,7 @@ def test_zeros_are_zeros(codec):
 
 @pytest.mark.parametrize("codec", [each for each in [*IN_BLOCKS, *WIDE] if each.stochastic], ids=repr)
 @pytest.mark.parametrize("signed", [True, False])
-def test_random_rounding_has_the_mean_of_the_value(codec, signed):
+def test_random_rounding_has_the_mean_of_the_value_or_of_its_root(codec, signed):
     rng = np.random.default_rng(0)
     value = rng.uniform(0.01 if not signed else -1, 1, LENGTH).astype(np.float32)
     # Smaller than the least code of 4 bits, a value of no sign is never 0, and so too large in the mean.
@@ -147,6 +152,8 @@ def test_random_rounding_has_the_mean_of_the_value(codec, signed):
     many = 4096
     run = jax.vmap(lambda salt: there_and_back(codec, signed, value, salt)[1])
     loaded = np.asarray(jax.jit(run)(jnp.arange(many)), np.float64)
+    if not signed and codec.companded and isinstance(codec, Blockwise):
+        loaded, value = np.sqrt(loaded), np.sqrt(value)
     error = loaded.mean(0) - value
     # Of a value that has a code of its own the standard error is 0, and there rounding of float32 is left; what is kept
     # of a code within 2^-13 of the way to the next is that code.

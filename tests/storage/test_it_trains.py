@@ -24,7 +24,7 @@ WAYS = {
     "float32": (jnp.float32, ADAMW),
     "int8": (jnp.float32, gx.stored(ADAMW, gx.int8())),
     "int4": (jnp.float32, gx.stored(ADAMW, gx.int4())),
-    "int4, rounded at random": (jnp.float32, gx.stored(ADAMW, gx.int4(stochastic=True))),
+    "int4, to the nearest": (jnp.float32, gx.stored(ADAMW, gx.int4(stochastic=False))),
     "preset": (jnp.bfloat16, gx.split_weights(gx.stored(ADAMW, gx.int8()), bits=8)),
     "stochastic rounding": (jnp.bfloat16, gx.stochastic_rounding(ADAMW)),
     "plain bfloat16": (jnp.bfloat16, ADAMW),
@@ -87,15 +87,15 @@ def test_float32_trains(losses):
 
 
 # Not more than 2, as is asked of the whole benchmark; 1 at most was seen, since seeds are the same for all.
-@pytest.mark.parametrize("way", ["int8", "int4, rounded at random", "preset", "stochastic rounding"])
+@pytest.mark.parametrize("way", ["int8", "int4", "preset", "stochastic rounding"])
 def test_fewer_bits_end_where_float32_ends(losses, way):
     assert abs(in_errors(losses, way)) <= 2
 
 
-def test_int4_ends_no_higher_than_float32(losses):
+def test_int4_to_the_nearest_ends_no_higher_than_float32(losses):
     # Rounded to the nearest of so few codes a running mean of squares hardly takes in what is new, and shrinks: steps
     # are longer, and where the loss still falls they may take it lower.
-    assert in_errors(losses, "int4") <= 2
+    assert in_errors(losses, "int4, to the nearest") <= 2
 
 
 def test_plain_bfloat16_ends_higher(losses):

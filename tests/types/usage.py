@@ -87,6 +87,10 @@ halve = gx.transform(Halve)
 assert_type(halve(times=2), gx.Transform)
 gx.chain(halve(2, 0.3), gx.scale(-1.0))
 
+# Schedules of schedules.
+rates = gx.cosine_decay_schedule(1e-3, 10)
+gx.adamw(0.5 * rates.then(1e-4, at=8) + 1e-5, weight_decay=rates * 100)
+
 # Slips: numbers.
 gx.adamw("0.1")  # type: ignore[arg-type]  # text
 gx.scale_by_adam("0.9")  # type: ignore[arg-type]

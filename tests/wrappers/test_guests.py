@@ -15,6 +15,7 @@ LABELS = {"a": "matrix", "b": "rest"}
 
 WRAPPERS = {
     "guard": gx.guard,
+    "cautious": gx.cautious,
     "accumulate": lambda inner: gx.accumulate(inner, 2),
     "apply_if_finite": lambda inner: gx.apply_if_finite(inner, 2),
     "conditionally_transform": lambda inner: gx.conditionally_transform(inner, lambda step: step % 2 == 0),

@@ -38,6 +38,8 @@ KINDS = {
     "uniform": (lambda: gx.chain(gx.sgd(0.1), gx.average_params(decay=None, start=2)), same, {}),
     "schedule_free": (lambda: gx.schedule_free(gx.sgd(0.1), 0.1), same, {}),
     "schedule_free_adamw": (lambda: gx.schedule_free_adamw(0.01, 2), same, {}),
+    "schedule_free_plus": (lambda: gx.schedule_free_plus(gx.adam(1.0), polyak_beta=0.5), same, {"value": 1.5}),
+    "gpa": (lambda: gx.gpa(gx.adamw(0.01), 0.9), same, {}),
     "lookahead": (lambda: gx.lookahead(gx.adam(0.01), 2, 0.5, True), synced, {}),
     "sam": (lambda: gx.sam(gx.adam(0.01), gx.chain(gx.normalize(), gx.sgd(0.05))), same, {}),
     "sam, opaque": (lambda: gx.sam(gx.adam(0.01), gx.sgd(0.05), opaque_mode=True), same, {"grad_fn": bent}),
