@@ -82,6 +82,10 @@ bench-matrices: $(READY)  ## measure steps of matrix methods beside their floors
 bench-characters: $(READY)  ## train a small language model with each of some optimizers; less with ARGS="--quick"
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/characters.py $(ARGS)
 
+.PHONY: bench-twelve
+bench-twelve: $(READY)  ## compare twelve methods at equal tuning on a smaller language model; less with ARGS="--quick"
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/characters_twelve.py $(ARGS)
+
 # MNIST-1D makes one of its data sets.
 $(VENV)/.benchmarks: pyproject.toml | $(BIN)/python
 	@echo "installing gradxform and what its benchmarks need in $(VENV): a minute or two, once" >&2

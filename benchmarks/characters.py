@@ -131,9 +131,9 @@ def outcome(name: str, plan: Plan, text: model.Text, kept: Kept, bar: tqdm) -> O
 
 def rows(outcomes: dict[str, Outcome], plan: Plan, step_times: dict[str, float]) -> Iterator[list[str]]:
     """The table's rows."""
-    target = last_loss(outcomes[BASELINE])
+    target = last_loss(outcomes[BASELINE].curves)
     for name, each in outcomes.items():
-        final = last_loss(each)
+        final = last_loss(each.curves)
         reached = [target and steps_to(target[0], curve) for curve in each.curves]
         there = [steps for steps in reached if steps is not None]
         if name == BASELINE:
@@ -151,9 +151,9 @@ def rows(outcomes: dict[str, Outcome], plan: Plan, step_times: dict[str, float])
         ]
 
 
-def last_loss(outcome: Outcome) -> tuple[float, float] | None:
+def last_loss(curves: list[list[float]]) -> tuple[float, float] | None:
     """The mean of the last losses, and its standard error; None where one is not finite."""
-    last = [curve[-1] for curve in outcome.curves]
+    last = [curve[-1] for curve in curves]
     return mean_and_error(last) if all(map(math.isfinite, last)) else None
 
 
@@ -176,7 +176,7 @@ def plot(outcomes: dict[str, Outcome], plan: Plan, path: Path) -> None:
         left.plot(steps, losses.mean(axis=0), linewidth=1.8, **style)
         left.fill_between(steps, losses.min(axis=0), losses.max(axis=0), color=style["color"], alpha=0.2, linewidth=0)
         right.plot(list(each.tuned), list(each.tuned.values()), marker="o", markersize=4, linewidth=1.5, **style)
-    if target := last_loss(outcomes[BASELINE]):
+    if target := last_loss(outcomes[BASELINE].curves):
         left.axhline(target[0], color="#707070", linewidth=0.8)
         left.annotate(
             f"{BASELINE}'s last loss", (steps[0], target[0]), (0, -12), textcoords="offset points", fontsize=9

@@ -17,16 +17,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-WIDTH = 128
-LAYERS = 5
 HEADS = 4
-HEAD_WIDTH = WIDTH // HEADS
 CONTEXT = 64
 BATCH = 16
 BLOCK = 2048
 HELD_OUT_WINDOWS = 64
 
 Params = dict[str, Any]
+
+
+class Size(NamedTuple):
+    """How large the model is; its MLPs are four times as wide."""
+
+    width: int
+    layers: int
+
+
+# 1,010,816 parameters, and 210,368, whose step takes a CPU a third of the time.
+LARGE, SMALL = Size(128, 5), Size(64, 4)
 
 
 class Text(NamedTuple):
@@ -77,36 +85,37 @@ def batches(text: Text, seed: int, steps: int) -> np.ndarray:
     return text.training[begins + np.arange(CONTEXT + 1)]
 
 
-def init(seed: int, characters: int) -> Params:
-    """Normal kernels of standard deviation 1 / sqrt(inputs), smaller by sqrt(2 LAYERS) where they add to the stream.
+def init(seed: int, characters: int, size: Size = LARGE) -> Params:
+    """Normal kernels of standard deviation 1 / sqrt(inputs), smaller by sqrt(2 layers) where they add to the stream.
 
     That keeps the variance of the residual stream as layers are added (Radford et al. 2019, section 2.3).
     """
-    keys = iter(jax.random.split(jax.random.key(seed), 2 + 6 * LAYERS))
+    width, layers = size
+    keys = iter(jax.random.split(jax.random.key(seed), 2 + 6 * layers))
 
     def kernel(inputs: int, outputs: int, scale: float = 1.0) -> dict[str, jax.Array]:
         return {"kernel": scale * inputs**-0.5 * jax.random.normal(next(keys), (inputs, outputs))}
 
     def norm() -> dict[str, jax.Array]:
-        return {"scale": jnp.ones(WIDTH)}
+        return {"scale": jnp.ones(width)}
 
-    onto_stream = (2 * LAYERS) ** -0.5
+    onto_stream = (2 * layers) ** -0.5
     return {
-        "embedding": jax.random.normal(next(keys), (characters, WIDTH)),
+        "embedding": jax.random.normal(next(keys), (characters, width)),
         "layers": [
             {
                 "attention_norm": norm(),
                 "attention": {
-                    **{name: kernel(WIDTH, WIDTH) for name in ("q", "k", "v")},
-                    "out": kernel(WIDTH, WIDTH, onto_stream),
+                    **{name: kernel(width, width) for name in ("q", "k", "v")},
+                    "out": kernel(width, width, onto_stream),
                 },
                 "mlp_norm": norm(),
-                "mlp": {"up": kernel(WIDTH, 4 * WIDTH), "down": kernel(4 * WIDTH, WIDTH, onto_stream)},
+                "mlp": {"up": kernel(width, 4 * width), "down": kernel(4 * width, width, onto_stream)},
             }
-            for _ in range(LAYERS)
+            for _ in range(layers)
         ],
         "norm": norm(),
-        "head": kernel(WIDTH, characters),
+        "head": kernel(width, characters),
     }
 
 
@@ -127,18 +136,16 @@ def normalized(norm: dict[str, jax.Array], x: jax.Array) -> jax.Array:
 
 
 def attention(layer: dict[str, dict[str, jax.Array]], x: jax.Array) -> jax.Array:
-    """Causal attention over (batch, CONTEXT, WIDTH)."""
-    q, k, v = (
-        (x @ layer[name]["kernel"]).reshape(*x.shape[:2], HEADS, HEAD_WIDTH).swapaxes(1, 2) for name in ("q", "k", "v")
-    )
-    scores = rotated(q) @ rotated(k).swapaxes(-1, -2) * HEAD_WIDTH**-0.5
+    """Causal attention over (batch, CONTEXT, width)."""
+    q, k, v = ((x @ layer[name]["kernel"]).reshape(*x.shape[:2], HEADS, -1).swapaxes(1, 2) for name in ("q", "k", "v"))
+    scores = rotated(q) @ rotated(k).swapaxes(-1, -2) * q.shape[-1] ** -0.5
     weights = jax.nn.softmax(jnp.where(jnp.tri(CONTEXT, dtype=bool), scores, -jnp.inf))
     return (weights @ v).swapaxes(1, 2).reshape(x.shape) @ layer["out"]["kernel"]
 
 
 def rotated(x: jax.Array) -> jax.Array:
-    """Rotary positions (Su et al. 2021, arXiv:2104.09864) of (batch, HEADS, CONTEXT, HEAD_WIDTH)."""
-    angles = np.outer(np.arange(CONTEXT), 1e4 ** -np.linspace(0, 1, HEAD_WIDTH // 2, endpoint=False))
+    """Rotary positions (Su et al. 2021, arXiv:2104.09864) of (batch, HEADS, CONTEXT, width of a head)."""
+    angles = np.outer(np.arange(CONTEXT), 1e4 ** -np.linspace(0, 1, x.shape[-1] // 2, endpoint=False))
     turn = jnp.asarray(np.exp(1j * angles), jnp.complex64)
     left, right = jnp.split(x, 2, axis=-1)
     return jnp.concatenate([left * turn.real - right * turn.imag, left * turn.imag + right * turn.real], axis=-1)

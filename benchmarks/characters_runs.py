@@ -33,10 +33,10 @@ def schedule(peak: float, steps: int) -> Schedule:
     return gx.warmup_stable_decay(peak, rise, 0, steps - rise, init_value=peak / (rise + 1), shape="linear")
 
 
-@partial(jax.jit, static_argnames="characters")
-def begin(tx: gx.Transform, seed: int, characters: int) -> Carry:
+@partial(jax.jit, static_argnames=("characters", "size"))
+def begin(tx: gx.Transform, seed: int, characters: int, size: model.Size) -> Carry:
     """Parameters and state before the first step."""
-    params = model.init(seed, characters)
+    params = model.init(seed, characters, size)
     return params, tx.init(params)
 
 
@@ -56,36 +56,47 @@ def train(tx: gx.Transform, carry: Carry, batches: jax.Array) -> tuple[Carry, ja
     return lax.scan(step, carry, batches)
 
 
-evaluate = jax.jit(model.loss)
+@jax.jit
+def evaluate(tx: gx.Transform, carry: Carry, windows: jax.Array) -> jax.Array:
+    """The loss of the parameters that a run is judged by, which of some methods are an average."""
+    params, state = carry
+    return model.loss(gx.eval_params(tx, state, params), windows)
 
 
-def trained(tx: gx.Transform, text: model.Text, seed: int, steps: int, tuning: bool) -> list[float]:
+def trained(
+    tx: gx.Transform, text: model.Text, seed: int, steps: int, tuning: bool, size: model.Size = model.LARGE
+) -> list[float]:
     """Trains, and returns losses: with `tuning` the last one on the validation text, else held-out ones EVERY steps.
 
     A run whose loss is no longer finite ends there, and all its losses that would have come are infinite.
     """
-    batches, carry = model.batches(text, seed, steps), begin(tx, seed, text.characters)
+    batches, carry = model.batches(text, seed, steps), begin(tx, seed, text.characters, size)
     losses: list[float] = []
     for done in range(0, steps, EVERY):
         carry, training = train(tx, carry, batches[done : done + EVERY])
         if not np.isfinite(training).all():
             break
         if not tuning:
-            losses.append(float(evaluate(carry[0], text.held_out)))
+            losses.append(float(evaluate(tx, carry, text.held_out)))
         elif done + EVERY == steps:
-            losses.append(float(evaluate(carry[0], text.validation)))
+            losses.append(float(evaluate(tx, carry, text.validation)))
     wanted = 1 if tuning else steps // EVERY
     return [loss if math.isfinite(loss) else math.inf for loss in losses] + [math.inf] * (wanted - len(losses))
 
 
-def times(transforms: dict[str, gx.Transform], text: model.Text, seen: Callable[[], Any]) -> dict[str, float]:
+def times(
+    transforms: dict[str, gx.Transform],
+    text: model.Text,
+    seen: Callable[[], Any],
+    size: model.Size = model.LARGE,
+) -> dict[str, float]:
     """Median seconds of a step for each transform, in alternation.
 
     EVERY steps are timed together, so that what a method does only every tenth step has its part in the time. `seen` is
     called after each measurement.
     """
     batches = model.batches(text, 0, EVERY)
-    carries = {name: begin(tx, 0, text.characters) for name, tx in transforms.items()}
+    carries = {name: begin(tx, 0, text.characters, size) for name, tx in transforms.items()}
     taken: dict[str, list[float]] = {name: [] for name in transforms}
     # The first round compiles.
     for number in range(1 + ROUNDS):
@@ -104,20 +115,21 @@ class Kept(File):
       path: the file, which is read if it is there.
       text: of which its digest is kept, with the numbers that all runs have in common.
       steps: of each run.
+      size: of the model.
 
     Raises:
       ValueError: the file's runs are of another text, or of other steps, batches or models.
     """
 
-    def __init__(self, path: Path | None, text: model.Text, steps: int):
+    def __init__(self, path: Path | None, text: model.Text, steps: int, size: model.Size = model.LARGE):
         common = {
             "text": text.digest,
             "steps": steps,
             "every": EVERY,
             "batch": model.BATCH,
             "context": model.CONTEXT,
-            "width": model.WIDTH,
-            "layers": model.LAYERS,
+            "width": size.width,
+            "layers": size.layers,
         }
         versions = {"python": platform.python_version(), "jax": jax.__version__, "machine": platform.machine()}
         super().__init__(path, {"common": common, "versions": versions, "runs": [], "times": {}})

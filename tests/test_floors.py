@@ -29,6 +29,8 @@ FLOORS = {
     "takeover": ("core", "reading", "takeover"),
     "explore": ("core", "schedules", "reading", "explore"),
     "as_optax": ("as_optax", ""),
+    # Made of public names alone, as a user's own.
+    "recipes": ("recipes", ""),
     "missing": (),
     # It names modules of all floors, and imports them when they are asked for.
     "names": ("missing",),
