@@ -6,7 +6,6 @@ the rest, with the same rates. What is no knob is as each method's authors have 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,14 +27,12 @@ class Method(NamedTuple):
       knob: the name of what is tuned beside the rate.
       values: of the knob; the first one is that of the authors, or for adamw's relatives that of language models.
       centre: the first learning rate that is tried.
-      needs: whether this gradxform has it.
     """
 
     make: Callable[[float, float, int], gx.Transform]
     knob: str
     values: tuple[float, float, float]
     centre: float = 2.0**-8
-    needs: bool = True
 
 
 class Setting(NamedTuple):
@@ -101,14 +98,12 @@ def for_matrices(make: Callable[..., gx.Transform], knob: str, **options: Any) -
 
 B2 = (0.95, 0.9, 0.99)
 BETA = (0.95, 0.9, 0.98)
-# Until all of this is on one branch.
-HAS_CAUTIOUS_DECAY = "cautious" in inspect.signature(gx.adamw).parameters
 
 METHODS = {
     BASELINE: Method(adamw, "b2", B2),
-    "adamw, cautious decay": Method(lambda *of: adamw(*of, cautious=True), "b2", B2, needs=HAS_CAUTIOUS_DECAY),
-    "cautious(adamw)": Method(cautious_adamw, "b2", B2, needs=hasattr(gx, "cautious")),
-    "mars, adamw": Method(mars_adamw, "b2", (0.99, 0.95, 0.9), needs=hasattr(gx, "mars")),
+    "adamw, cautious decay": Method(lambda *of: adamw(*of, cautious=True), "b2", B2),
+    "cautious(adamw)": Method(cautious_adamw, "b2", B2),
+    "mars, adamw": Method(mars_adamw, "b2", (0.99, 0.95, 0.9)),
     "nadamw": Method(nadamw, "b2", B2),
     "lion": Method(lion, "b2", (0.99, 0.95, 0.98), 2.0**-11),
     "ademamix": Method(ademamix, "alpha", (5.0, 2.0, 8.0)),
@@ -118,7 +113,6 @@ METHODS = {
     "soap": Method(for_matrices(gx.soap, "b2"), "b2", B2),
     "schedule_free_adamw": Method(schedule_free_adamw, "b1", (0.9, 0.95, 0.98)),
 }
-AVAILABLE = [name for name, method in METHODS.items() if method.needs]
 
 
 def tuned(method: Method, loss: Callable[[Setting], float]) -> dict[Setting, float]:

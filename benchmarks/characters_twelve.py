@@ -32,7 +32,7 @@ import characters_model as model
 import jax
 import numpy as np
 from characters import last_loss, with_error
-from characters_methods import AVAILABLE, BASELINE, METHODS, Setting, tuned
+from characters_methods import BASELINE, METHODS, Setting, tuned
 from characters_runs import EVERY, ROUNDS, Kept, mean_and_error, steps_to, times, trained
 from measuring import markdown
 from tqdm import tqdm
@@ -174,7 +174,7 @@ def plot(outcomes: dict[str, Outcome], path: Path) -> None:
 def chosen() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description="Compares twelve methods at equal tuning on a model of characters.")
-    parser.add_argument("--only", nargs="+", choices=AVAILABLE, metavar="NAME", help=f"of {', '.join(AVAILABLE)}")
+    parser.add_argument("--only", nargs="+", choices=METHODS, metavar="NAME", help=f"of {', '.join(METHODS)}")
     parser.add_argument("--steps", type=int, help=f"of each run, a multiple of {EVERY} (default: 300)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where runs are kept, and go on from")
     parser.add_argument("--page", type=Path, metavar="FILE", help="where to write the table, between its marks")
@@ -192,7 +192,7 @@ def main() -> None:
     """Runs what is not kept already, and prints, writes and draws what came of it."""
     arguments = chosen()
     # adamw is what the others are compared with.
-    names = [name for name in AVAILABLE if name == BASELINE or not arguments.only or name in arguments.only]
+    names = [name for name in METHODS if name == BASELINE or not arguments.only or name in arguments.only]
     seeds = range(1, 3) if arguments.quick else range(1, 6)
     text = model.load()
     try:

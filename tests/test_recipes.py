@@ -34,11 +34,6 @@ NAMES = sorted(TRAINING)
 
 def recipe(name, **others):
     make = getattr(recipes, name)
-    if (
-        name in ("nanochat", "modded_nanogpt")
-        and "cautious" not in inspect.signature(gx.add_decayed_weights).parameters
-    ):
-        pytest.skip("add_decayed_weights has no cautious yet")
     return make(**(TRAINING[name] | others))
 
 
