@@ -10,8 +10,9 @@ from jax import lax
 
 # Of the way from one code to the next: more than float32 loses when a code is loaded and stored, on any backend.
 MARGIN = 2.0**-13
-# A block of smaller values is 0: of the least normal number. Half of what is not negligible in another is then normal.
-LEAST = 64
+# A block of smaller values is 0, of the least normal number: else what XLA makes of a product of a scale and a code is a
+# denormal number, which it may take for 0.
+LEAST = 2.0**16
 
 
 class Layout(NamedTuple):
@@ -93,6 +94,14 @@ def in_values(y: jax.Array, scale: jax.Array, layout: Layout, is_largest: jax.Ar
     return jnp.where(is_largest, jnp.where(y < 0, -scale, scale), y * scale)
 
 
+def is_some(blocks: jax.Array, scale: jax.Array, layout: Layout) -> jax.Array:
+    """Whether values that are never negative are kept as more than 0.
+
+    A mean of squares that became 0, beside a mean that did not, would divide it by eps.
+    """
+    return (blocks > 0) & (along(scale, layout) > 0)
+
+
 def is_taken(uniform: jax.Array, share: jax.Array) -> jax.Array:
     """Whether a value is rounded to the farther of two codes from 0, a `share` of the way to which it is.
 
@@ -112,10 +121,11 @@ def squeezed(x: jax.Array, scale: jax.Array, layout: Layout, companded: bool) ->
     """
     if not companded:
         return in_scale(x, scale, layout)
-    scale = jnp.maximum(scale, 2 * jnp.finfo(scale.dtype).tiny)
+    # Of a block that is taken for 0 every value is, whatever it was.
     if layout.signed:
-        return x / (along(0.5 * scale, layout) + 0.5 * jnp.abs(x))
-    return jnp.sqrt(jnp.where(x > 0, x, 0)) * along(1 / jnp.sqrt(scale), layout)
+        return x / (along(jnp.where(scale > 0, 0.5 * scale, jnp.inf), layout) + 0.5 * jnp.abs(x))
+    root = jnp.sqrt(jnp.where(scale > 0, scale, 1))
+    return jnp.sqrt(jnp.where(x > 0, x, 0)) * along(jnp.where(scale > 0, 1 / root, 0), layout)
 
 
 def stretched(z: jax.Array, most: float, layout: Layout, companded: bool) -> jax.Array:

@@ -103,8 +103,8 @@ class Blockwise(Codec, is_leaf=True):
         else:
             codes = jnp.floor(z + 0.5)
         if not layout.signed:
-            # A mean of squares that became 0, beside a mean that did not, would divide it by eps.
-            codes = jnp.where((x > 0) & (codes < 1 - self.most), 1 - self.most, codes)
+            least = 1 - self.most
+            codes = jnp.where(blocks.is_some(x, scale, layout) & (codes < least), least, codes)
         codes = jnp.where(jnp.abs(x) < jnp.inf, codes, -self.most - 1).astype(jnp.int32)
         return {"codes": self._packed(codes, layout), "scale": scale}
 
@@ -151,7 +151,7 @@ class Int8(Blockwise, is_leaf=True):
 
     To the nearest, with y = |x| / s, the error of a signed value is about s (1 + y)^2 / 508 at most, of an unsigned one
     s sqrt(y) / 254. A value that is not finite is NaN when it is loaded, and nothing else of its block changes; a block
-    of values below 1e-36 is 0. A squared gradient that is not 0 never becomes 0, so that nothing is divided by eps that
+    of values below 1e-33 is 0. A squared gradient that is not 0 never becomes 0, so that nothing is divided by eps that
     was not. What is stored of what was loaded is what was kept, at random too.
 
     Blocks lie along the last axis but one where it has a block, else along the longest. A slot of float64 has scales of

@@ -155,7 +155,7 @@ class AsDtype(Codec, is_leaf=True):
             z = jnp.where(blocks.is_taken(uniform, (y - under) / (over - under)), high, low)
         if not layout.signed:
             least = jnp.asarray(jnp.finfo(self.dtype).smallest_subnormal, z.dtype)
-            z = jnp.where((x > 0) & (z < least), least, z)
+            z = jnp.where(blocks.is_some(x, scale, layout) & (z < least), least, z)
         z = jnp.where(jnp.abs(x) < jnp.inf, z, jnp.nan)
         return {"value": blocks.whole(z, layout).astype(self.dtype), "scale": scale}
 

@@ -13,6 +13,7 @@ import pytest
 import gradxform as gx
 from gradxform.core.keep import is_encoded
 from gradxform.core.noise import Noise, salt_of
+from gradxform.storage import blocks
 from gradxform.storage.codecs import Blockwise
 
 BLOCK, LENGTH = 4, 11
@@ -30,11 +31,13 @@ every_codec = pytest.mark.parametrize("codec", [*IN_BLOCKS, *WIDE], ids=repr)
 every_block_codec = pytest.mark.parametrize("codec", IN_BLOCKS, ids=repr)
 
 TINY = float(np.finfo(np.float32).tiny)
-LEAST = 64 * TINY
+LEAST = blocks.LEAST * TINY
 NUMBERS = st.one_of(
     st.floats(-1, 1, width=32), st.floats(width=32), st.sampled_from([0.0, np.nan, np.inf, -np.inf, 3e38, 1e-30, 1e-40])
 )
 ARRAYS = hnp.arrays(np.float32, LENGTH, elements=NUMBERS)
+# Blocks that are taken for 0, and those that are just not.
+SMALL = st.sampled_from([sign * many * TINY for sign in (-1, 1) for many in (0, 0.5, 1, 3, 100, 6e4, 7e4, 2e5)])
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -79,6 +82,25 @@ def bounds(codec, signed, y):
         # What is not 0 is never loaded as 0.
         low, high = stretched(np.clip(z - step, 0, 1)), np.where(y > 0, np.maximum(high, stretched(least)), high)
     return low, high
+
+
+@every_block_codec
+@pytest.mark.parametrize("signed", [True, False])
+def test_values_beside_denormal_ones_are_near_and_no_larger(codec, signed):
+    @hypothesis.given(hnp.arrays(np.float32, LENGTH, elements=SMALL))
+    def holds(value):
+        value = value if signed else np.abs(value)
+        kept, loaded, again = there_and_back(codec, signed, value)
+        if isinstance(codec, Blockwise):
+            assert_same(again, kept)
+        scale = scales(value)
+        assert np.all(np.abs(loaded) <= scale)
+        y = np.divide(value, scale, out=np.zeros(LENGTH), where=scale > 0)
+        low, high = (scale * bound for bound in bounds(codec, signed, y))
+        # What is denormal, XLA may take for 0 once it is kept and once it is loaded.
+        assert np.all((low - 2 * TINY <= loaded) & (loaded <= high + 2 * TINY))
+
+    holds()
 
 
 @every_block_codec
