@@ -10,8 +10,8 @@ from jax import lax
 
 # Of the way from one code to the next: more than float32 loses when a code is loaded and stored, on any backend.
 MARGIN = 2.0**-13
-# A block of smaller values is 0, of the least normal number: else what XLA makes of a product of a scale and a code is a
-# denormal number, which it may take for 0.
+# A block of smaller values is 0, of the least normal number: else what XLA makes of a product of a scale and a code is
+# denormal, and it may take that for 0.
 LEAST = 2.0**16
 
 
