@@ -43,10 +43,11 @@ hypothesis.settings.load_profile("gradxform")
 ONE_AFTER_THE_OTHER = ("tests/test_digits.py::", "tests/devices/test_processes.py::")
 # Begun last, one of these would keep a worker busy when the others have nothing left to do.
 LONG = (*ONE_AFTER_THE_OTHER, "tests/notebooks/")
+OF_CASES = ("tests/contract/", "tests/storage/test_every_rule.py::")
 
 
 class Scheduling(LoadScopeScheduling):
-    """What shares compiled programs goes to one worker: a file; of the contract, all tests of a case."""
+    """What shares compiled programs goes to one worker: a file; all tests of a case of the contract."""
 
     def _split_scope(self, nodeid):
         file, _, test = nodeid.partition("::")
@@ -54,7 +55,7 @@ class Scheduling(LoadScopeScheduling):
             return "one after the other"
         if nodeid.startswith("tests/notebooks/"):
             return nodeid
-        if nodeid.startswith("tests/contract/") and "[" in test:
+        if nodeid.startswith(OF_CASES) and "[" in test:
             return "contract " + re.split(r"[-\]]", test.partition("[")[2])[0]
         return file
 
