@@ -38,7 +38,8 @@ def drawn(seed, dtypes=None):
 
 
 PARAMS = drawn(0, DTYPES)
-NOISE = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(drawn(seed) for seed in range(1, STEPS + 1)))
+# Of NumPy, which compiles nothing where they are cut and put together.
+NOISE = jax.tree.map(lambda *leaves: np.stack(leaves), *(drawn(seed) for seed in range(1, STEPS + 1)))
 
 
 def run(tx, params, state, noise):
@@ -103,7 +104,7 @@ def by_shard_map(tx, check_vma, told=True, specs=SPECS):
 def by_pmap(tx):
     mesh, specs = grid(shape=(8, 1)), FSDP | {"norm": P()}
     tx = gx.on_axes(tx, specs)
-    params, noise = jax.tree.map(parts, PARAMS, specs), jax.tree.map(parts, NOISE, over_steps(specs))
+    params, noise = jax.tree.map(parts, jax.device_get(PARAMS), specs), jax.tree.map(parts, NOISE, over_steps(specs))
     found = jax.pmap(lambda params, noise: run(tx, params, tx.init(params), noise), axis_name="x")(params, noise)
     return jax.tree.map(together, found, (specs, gx.state_specs(tx, PARAMS, specs, mesh)))
 
@@ -111,12 +112,12 @@ def by_pmap(tx):
 def parts(leaf, spec):
     """The parts of a leaf on eight devices, one after the other."""
     axes = [axis for axis, name in enumerate(spec) if name]
-    return jnp.stack(jnp.split(leaf, 8, axes[0]) if axes else [leaf] * 8)
+    return np.stack(np.split(leaf, 8, axes[0]) if axes else [leaf] * 8)
 
 
 def together(stacked, spec):
     axes = [axis for axis, name in enumerate(spec) if name]
-    return jnp.concatenate(list(stacked), axes[0]) if axes else stacked[0]
+    return np.concatenate(list(np.asarray(stacked)), axes[0]) if axes else stacked[0]
 
 
 WAYS = {
