@@ -25,10 +25,7 @@ def adamw(*, stochastic=False):
     return gx.stored(gx.adamw(0.01), mu=mu, nu=nu, min_size=64)
 
 
-CHAINS = {
-    "to the nearest": adamw,
-    "at random, and split weights": lambda: gx.split_weights(adamw(stochastic=True)),
-}
+CHAINS = {"to the nearest": adamw, "at random, and split weights": lambda: gx.split_weights(adamw(stochastic=True))}
 
 
 def drawn(seed, dtypes=None):
@@ -145,17 +142,15 @@ def reference(name):
     return REFERENCES[name]
 
 
-@jax.jit
-def decoded(tree):
-    return gx.decoded(tree)
+# However arrays were sharded, what they are decoded by is one program.
+decoded = jax.jit(gx.decoded)
 
 
 def same(found, expected):
     """Equal but for a few elements whose code is the next one, where XLA fuses the arithmetic of shards otherwise."""
     assert jax.tree.structure(found) == jax.tree.structure(expected)
-    # However they were sharded, what they are decoded by is one program.
-    found, expected = (decoded(jax.device_get(each)) for each in (found, expected))
-    for ours, theirs in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+    leaves = (jax.tree.leaves(decoded(jax.device_get(each))) for each in (found, expected))
+    for ours, theirs in zip(*leaves, strict=True):
         assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
         ours, theirs = (np.asarray(leaf, np.float64) for leaf in (ours, theirs))
         apart, largest = np.abs(ours - theirs), np.max(np.abs(theirs), initial=0)
@@ -218,7 +213,7 @@ def test_zero_cuts_no_block_and_has_the_numbers_of_one_device(inside, check_vma)
     state = jax.device_put(jax.jit(tx.init)(ZERO), on_mesh(mesh, specs))
     params, state = jax.jit(on_map)(ZERO, state, data)
     plain = gx.stored(gx.adamw(0.01), **codec)
-    expected, expected_state = jax.jit(lambda params, data: steps(plain, params, plain.init(params), data))(ZERO, data)
+    expected, expected_state = jax.jit(lambda params: steps(plain, params, plain.init(params), data))(ZERO)
     same(params, expected)
     adam = state.stages["zero"] if inside else state.stages["stored"].stages["zero"]
     adam = (adam.stages["stored"] if inside else adam).stages["scale_by_adam"]
@@ -268,8 +263,7 @@ def crossing(place):
     """A block of 16 that shards of 12 would cross, met on a path of JAX."""
     tx, specs = gx.stored(gx.adam(0.1), gx.int8(16), min_size=64), {"w": P("x"), "b": P()}
     params = {"w": jnp.ones((96, 48)), "b": jnp.ones(8)}
-    mesh = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,))
-    explicit = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Explicit,))
+    mesh, explicit = (jax.make_mesh((8,), ("x",), axis_types=(kind,)) for kind in (AxisType.Auto, AxisType.Explicit))
     match place:
         case "state_specs":
             gx.state_specs(tx, params, specs, mesh)
