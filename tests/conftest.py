@@ -21,6 +21,8 @@ import gradxform as gx
 
 # Where in the source an operation is: no test reads it in a program, and writing it takes a fifth of the lowering.
 jax.config.update("jax_traceback_in_locations_limit", 0)
+# Leaving JAX's own frames out of tracebacks takes a third of the time of tests of errors.
+jax.config.update("jax_traceback_filtering", "off")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
@@ -41,10 +43,11 @@ hypothesis.settings.load_profile("gradxform")
 ONE_AFTER_THE_OTHER = ("tests/test_digits.py::", "tests/devices/test_processes.py::")
 # Begun last, one of these would keep a worker busy when the others have nothing left to do.
 LONG = (*ONE_AFTER_THE_OTHER, "tests/notebooks/")
+OF_CASES = ("tests/contract/", "tests/storage/test_every_rule.py::")
 
 
 class Scheduling(LoadScopeScheduling):
-    """What shares compiled programs goes to one worker: a file; of the contract, all tests of a case."""
+    """What shares compiled programs goes to one worker: a file; all tests of a case of the contract."""
 
     def _split_scope(self, nodeid):
         file, _, test = nodeid.partition("::")
@@ -52,7 +55,7 @@ class Scheduling(LoadScopeScheduling):
             return "one after the other"
         if nodeid.startswith("tests/notebooks/"):
             return nodeid
-        if nodeid.startswith("tests/contract/") and "[" in test:
+        if nodeid.startswith(OF_CASES) and "[" in test:
             return "contract " + re.split(r"[-\]]", test.partition("[")[2])[0]
         return file
 

@@ -1,5 +1,7 @@
 """Derivatives through steps equal optax's, with respect to the rate, the first parameters and the gradients."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,15 +71,17 @@ def in_reverse(case):
 
 
 def test_both_modes_are_used():
-    assert {case.differentiated_forwards for case in SMOOTH} == {True, False}
+    # Asked until both were there, as a case is traced to tell.
+    assert any(case.differentiated_forwards for case in SMOOTH)
+    assert not all(case.differentiated_forwards for case in SMOOTH)
 
 
-@pytest.mark.parametrize("clip", [gx.clip_by_global_norm(1.0), gx.clip_by_norm(1.0), gx.clip_by_block_rms(1.0)])
-def test_are_finite_at_zero(clip):
-    def squares(tree):
+def test_are_finite_at_zero():
+    def squares(clip, tree):
         updates, _ = clip.update(tree, clip.init(tree))
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(updates))
 
-    gradient = jax.grad(squares)({"a": jnp.zeros(3), "b": jnp.zeros((2, 2))})
-    for leaf in jax.tree.leaves(gradient):
+    clips = [gx.clip_by_global_norm(1.0), gx.clip_by_norm(1.0), gx.clip_by_block_rms(1.0)]
+    gradients = jax.jit(lambda tree: [jax.grad(partial(squares, clip))(tree) for clip in clips])
+    for leaf in jax.tree.leaves(gradients({"a": jnp.zeros(3), "b": jnp.zeros((2, 2))})):
         np.testing.assert_array_equal(leaf, 1.0)

@@ -48,32 +48,36 @@ def abstract(tree):
     return jax.tree.map(jax.typeof, tree)
 
 
-@pytest.mark.parametrize(("of_params", "of_grads"), DTYPES, ids=lambda name: name)
 @every_case
-def test_state_is_fixed_and_updates_leave_in_the_dtype_that_came(case, of_params, of_grads):
-    with x64(of_params, of_grads):
-        tx, first = case.make(), of_dtype(case.of_few(params()), of_params)
-        grad = of_dtype(case.of_few(at(0, case.gradients(1))), of_grads)
-        if case.real_only and "complex" in of_params:
-            with pytest.raises(TypeError, match="takes real arrays, got complex"):
-                jax.eval_shape(tx.init, first)
-            return
+def test_state_is_fixed_and_updates_leave_in_the_dtype_that_came(case):
+    for of_params, of_grads in DTYPES:
+        with x64(of_params, of_grads):
+            assert_fixed(case, of_params, of_grads)
 
-        def types_after_a_step(first, grad):
-            state = tx.init(first)
-            updates, new = tx.update(grad, state, first, **case.extra)
-            seen.extend([abstract(state), abstract(new), abstract(updates)])
 
-        seen = []
-        jax.eval_shape(types_after_a_step, first, grad)
-        before, after, updates = seen
-        # And so after any number of steps: the next one is traced from the same types.
-        assert before == after
-        expected = jax.tree.map(lambda g, p: (g.dtype, p.shape), grad, first)
-        assert jax.tree.map(lambda u: (u.dtype, u.shape), updates) == expected
-        # What Kahan's sum keeps is of the parameters' dtype, and no slot.
-        for leaf in jax.tree.leaves(before) if case.name != "kahan" else ():
-            assert leaf.dtype not in (jnp.bfloat16, jnp.float16), "slots of low-precision parameters are float32"
+def assert_fixed(case, of_params, of_grads):
+    tx, first = case.make(), of_dtype(case.of_few(params()), of_params)
+    grad = of_dtype(case.of_few(at(0, case.gradients(1))), of_grads)
+    if case.real_only and "complex" in of_params:
+        with pytest.raises(TypeError, match="takes real arrays, got complex"):
+            jax.eval_shape(tx.init, first)
+        return
+
+    def types_after_a_step(first, grad):
+        state = tx.init(first)
+        updates, new = tx.update(grad, state, first, **case.extra)
+        seen.extend([abstract(state), abstract(new), abstract(updates)])
+
+    seen = []
+    jax.eval_shape(types_after_a_step, first, grad)
+    before, after, updates = seen
+    # And so after any number of steps: the next one is traced from the same types.
+    assert before == after, (of_params, of_grads)
+    expected = jax.tree.map(lambda g, p: (g.dtype, p.shape), grad, first)
+    assert jax.tree.map(lambda u: (u.dtype, u.shape), updates) == expected, (of_params, of_grads)
+    # What Kahan's sum keeps is of the parameters' dtype, and no slot.
+    for leaf in jax.tree.leaves(before) if case.name != "kahan" else ():
+        assert leaf.dtype not in (jnp.bfloat16, jnp.float16), "slots of low-precision parameters are float32"
 
 
 def of_dtype(tree, dtype):

@@ -31,6 +31,21 @@ def norm(*leaves):
     return reductions.norm(leaves, [()] * len(leaves))
 
 
+compiled_norm = jax.jit(norm)
+
+
+@jax.jit
+def derivatives(leaf, direction, scaled):
+    """Of the norm in reverse and along a direction, in reverse at 0, and the second ones at another leaf."""
+    along = jax.jvp(norm, (leaf,), (direction,))[1]
+    return jax.grad(norm)(leaf), along, jax.grad(norm)(jnp.zeros(2)), jax.hessian(norm)(scaled)
+
+
+@jax.jit
+def of_rows(rows):
+    return reductions.example_norms([rows]), reductions.norm_along(rows, -1, ())[:, 0], jax.vmap(norm)(rows)
+
+
 @pytest.mark.parametrize(
     ("value", "dtype", "expected"),
     [
@@ -47,8 +62,8 @@ def norm(*leaves):
     ],
 )
 def test_a_norm_is_right_near_the_ends_of_the_range(backend, value, dtype, expected):
-    leaf = jnp.full((4, 2), value, dtype)
-    found = jax.jit(norm)(leaf, leaf)
+    leaf = np.full((4, 2), value, jnp.dtype(dtype))
+    found = compiled_norm(leaf, leaf)
     # float16 and bfloat16 hold the value to 1e-3.
     np.testing.assert_allclose(found, expected, rtol=2e-3 if "16" in dtype else 1e-6)
     assert found.dtype == jnp.float32
@@ -56,28 +71,27 @@ def test_a_norm_is_right_near_the_ends_of_the_range(backend, value, dtype, expec
 
 def test_norms_of_two_precisions_have_the_range_of_the_wider(backend):
     with jax.enable_x64(True):
-        leaves = jnp.full(3, 1e30, jnp.float32), jnp.full(3, 1e200, jnp.float64)
-        np.testing.assert_allclose(norm(*leaves), 3**0.5 * 1e200, rtol=1e-12)
-        np.testing.assert_allclose(norm(leaves[0], jnp.ones(3)), 3**0.5 * 1e30, rtol=1e-6)
+        narrow = np.full(3, 1e30, np.float32)
+        for wide, expected, rtol in ((1e200, 3**0.5 * 1e200, 1e-12), (1.0, 3**0.5 * 1e30, 1e-6)):
+            np.testing.assert_allclose(compiled_norm(narrow, np.full(3, wide)), expected, rtol=rtol)
 
 
 @pytest.mark.parametrize("size", [1.0, 1e20, 1e-30])
 def test_derivatives_of_a_norm_are_those_of_units(backend, size):
-    leaf = jnp.array([3.0, -4.0]) * jnp.float32(size)
-    np.testing.assert_allclose(jax.grad(norm)(leaf), [0.6, -0.8], rtol=1e-6)
-    np.testing.assert_allclose(jax.jvp(norm, (leaf,), (jnp.array([1.0, 0.0]),))[1], 0.6, rtol=1e-6)
-    np.testing.assert_array_equal(jax.grad(norm)(jnp.zeros(2)), [0, 0])
+    leaf = np.array([3.0, -4.0], np.float32)
+    first, along, at_zero, second = derivatives(leaf * np.float32(size), np.array([1.0, 0.0], np.float32), leaf)
     unit = np.array([0.6, -0.8])
-    second = jax.hessian(norm)(leaf / jnp.float32(size))
+    np.testing.assert_allclose(first, unit, rtol=1e-6)
+    np.testing.assert_allclose(along, 0.6, rtol=1e-6)
+    np.testing.assert_array_equal(at_zero, [0, 0])
     np.testing.assert_allclose(second, (np.eye(2) - np.outer(unit, unit)) / 5, atol=1e-6)
 
 
 def test_norms_of_examples_and_along_axes_each_have_the_whole_range(backend):
-    rows = jnp.array([[3.0, 4.0], [1e20, 0.0], [0.0, 1e-30], [0.0, 0.0]])
+    rows = np.array([[3.0, 4.0], [1e20, 0.0], [0.0, 1e-30], [0.0, 0.0]], np.float32)
     expected = [5.0, 1e20, 1e-30, 0.0]
-    np.testing.assert_allclose(reductions.example_norms([rows]), expected, rtol=1e-6)
-    np.testing.assert_allclose(reductions.norm_along(rows, -1, ())[:, 0], expected, rtol=1e-6)
-    np.testing.assert_allclose(jax.vmap(norm)(rows), expected, rtol=1e-6)
+    for found in of_rows(rows):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_a_norm_over_devices_is_that_of_the_whole(backend):

@@ -25,10 +25,7 @@ def adamw(*, stochastic=False):
     return gx.stored(gx.adamw(0.01), mu=mu, nu=nu, min_size=64)
 
 
-CHAINS = {
-    "to the nearest": adamw,
-    "at random, and split weights": lambda: gx.split_weights(adamw(stochastic=True)),
-}
+CHAINS = {"to the nearest": adamw, "at random, and split weights": lambda: gx.split_weights(adamw(stochastic=True))}
 
 
 def drawn(seed, dtypes=None):
@@ -38,7 +35,8 @@ def drawn(seed, dtypes=None):
 
 
 PARAMS = drawn(0, DTYPES)
-NOISE = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(drawn(seed) for seed in range(1, STEPS + 1)))
+# Of NumPy, which compiles nothing where they are cut and put together.
+NOISE = jax.tree.map(lambda *leaves: np.stack(leaves), *(drawn(seed) for seed in range(1, STEPS + 1)))
 
 
 def run(tx, params, state, noise):
@@ -103,7 +101,7 @@ def by_shard_map(tx, check_vma, told=True, specs=SPECS):
 def by_pmap(tx):
     mesh, specs = grid(shape=(8, 1)), FSDP | {"norm": P()}
     tx = gx.on_axes(tx, specs)
-    params, noise = jax.tree.map(parts, PARAMS, specs), jax.tree.map(parts, NOISE, over_steps(specs))
+    params, noise = jax.tree.map(parts, jax.device_get(PARAMS), specs), jax.tree.map(parts, NOISE, over_steps(specs))
     found = jax.pmap(lambda params, noise: run(tx, params, tx.init(params), noise), axis_name="x")(params, noise)
     return jax.tree.map(together, found, (specs, gx.state_specs(tx, PARAMS, specs, mesh)))
 
@@ -111,12 +109,12 @@ def by_pmap(tx):
 def parts(leaf, spec):
     """The parts of a leaf on eight devices, one after the other."""
     axes = [axis for axis, name in enumerate(spec) if name]
-    return jnp.stack(jnp.split(leaf, 8, axes[0]) if axes else [leaf] * 8)
+    return np.stack(np.split(leaf, 8, axes[0]) if axes else [leaf] * 8)
 
 
 def together(stacked, spec):
     axes = [axis for axis, name in enumerate(spec) if name]
-    return jnp.concatenate(list(stacked), axes[0]) if axes else stacked[0]
+    return np.concatenate(list(np.asarray(stacked)), axes[0]) if axes else stacked[0]
 
 
 WAYS = {
@@ -144,10 +142,15 @@ def reference(name):
     return REFERENCES[name]
 
 
+# However arrays were sharded, what they are decoded by is one program.
+decoded = jax.jit(gx.decoded)
+
+
 def same(found, expected):
     """Equal but for a few elements whose code is the next one, where XLA fuses the arithmetic of shards otherwise."""
     assert jax.tree.structure(found) == jax.tree.structure(expected)
-    for ours, theirs in zip(*map(jax.tree.leaves, map(gx.decoded, (found, expected))), strict=True):
+    leaves = (jax.tree.leaves(decoded(jax.device_get(each))) for each in (found, expected))
+    for ours, theirs in zip(*leaves, strict=True):
         assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
         ours, theirs = (np.asarray(leaf, np.float64) for leaf in (ours, theirs))
         apart, largest = np.abs(ours - theirs), np.max(np.abs(theirs), initial=0)
@@ -207,10 +210,10 @@ def test_zero_cuts_no_block_and_has_the_numbers_of_one_device(inside, check_vma)
         partial(steps, tx), mesh=mesh, in_specs=(P(), specs, P()), out_specs=(P(), specs), check_vma=check_vma
     )
     # The blocks are those of the whole, so that `init` need not know of the devices.
-    state = jax.device_put(tx.init(ZERO), on_mesh(mesh, specs))
+    state = jax.device_put(jax.jit(tx.init)(ZERO), on_mesh(mesh, specs))
     params, state = jax.jit(on_map)(ZERO, state, data)
     plain = gx.stored(gx.adamw(0.01), **codec)
-    expected, expected_state = jax.jit(partial(steps, plain))(ZERO, plain.init(ZERO), data)
+    expected, expected_state = jax.jit(lambda params: steps(plain, params, plain.init(params), data))(ZERO)
     same(params, expected)
     adam = state.stages["zero"] if inside else state.stages["stored"].stages["zero"]
     adam = (adam.stages["stored"] if inside else adam).stages["scale_by_adam"]
@@ -260,8 +263,7 @@ def crossing(place):
     """A block of 16 that shards of 12 would cross, met on a path of JAX."""
     tx, specs = gx.stored(gx.adam(0.1), gx.int8(16), min_size=64), {"w": P("x"), "b": P()}
     params = {"w": jnp.ones((96, 48)), "b": jnp.ones(8)}
-    mesh = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,))
-    explicit = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Explicit,))
+    mesh, explicit = (jax.make_mesh((8,), ("x",), axis_types=(kind,)) for kind in (AxisType.Auto, AxisType.Explicit))
     match place:
         case "state_specs":
             gx.state_specs(tx, params, specs, mesh)

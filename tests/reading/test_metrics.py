@@ -66,12 +66,14 @@ def test_in_a_scan_inside_jit_and_under_vmap(tx, name, norm):
         _, state = tx.update(grads, state, PARAMS)
         return state, gx.metrics(state)
 
-    twice = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), PARAMS)
-    _, values = jax.jit(lambda state: jax.lax.scan(step, state, twice))(tx.init(PARAMS))
-    assert values[name].tolist()[0] == pytest.approx(norm)
-    states = jax.vmap(tx.init)(twice)
-    _, values = jax.vmap(step)(states, twice)
-    assert values[name].tolist() == pytest.approx([norm, norm])
+    @jax.jit
+    def both(twice):
+        in_turn = jax.lax.scan(step, tx.init(PARAMS), twice)
+        return in_turn[1], jax.vmap(step)(jax.vmap(tx.init)(twice), twice)[1]
+
+    in_turn, at_once = both(jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), PARAMS))
+    assert in_turn[name].tolist()[0] == pytest.approx(norm)
+    assert at_once[name].tolist() == pytest.approx([norm, norm])
 
 
 def test_two_of_one_name_are_numbered():

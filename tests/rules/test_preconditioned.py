@@ -68,11 +68,11 @@ def test_a_matrix_with_a_nan_becomes_nan_and_no_other_does(name):
 
 
 @every_rule
-@pytest.mark.parametrize("shape", [(1, 5), (5, 1), (1, 1)])
-def test_a_single_row_or_column_has_finite_updates(name, shape):
-    updates, state = ran(RULES[name](), gradients(shape))
+def test_a_single_row_or_column_has_finite_updates(name):
+    updates, state = ran(RULES[name](), [gradients(shape) for shape in ((1, 5), (5, 1), (1, 1))])
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((updates, state)))
-    assert np.all(np.any(updates[2:] != 0, axis=(1, 2)))
+    for each in updates:
+        assert np.all(np.any(each[2:] != 0, axis=(1, 2))), each.shape
 
 
 @every_rule

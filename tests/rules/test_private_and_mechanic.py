@@ -23,14 +23,17 @@ def flat(tree):
 
 def trajectory(tx, gradients, first=None, **extra):
     """The parameters, as one vector, after each of five steps in float64."""
+
+    def step(carry, _):
+        tree, state = carry
+        updates, state = tx.update(gradients(tree), state, tree, **extra)
+        tree = gx.apply_updates(tree, updates)
+        return (tree, state), tree
+
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        tree, points = jax.tree.map(jnp.asarray, FIRST if first is None else first), []
-        state = tx.init(tree)
-        for _ in range(STEPS):
-            updates, state = tx.update(gradients(tree), state, tree, **extra)
-            tree = gx.apply_updates(tree, updates)
-            points.append(flat(tree))
-    return np.stack(points)
+        tree = jax.tree.map(jnp.asarray, FIRST if first is None else first)
+        _, points = jax.jit(lambda tree: jax.lax.scan(step, (tree, tx.init(tree)), length=STEPS))(tree)
+    return np.concatenate([np.reshape(points[name], (STEPS, -1)) for name in ("a", "b")], axis=1)
 
 
 def of_examples(tree):

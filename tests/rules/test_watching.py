@@ -1,5 +1,7 @@
 """Rules that report: what they report is right, has one shape for ever, and costs nothing where it is not read."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,6 +46,7 @@ def compiled(tx, with_state):
     return jax.jit(step).lower(shapes, jax.eval_shape(tx.init, shapes), shapes).compile()
 
 
+@functools.cache
 def floating_operations(tx, with_state):
     return compiled(tx, with_state).cost_analysis()["flops"]
 

@@ -9,8 +9,9 @@ import pytest
 
 import gradxform as gx
 from gradxform.core.keep import is_encoded
-from tests.contract.case import params
+from tests.contract.case import at, params
 from tests.contract.cases import CASES
+from tests.contract.runs import by_hand, given, steps
 
 STEPS = 3
 # Blocks of two, so that the smallest leaves have several.
@@ -39,16 +40,6 @@ NAMES = {case.public_name for case in CASES}
 ALONE = [case for case in CASES if f"scale_by_{case.public_name}" not in NAMES]
 
 
-def run(tx, case, first, grads):
-    """The last state, and the updates of some steps of a scan, which wants one structure, shape and dtype for ever."""
-
-    def step(state, grad):
-        updates, state = tx.update(grad, state, first, **case.extra)
-        return state, updates
-
-    return jax.lax.scan(step, tx.init(first), grads)
-
-
 def norm(tree):
     return np.sqrt(sum(np.sum(np.square(leaf, dtype=np.float64)) for leaf in jax.tree.leaves(tree)))
 
@@ -57,9 +48,10 @@ def norm(tree):
 def test_steps_are_near_those_of_float32(case):
     if not encoded(first_shapes(case)):
         pytest.skip("it keeps no arrays, or copies of parameters alone")
-    first, grads = case.of_few(params()), case.of_few(case.gradients(STEPS))
-    both = jax.jit(lambda *given: (run(kept_by(case), case, *given), run(case.make(), case, *given)))
-    (state, updates), (_, expected) = both(first, grads)
+    # A scan wants one structure, shape and dtype for ever.
+    run = jax.jit(lambda first, grads: steps(kept_by(case), first, at(slice(STEPS), grads), case.extra))
+    updates, _, states = jax.device_get(run(*given(case)))
+    state, expected = at(-1, states), at(slice(STEPS), at(0, by_hand(case)[1])).updates
     shapes = first_shapes(case)
     assert jax.tree.structure(state) == jax.tree.structure(shapes)
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), jax.tree.leaves(state)) == jax.tree.map(

@@ -46,20 +46,26 @@ def by_update(tx):
     return step
 
 
-def both_ways(tx, params, platform, grads, by=None):
-    """Parameters and state after steps in plain operations and by kernels, of one program."""
+def ways(tx, params, platforms, grads, by=None):
+    """Parameters and state after steps in plain operations and by each platform's kernels, of one program."""
 
-    def run(params, state):
-        for grad in grads:
-            params, state = (by or tx.step)(grad, state, params)
+    def run(params, grads):
+        def step(carry, grad):
+            params, state = carry
+            return (by or tx.step)(grad, state, params), None
+
+        # One step is compiled, however many there are.
+        params, state = jax.lax.scan(step, (params, tx.init(params)), grads)[0]
         return params, gx.decoded(state)
 
-    def both(params, state):
-        plain = run(params, state)
-        with fused.interpreted(platform):
-            return plain, run(params, state)
+    def all_ways(params, grads):
+        done = [run(params, grads)]
+        for platform in platforms:
+            with fused.interpreted(platform):
+                done.append(run(params, grads))
+        return done
 
-    return jax.jit(both)(params, tx.init(params))
+    return jax.jit(all_ways)(params, jax.tree.map(lambda *steps: jnp.stack(steps), *grads))
 
 
 def assert_alike(plain, by_kernel, **tolerance):
@@ -125,32 +131,35 @@ CODECS = {
 }
 
 
-@pytest.mark.parametrize("platform", ["tpu", "gpu"])
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
-def test_kernels_of_several_blocks(codec, platform):
+def test_kernels_of_several_blocks(codec):
     """Blocks along the axis of the codec, more columns than one kernel takes, and three axes."""
     # The last two have their blocks along the first axis, and along the last, which a TPU's kernel has not.
     for shape in ((96, 640), (2, 64, 48), (64, 12, 8), (4, 64)):
         params, grads = arrays(0, shape), [arrays(1, shape), arrays(2, shape)]
-        plain, by_kernel = both_ways(stored(gx.adamw(1e-2), codec), params, platform, grads)
-        # One code more or less, of the 7 that int4 has on a side, moves an update by less than a third of the rate.
-        assert_alike(plain, by_kernel, atol=0.3)
-        close = [
-            np.isclose(a, b, **ROUNDING).mean()
-            for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(by_kernel), strict=True)
-        ]
-        assert min(close) > 0.999
+        plain, *by_kernels = ways(stored(gx.adamw(1e-2), codec), params, ["tpu", "gpu"], grads)
+        for by_kernel in by_kernels:
+            # One code more or less, of the 7 that int4 has on a side, moves an update by less than a third of the rate.
+            assert_alike(plain, by_kernel, atol=0.3)
+            close = [
+                np.isclose(a, b, **ROUNDING).mean()
+                for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(by_kernel), strict=True)
+            ]
+            assert min(close) > 0.999
 
 
-@pytest.mark.parametrize("platform", ["tpu", "gpu"])
-def test_low_precision_parameters_land_in_the_kernel(platform):
+WIDER = (gx.split_weights, gx.stochastic_rounding, gx.kahan, gx.master_weights)
+
+
+@pytest.mark.parametrize("around", WIDER, ids=lambda around: around.__name__)
+def test_low_precision_parameters_land_in_the_kernel(around):
     shape = (32, 16)
     params, grads = arrays(0, shape, jnp.bfloat16), [arrays(1, shape, jnp.bfloat16)]
-    for around in (gx.split_weights, gx.stochastic_rounding, gx.kahan, gx.master_weights):
-        tx = around(stored(gx.adamw(1e-2)))
-        assert has_kernel(tx, params)
-        plain, by_kernel = both_ways(tx, params, platform, grads)
-        assert plain[0]["kernel"].dtype == jnp.bfloat16
+    tx = around(stored(gx.adamw(1e-2)))
+    assert has_kernel(tx, params)
+    plain, *by_kernels = ways(tx, params, ["tpu", "gpu"], grads)
+    assert plain[0]["kernel"].dtype == jnp.bfloat16
+    for by_kernel in by_kernels:
         # Bits beyond those of bfloat16 are kept as integers, of which one is little: so as they are loaded.
         np.testing.assert_array_equal(plain[0]["kernel"], by_kernel[0]["kernel"])
 
@@ -158,7 +167,7 @@ def test_low_precision_parameters_land_in_the_kernel(platform):
 def test_updates_leave_a_kernel_as_they_leave_plain_operations():
     params, grads = arrays(0), [arrays(1)]
     tx = gx.chain(gx.clip_by_global_norm(0.5), stored(gx.adam(1e-2)))
-    assert_alike(*both_ways(tx, params, "tpu", grads, by_update(tx)))
+    assert_alike(*ways(tx, params, ["tpu"], grads, by_update(tx)))
 
 
 def test_what_a_kernel_cannot_do_goes_the_plain_way():
@@ -217,7 +226,7 @@ def test_a_loop_over_blocks_on_a_cpu(codec, monkeypatch):
     params, grads = arrays(0, shape, jnp.bfloat16), [arrays(1, shape, jnp.bfloat16)]
     tx = gx.split_weights(stored(gx.adamw(1e-2), codec), 16)
     for by in (None, by_update(tx)):
-        plain, by_loop = both_ways(tx, params, "cpu", grads, by)
+        plain, by_loop = ways(tx, params, ["cpu"], grads, by)
         np.testing.assert_array_equal(plain[0]["kernel"], by_loop[0]["kernel"])
 
 
@@ -232,7 +241,7 @@ def test_a_loop_counts_in_64_bits_too(monkeypatch):
     monkeypatch.setitem(kernels.LARGEST, "cpu", 1 << 10)
     params, tx = arrays(0, (96, 40)), stored(gx.adamw(1e-2), gx.int8(stochastic=True))
     with jax.enable_x64(True):
-        plain, by_loop = both_ways(tx, params, "cpu", [arrays(1, (96, 40))])
+        plain, by_loop = ways(tx, params, ["cpu"], [arrays(1, (96, 40))])
     assert by_loop[0]["kernel"].dtype == np.float32
     assert_alike(plain[0], by_loop[0])
 
