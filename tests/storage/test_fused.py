@@ -1,6 +1,7 @@
 """One kernel a leaf: the same numbers as plain operations, for every rule that treats each element alone."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -250,14 +251,22 @@ def test_a_cpu_holds_no_more_than_its_largest_leaf():
     shapes = {f"kernel{index}": (2048, 1024) for index in range(6)}
     params = {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
 
-    def temporaries(tx):
+    def compiled(tx):
         state = jax.eval_shape(tx.init, params)
         step = jax.jit(lambda p, s, g: tx.step(g, s, p), donate_argnums=(0, 1))
-        return step.lower(params, state, params).compile().memory_analysis().temp_size_in_bytes
+        return step.lower(params, state, params).compile()
+
+    def temporaries(program):
+        return program.memory_analysis().temp_size_in_bytes
 
     largest = 4 * 2048 * 1024
-    assert temporaries(gx.stored(gx.adamw(1e-3), gx.int8())) <= largest
-    assert temporaries(gx.stored(gx.adamw(1e-3), gx.int8(), fused=False)) > 4 * largest
+    by_loop = compiled(gx.stored(gx.adamw(1e-3), gx.int8()))
+    assert temporaries(by_loop) <= largest / 3
+    assert temporaries(compiled(gx.stored(gx.adamw(1e-3), gx.int8(), fused=False))) > 4 * largest
+    # In a loop that reads and writes an array in one turn, XLA may copy all of it for each block.
+    text = by_loop.as_text()
+    assert re.search(r"= s8\[1,2048,1024\]\S* (fusion|dynamic-update-slice)\(", text)
+    assert not re.search(r"= \w+\[(1,)?2048,1024\]\S* copy\(", text)
 
 
 def test_nothing_is_traced_for_an_accelerator_where_there_is_none():
