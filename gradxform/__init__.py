@@ -226,6 +226,7 @@ if TYPE_CHECKING:
 
     # Weight decay; which parameters decay, and which a transform sees.
     from gradxform.rules.decay import (
+        add_decay_toward_first as add_decay_toward_first,
         add_decayed_weights as add_decayed_weights,
         descend_with_corrected_decay as descend_with_corrected_decay,
     )

@@ -1668,13 +1668,13 @@ def normalize_by_update_norm(scale_factor: ScalarOrSchedule = 1.0, eps: ScalarOr
 def zero_nans() -> Transform:
     """Puts 0 in the place of NaN; infinity stays."""
 
+def add_decay_toward_first(
+    weight_decay: ScalarOrSchedule = 0.0, mask: Any | None = None, *, flip_sign: bool = False, cautious: bool = False
+) -> Transform:
+    """Adds the way from the first parameters to the present ones, times a number, to the update: for fine-tuning."""
+
 def add_decayed_weights(
-    weight_decay: ScalarOrSchedule = 0.0,
-    mask: Any | None = None,
-    *,
-    flip_sign: bool = False,
-    cautious: bool = False,
-    toward: str = "zero",
+    weight_decay: ScalarOrSchedule = 0.0, mask: Any | None = None, *, flip_sign: bool = False, cautious: bool = False
 ) -> Transform:
     """Adds the parameters, times a number, to the update."""
 

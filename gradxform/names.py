@@ -109,7 +109,7 @@ MODULES = (
         "normalize_by_global_norm normalize_by_update_norm zero_nans",
     ),
     # Weight decay; which parameters decay, and which a transform sees.
-    ("rules.decay", "add_decayed_weights descend_with_corrected_decay"),
+    ("rules.decay", "add_decay_toward_first add_decayed_weights descend_with_corrected_decay"),
     ("masks", "by_ndim by_path labels not_biases_or_norms"),
     # The learning rate, and scaling by a number.
     ("rules.scaling", "identity scale scale_by_learning_rate scale_by_schedule set_to_zero"),

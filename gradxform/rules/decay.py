@@ -10,20 +10,15 @@ from gradxform.core.rule import LeafRule
 from gradxform.core.transform import transform
 from gradxform.maths import where_aligned
 
-TARGETS = ("zero", "first")
-
 
 class AddDecayedWeights(LeafRule):
     """Adds the parameters, times a number, to the update.
 
-        u = g + weight_decay d,   with flip_sign g - weight_decay d;   at weight_decay=0 the update as it is
-        d = p,   with toward="first" p - the first p
-        cautious: only those elements of d where d g >= 0,   with flip_sign d g <= 0
+        u = g + weight_decay p,   with flip_sign g - weight_decay p;   at weight_decay=0 the update as it is
+        cautious: only those elements of p where p g >= 0,   with flip_sign p g <= 0
 
     First in a chain this is the gradient of an L2 penalty; after an adaptive rule and before the learning rate it is
     decoupled decay, as in AdamW; after the learning rate, with flip_sign, it does not follow the rate.
-
-    Memory: none; with toward="first" a copy of the parameters that decay, in float32 at least.
 
     Args:
       weight_decay: the number; a schedule if it changes.
@@ -31,45 +26,60 @@ class AddDecayedWeights(LeafRule):
         decay. None: everywhere.
       flip_sign: whether the update is already a step downhill, so that decay is to be taken from it.
       cautious: whether an element decays only where the update, as it comes in, does not move it the other way. Of
-        complex numbers d g is the real part of conj(d) g.
-      toward: "zero", or "first" for the parameters with which the transform was initialised: L2-SP, for fine-tuning.
-        What is new in the network decays by a rule of its own, with another mask.
+        complex numbers p g is the real part of conj(p) g.
 
     Raises:
-      ValueError: `update` was called without parameters; another `toward`.
+      ValueError: `update` was called without parameters.
 
     Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2; with flip_sign the independent decay of Wortsman et al.
-    2023, arXiv:2309.14322; cautious: Chen et al. 2025, arXiv:2510.12402, algorithm 1; toward="first": Li, Grandvalet &
-    Davoine 2018, arXiv:1802.01483, with alpha for weight_decay. optax: add_decayed_weights, without the last two.
-    torch: `weight_decay` of torch.optim.AdamW (decoupled) and of torch.optim.SGD and Adam (L2).
+    2023, arXiv:2309.14322; cautious: Chen et al. 2025, arXiv:2510.12402, algorithm 1. optax: add_decayed_weights, which
+    knows no caution. torch: `weight_decay` of torch.optim.AdamW (decoupled) and of torch.optim.SGD and Adam (L2).
     """
 
     weight_decay: NonNegative = 0.0
     mask: Mask | None = None
     flip_sign: bool = dataclasses.field(default=False, kw_only=True)
     cautious: bool = dataclasses.field(default=False, kw_only=True)
-    toward: str = dataclasses.field(default="zero", kw_only=True)
-
-    first = Slot(copy=True, where="keeps_first")
-
-    def check(self):
-        if self.toward not in TARGETS:
-            known = ", ".join(map(repr, TARGETS))
-            raise ValueError(f"add_decayed_weights: toward must be one of {known}; got {self.toward!r}")
-
-    @property
-    def keeps_first(self):
-        """Whether weights decay towards the first ones."""
-        return self.toward == "first"
 
     def update(self, grad, slots, leaf):
         if is_zero(self.weight_decay):
             return grad, slots
-        excess = leaf.param - slots.first if self.keeps_first else leaf.param
+        return self.added(grad, leaf.param), slots
+
+    def added(self, grad, excess):
+        """The update with the decay of what is to become smaller."""
         if self.cautious:
             excess = where_aligned(excess, -grad if self.flip_sign else grad)
         decay = self.weight_decay * excess
-        return grad - decay if self.flip_sign else grad + decay, slots
+        return grad - decay if self.flip_sign else grad + decay
+
+
+class AddDecayTowardFirst(AddDecayedWeights):
+    """Adds the way from the first parameters to the present ones, times a number, to the update: for fine-tuning.
+
+        u = g + weight_decay (p - first p),   with flip_sign g - weight_decay (p - first p)
+        cautious: only those elements of d = p - first p where d g >= 0,   with flip_sign d g <= 0
+
+    The first parameters are those with which the transform was initialised. What is new in the network decays by
+    `add_decayed_weights` with another mask.
+
+    Memory: a copy of the parameters that decay, in float32 at least.
+
+    Args:
+      weight_decay, mask, flip_sign, cautious: as in `add_decayed_weights`.
+
+    Raises:
+      ValueError: `update` was called without parameters.
+
+    Li, Grandvalet & Davoine 2018, arXiv:1802.01483: L2-SP, with alpha for weight_decay. optax, torch: none.
+    """
+
+    first = Slot(copy=True)
+
+    def update(self, grad, slots, leaf):
+        if is_zero(self.weight_decay):
+            return grad, slots
+        return self.added(grad, leaf.param - slots.first), slots
 
 
 class DescendWithCorrectedDecay(LeafRule):
@@ -120,4 +130,5 @@ def is_zero(weight_decay):
 
 
 add_decayed_weights = transform(AddDecayedWeights)
+add_decay_toward_first = transform(AddDecayTowardFirst)
 descend_with_corrected_decay = transform(DescendWithCorrectedDecay)

@@ -37,7 +37,7 @@ AVERAGES = [
         lambda: gx.schedule_free_plus(
             gx.adam(1.0, 0.8, 0.99),
             warm_up,
-            anneal(0.8, 0.965, 40.0),
+            anneal(0.75, 0.96875, 40.0),
             0.5,
             2.0,
             0.9,
@@ -47,7 +47,7 @@ AVERAGES = [
         ),
         # Leaves by name: dense's bias and kernel, and the scale.
         reference=references_averages.schedule_free_plus_adamc(
-            1.5, warm_up, (0.8, 0.99), 0.8, 0.965, 40, 1e-8, 0.5, [False, True, False], 2, 0.9, 3, 1.5
+            1.5, warm_up, (0.8, 0.99), 0.75, 0.96875, 40, 1e-8, 0.5, [False, True, False], 2, 0.9, 3, 1.5
         ),
         needs_params=True,
         extra={"value": 1.5},

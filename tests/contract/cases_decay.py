@@ -27,8 +27,8 @@ DECAY = [
         needs_params=True,
     ),
     Case(
-        "add_decayed_weights:first, mask",
-        lambda: gx.chain(gx.add_decayed_weights(0.1, MASK, toward="first"), gx.scale(-0.1)),
+        "add_decay_toward_first:mask",
+        lambda: gx.chain(gx.add_decay_toward_first(0.1, MASK), gx.scale(-0.1)),
         reference=references.l2_sp(0.1, 0.1),
         needs_params=True,
     ),

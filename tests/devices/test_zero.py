@@ -28,7 +28,7 @@ CHAINS = {
     "prodigy": gx.prodigy(estim_lr0=1e-2),
     "sgd with momentum": gx.sgd(0.1, 0.9),
     "cautious": gx.cautious(gx.adamw(0.01, weight_decay=0.1, cautious=True)),
-    "towards the first": gx.chain(gx.add_decayed_weights(0.1, toward="first"), gx.sgd(0.1, 0.9)),
+    "towards the first": gx.chain(gx.add_decay_toward_first(0.1), gx.sgd(0.1, 0.9)),
     "partition": gx.partition(
         {"matrices": gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.01)), "rest": gx.sgd(0.1, 0.9)},
         gx.labels({gx.by_ndim(2): "matrices"}, "rest"),

@@ -78,7 +78,7 @@ def test_cautious_in_a_kernel_is_the_same():
 def test_l2_sp_pulls_back_to_the_first_weights():
     first = {"w": jnp.array([1.0, -2.0]), "head": jnp.array([3.0])}
     mask = {"w": True, "head": False}
-    toward = gx.add_decayed_weights(0.5, mask, toward="first")
+    toward = gx.add_decay_toward_first(0.5, mask)
     new = gx.add_decayed_weights(0.1, {"w": False, "head": True})
     tx = gx.chain(toward, new, gx.sgd(1.0))
     state = tx.init(first)
@@ -87,37 +87,31 @@ def test_l2_sp_pulls_back_to_the_first_weights():
     updates, after = jax.jit(tx.update)(zeros, state, moved)
     np.testing.assert_allclose(updates["w"], [-0.5, 0.0])
     np.testing.assert_allclose(updates["head"], [-0.3], rtol=1e-6)
-    np.testing.assert_array_equal(after.stages["add_decayed_weights"].first["w"], first["w"])
+    np.testing.assert_array_equal(after.stages["add_decay_toward_first"].first["w"], first["w"])
     # What is new has no copy, and what decays to 0 has none.
     assert [leaf.shape for leaf in jax.tree.leaves(state.stages)] == [(2,)]
 
 
 def test_l2_sp_begins_with_no_decay_and_keeps_a_copy_that_may_outlive_the_parameters():
     params = jnp.array([1.0, -2.0], jnp.bfloat16)
-    tx = gx.add_decayed_weights(0.5, toward="first")
+    tx = gx.add_decay_toward_first(0.5)
     state = tx.init(params)
-    record = state.stages["add_decayed_weights"]
+    record = state.stages["add_decay_toward_first"]
     assert record.first.dtype == jnp.float32
     run = jax.jit(tx.update, donate_argnums=(1, 2))
     np.testing.assert_array_equal(run(jnp.ones(2, jnp.bfloat16), state, params)[0], [1.0, 1.0])
 
 
 def test_cautious_l2_sp_is_by_the_way_from_the_first_weights():
-    tx = gx.add_decayed_weights(0.5, toward="first", cautious=True)
+    tx = gx.add_decay_toward_first(0.5, cautious=True)
     state = tx.init(jnp.full(3, 5.0))
     updates, _ = tx.update(jnp.array([1.0, 1.0, -1.0]), state, jnp.array([6.0, 4.0, 4.0]))
     np.testing.assert_allclose(updates, [1.5, 1.0, -1.5])
 
 
-def test_another_target_is_an_error():
-    with pytest.raises(ValueError, match="toward must be one of 'zero', 'first'; got 'last'"):
-        gx.add_decayed_weights(0.1, toward="last")
-
-
-@pytest.mark.parametrize("toward", ["zero", "first"])
-def test_describe_tells_of_a_copy_where_there_is_one(toward):
-    text = str(gx.describe(gx.add_decayed_weights(0.1, toward=toward), jnp.ones(2)))
-    assert ("first: float32, a copy" in text) == (toward == "first")
+def test_describe_tells_of_a_copy():
+    text = str(gx.describe(gx.add_decay_toward_first(0.1), jnp.ones(2)))
+    assert "first: float32, a copy" in text
 
 
 # Corrected decay.
