@@ -326,10 +326,10 @@ def _state_hint(state: Any) -> str:
 
 def _is_of_optax(state: Any) -> bool:
     # In ours optax.MaskedNode may stand for slots.
-    if hasattr(state, "stages") or type(state).__module__.split(".")[0] == "optax":
-        return not hasattr(state, "stages")
+    if hasattr(state, "stages"):
+        return False
     parts = state.values() if isinstance(state, Mapping) else state if isinstance(state, tuple | list) else ()
-    return any(map(_is_of_optax, parts))
+    return type(state).__module__.split(".")[0] == "optax" or any(map(_is_of_optax, parts))
 
 
 def found(what: str, name: str, names: Sequence[str]) -> str:

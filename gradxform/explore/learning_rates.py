@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from gradxform.core.apply import apply_updates
+from gradxform.core.fields import check_count
 from gradxform.core.text import described
 from gradxform.explore.progress import progress
 from gradxform.schedules import exponential_decay
@@ -85,8 +86,7 @@ def learning_rate_range_test(
     """
     if not 0 < low < high:
         raise ValueError(f"learning_rate_range_test: expected 0 < low < high; got low={low}, high={high}")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
-        raise ValueError(f"learning_rate_range_test: steps must be an integer of at least 2; got {steps!r}")
+    check_count("learning_rate_range_test: steps", steps, 2)
     if not 0 <= smoothing < 1:
         raise ValueError(f"learning_rate_range_test: smoothing must be at least 0 and less than 1; got {smoothing}")
     if not blow_up > 1:

@@ -18,6 +18,7 @@ from jax import lax
 from gradxform.core import checks, reductions
 from gradxform.core.apply import apply_updates
 from gradxform.core.chain import chain
+from gradxform.core.fields import check_count
 from gradxform.core.text import described
 from gradxform.core.transform import Transform
 from gradxform.explore.landscapes import Landscape
@@ -126,8 +127,7 @@ def minimise(
 
     optax: none. torch: none.
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"minimise: steps must be an integer of at least 1; got {steps!r}")
+    check_count("minimise: steps", steps, 1)
     for name, number in (("tol", tol), ("blow_up", blow_up)):
         if not number >= 0:
             raise ValueError(f"minimise: {name} must be at least 0; got {number!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform.core.declarations import Metric, Slot
-from gradxform.core.fields import SumDecay
+from gradxform.core.fields import SumDecay, check_count
 from gradxform.core.rule import TreeRule
 from gradxform.core.transform import transform
 
@@ -54,8 +54,7 @@ class AverageParams(TreeRule):
     def check(self):
         for name, least in (("start", 0), ("every", 1)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{self.call_name}: {name} must be an integer of at least {least}; got {value!r}")
+            check_count(f"{self.call_name}: {name}", value, least)
 
     def update(self, updates, slots, tree):
         counts = (tree.step >= self.start) & ((tree.step - self.start) % self.every == 0)

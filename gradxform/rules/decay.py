@@ -44,14 +44,15 @@ class AddDecayedWeights(LeafRule):
     def update(self, grad, slots, leaf):
         if is_zero(self.weight_decay):
             return grad, slots
-        return self.added(grad, leaf.param), slots
-
-    def added(self, grad, excess):
-        """The update with the decay of what is to become smaller."""
+        excess = self.excess(slots, leaf)
         if self.cautious:
             excess = where_aligned(excess, -grad if self.flip_sign else grad)
         decay = self.weight_decay * excess
-        return grad - decay if self.flip_sign else grad + decay
+        return grad - decay if self.flip_sign else grad + decay, slots
+
+    def excess(self, slots, leaf):
+        """What is to become smaller."""
+        return leaf.param
 
 
 class AddDecayTowardFirst(AddDecayedWeights):
@@ -76,10 +77,9 @@ class AddDecayTowardFirst(AddDecayedWeights):
 
     first = Slot(copy=True)
 
-    def update(self, grad, slots, leaf):
-        if is_zero(self.weight_decay):
-            return grad, slots
-        return self.added(grad, leaf.param - slots.first), slots
+    def excess(self, slots, leaf):
+        """The way from the first parameter."""
+        return leaf.param - slots.first
 
 
 class DescendWithCorrectedDecay(LeafRule):

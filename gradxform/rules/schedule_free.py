@@ -15,7 +15,7 @@ import optax.contrib
 from optax import GradientTransformation
 
 from gradxform.core.declarations import Extra, Inner, Metric, Slot
-from gradxform.core.fields import Decay, DecayMask, Dtype, Hyper, NonNegative, Positive
+from gradxform.core.fields import Decay, DecayMask, Dtype, Hyper, NonNegative, Positive, check_count
 from gradxform.core.precision import compute_dtype, rounded
 from gradxform.core.rule import TreeRule
 from gradxform.core.transform import transform
@@ -150,8 +150,7 @@ class ScheduleFreePlus(TreeRule):
     def check(self):
         self.check_transform("base_optimizer", may_keep_params=False)
         _check_share(self.call_name, "b1", self.b1)
-        if isinstance(self.c_warmup, bool) or not isinstance(self.c_warmup, int) or self.c_warmup < 0:
-            raise ValueError(f"{self.call_name}: c_warmup must be an integer of at least 0; got {self.c_warmup!r}")
+        check_count(f"{self.call_name}: c_warmup", self.c_warmup)
 
     def update(self, updates, slots, tree):
         params = tree.params
