@@ -35,8 +35,7 @@ class Block(NamedTuple):
 
 def blocks(text):
     return [
-        Block(found["code"], text.count("\n", 0, found.start("code")), found["shown"])
-        for found in BLOCK.finditer(text)
+        Block(found["code"], text.count("\n", 0, found.start("code")), found["shown"]) for found in BLOCK.finditer(text)
     ]
 
 
