@@ -26,8 +26,8 @@ print(run.path[1:] - run.path[:-1])  # the gradient is 1 throughout; steps fall 
 # %% adam
 import gradxform as gx
 
-valley = gx.landscapes.rosenbrock
-run = gx.minimise(valley, valley.start, gx.adam(0.02), steps=2000)
+valley = gx.landscapes.beale
+run = gx.minimise(valley, valley.start, gx.adam(0.1), steps=500)
 print(run)
 
 # %% adamw
@@ -73,9 +73,9 @@ import jax.numpy as jnp
 
 import gradxform as gx
 
-tx, grads = gx.acprop(1e-3, weight_decay=1e-2), jnp.array([0.5, 0.5])
-_, state = tx.update(grads, tx.init(grads), grads)
-updates, state = tx.update(jnp.array([0.5, 50.0]), state, grads)
+tx, params = gx.acprop(1e-3, weight_decay=1e-2), {"w": jnp.array([0.5, 0.5])}
+_, state = tx.update(params, tx.init(params), params)
+updates, state = tx.update({"w": jnp.array([0.5, 50.0])}, state, params)
 print(updates)  # what divides the second gradient does not know it yet
 
 # %% adabelief
@@ -83,8 +83,9 @@ import jax.numpy as jnp
 
 import gradxform as gx
 
-for tx in (gx.adam(1e-3), gx.adabelief(1e-3)):
-    print(gx.minimise(jnp.sum, jnp.zeros(1), tx, steps=20).x)  # a gradient of 1 surprises nobody
+run = gx.minimise(jnp.sum, jnp.zeros(1), gx.adabelief(1e-3), steps=20)
+steps = run.path[:-1] - run.path[1:]
+print(steps[[0, 4, 9, 19]])  # longer, as a constant gradient is what it expects
 
 # %% adam_mini
 import jax.numpy as jnp
@@ -136,8 +137,8 @@ print(state.nu, state.nu_max)  # nu falls after a large gradient; what divides d
 import gradxform as gx
 
 valley = gx.landscapes.rosenbrock
-for tx in (gx.adam(0.02, b1=0.9, b2=0.5), gx.laprop(0.02, b1=0.9, b2=0.5)):  # b1 may be above b2
-    print(gx.minimise(valley, valley.start, tx, steps=1000))
+run = gx.minimise(valley, valley.start, gx.laprop(0.02, b1=0.9, b2=0.5), steps=1000)
+print(run)  # b1 may be above b2
 
 # %% novograd
 import jax.numpy as jnp
@@ -153,8 +154,9 @@ import jax.numpy as jnp
 
 import gradxform as gx
 
-run = gx.minimise(jnp.sum, jnp.zeros(1), gx.radam(1e-3), steps=10)
-print(run.path[1:] - run.path[:-1])  # five steps of momentum, then Adam with its own warm-up
+run = gx.minimise(jnp.sum, jnp.zeros(1), gx.radam(1e-3), steps=200)
+steps = run.path[:-1] - run.path[1:]
+print(steps[[0, 4, 5, 50, 100, 199]])  # five steps of momentum, then Adam with a warm-up
 
 # %% yogi
 import jax.numpy as jnp
@@ -194,9 +196,9 @@ import jax.numpy as jnp
 
 import gradxform as gx
 
-for tx in (gx.adam(1e-3), gx.simplified_ademamix(1e-5, b1=0.99, alpha=0.0)):
-    run = gx.minimise(jnp.sum, jnp.zeros(1), tx, steps=500)
-    print(run.x)  # a hundredth of Adam's rate goes as far
+tx = gx.simplified_ademamix(1e-5, b1=0.99, b2=0.95, alpha=0.0)
+run = gx.minimise(jnp.sum, jnp.zeros(1), tx, steps=500)
+print(run.x)  # nearly as far as 500 steps of Adam with 1e-3
 
 # %% adafactor
 import jax.numpy as jnp
@@ -287,9 +289,9 @@ import jax.numpy as jnp
 
 import gradxform as gx
 
-tx, params = gx.optimistic_adam(1e-3, optimism=5e-4), {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
+tx, params = gx.optimistic_adam(1e-3, optimism=5e-4), {"w": jnp.ones((3, 2))}
 params, state = tx.step(params, tx.init(params), params)
-print(gx.hyperparams(tx, state))
+print(tx)  # the rate of the update, and that of its change
 
 # %% optimistic_adam_v2
 import jax.numpy as jnp
@@ -307,7 +309,7 @@ import gradxform as gx
 
 tx, game = gx.optimistic_gradient_descent(0.3), {"x": jnp.ones(1), "y": jnp.ones(1)}
 state = tx.init(game)
-for _ in range(100):  # x makes x y small and y makes it large; sgd(0.3) goes round, and away
+for _ in range(100):  # x makes x y small, y makes it large: both go to 0, where sgd flies off
     game, state = tx.step({"x": game["y"], "y": -game["x"]}, state, game)
 
 # %% polyak_sgd
@@ -321,12 +323,11 @@ params, state = tx.step(params, tx.init(params), params, value=loss)
 print(params, gx.metrics(state))
 
 # %% rprop
-import jax.numpy as jnp
-
 import gradxform as gx
 
-run = gx.minimise(jnp.sum, jnp.zeros(1), gx.rprop(1e-2), steps=5)
-print(run.path[1:] - run.path[:-1])  # a step grows by 1.2 while its gradient keeps its sign
+valley = gx.landscapes.quadratic(1e4)
+run = gx.minimise(valley, valley.start, gx.rprop(1e-2), steps=500)
+print(run)  # signs alone: that one axis is flat is of no matter
 
 # %% sign_sgd
 import jax.numpy as jnp

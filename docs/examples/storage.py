@@ -4,8 +4,8 @@ import jax
 import gradxform as gx
 
 tx = gx.offloaded(gx.stored(gx.adamw(3e-4), gx.int8()))
-state = tx.init({"w": jax.numpy.ones((64, 128))})
-print({array.sharding.memory_kind for array in jax.tree.leaves(state.mu)})
+state = tx.init({"w": jax.numpy.ones((1024, 512))})
+print([array.sharding.memory_kind for array in jax.tree.leaves(state.mu)])
 
 # %% decoded
 import jax.numpy as jnp
@@ -59,7 +59,7 @@ import gradxform as gx
 
 tx, params = gx.kahan(gx.sgd(1e-3)), {"w": jnp.ones(2, jnp.bfloat16)}
 params, state = tx.step(params, tx.init(params), params)
-print(params, state)  # the step is lost in bfloat16, and kept beside it
+print(params, state.compensation)  # the step is lost in bfloat16, and kept beside it
 
 # %% master_weights
 import jax.numpy as jnp

@@ -64,6 +64,6 @@ import pickle
 import gradxform as gx
 
 tx = gx.adamw(3e-4)
-assert isinstance(tx, gx.Transform) and tx == gx.adamw(3e-4)
-assert pickle.loads(pickle.dumps(tx)) == tx
+assert isinstance(tx, gx.Transform)
+assert tx == gx.adamw(3e-4) == pickle.loads(pickle.dumps(tx))
 print(tx)

@@ -70,8 +70,8 @@ print(params, gx.metrics(state))
 # %% schedule_free_adamw
 import gradxform as gx
 
-valley = gx.landscapes.quadratic()
-tx = gx.schedule_free_adamw(0.1, warmup_steps=10)
+valley = gx.landscapes.quadratic(10.0)
+tx = gx.schedule_free_adamw(0.3, warmup_steps=10)  # a warm-up and no decay
 run = gx.minimise(valley, valley.start, tx, steps=500)
 print(run)
 
