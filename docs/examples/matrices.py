@@ -6,7 +6,7 @@ import gradxform as gx
 params = {"embed": jnp.ones((8, 4)), "dense": {"kernel": jnp.ones((4, 3)), "bias": jnp.zeros(3)}}
 tx = gx.muon(0.02, muon_weight_dimension_numbers=gx.hidden_matrices, adam_learning_rate=3e-4)
 params, state = tx.step(params, tx.init(params), params)
-print(gx.describe(tx, params))  # the embedding and the bias are for Adam
+print(gx.describe(tx, params))  # the embedding and the bias go to Adam
 
 # %% dion2
 import jax
@@ -44,7 +44,7 @@ import gradxform as gx
 params = {"kernel": jnp.eye(3), "bias": jnp.zeros(3)}
 tx = gx.adamh(0.01, adam_learning_rate=3e-4, weight_dimension_numbers=gx.hidden_matrices)
 params, state = tx.step({"kernel": jnp.ones((3, 3)), "bias": jnp.ones(3)}, tx.init(params), params)
-print(params, jnp.linalg.norm(params["kernel"]) ** 2)  # turned, and as large as before
+print(params, jnp.linalg.norm(params["kernel"]) ** 2)  # turned, and its norm is what it was
 
 # %% hyperball
 import jax.numpy as jnp
@@ -54,7 +54,7 @@ import gradxform as gx
 params = {"kernel": jnp.eye(3), "bias": jnp.zeros(3)}
 tx = gx.hyperball(gx.sgd(0.1, momentum=0.9), 0.01, gx.hidden_matrices)
 params, state = tx.step({"kernel": jnp.ones((3, 3)), "bias": jnp.ones(3)}, tx.init(params), params)
-print(params, jnp.linalg.norm(params["kernel"]) ** 2)  # turned, and as large as before
+print(params, jnp.linalg.norm(params["kernel"]) ** 2)  # turned, and its norm is what it was
 
 # %% normuon
 import jax
@@ -64,7 +64,7 @@ import gradxform as gx
 params = {"kernel": jax.random.normal(jax.random.key(0), (4, 3))}
 tx = gx.normuon(0.02, weight_dimension_numbers=gx.hidden_matrices, adam_learning_rate=3e-4)
 updates, state = tx.update(params, tx.init(params), params)
-print((updates["kernel"] ** 2).sum(axis=0))  # each neuron moves by as much
+print((updates["kernel"] ** 2).sum(axis=0))  # each neuron moves as far
 
 # %% scion
 import jax.numpy as jnp
@@ -131,7 +131,7 @@ import jax.numpy as jnp
 import gradxform as gx
 
 params = {"attn": {"query": jnp.ones((8, 2, 4)), "key": jnp.ones((8, 2, 4))}}  # (in, heads, depth)
-tx = gx.chain(gx.sgd(0.0), gx.qk_clip("*/query", "*/key", max_logit=100.0))
+tx = gx.chain(gx.sgd(1e-3), gx.qk_clip("*/query", "*/key", max_logit=100.0))
 params, state = tx.step(params, tx.init(params), params, logits=jnp.array([50.0, 400.0]))
 print(params["attn"]["query"][0], gx.metrics(state))  # the second head is clipped
 

@@ -47,7 +47,7 @@ import jax.numpy as jnp
 
 import gradxform as gx
 
-tx, params = gx.momo(learning_rate=10.0, beta=0.9), jnp.array([3.0, 4.0])  # at most 10
+tx, params = gx.momo(learning_rate=10.0, beta=0.9), jnp.array([3.0, 4.0])  # the longest step
 value = jnp.sum(params**2) / 2
 params, state = tx.step(params, tx.init(params), params, value=value)
 print(params, gx.metrics(state))
@@ -88,7 +88,7 @@ import gradxform as gx
 tx = gx.scale_by_distance_over_gradients(reps_rel=1e-4, global_scale=-1.0)
 params = {"w": jnp.full((3, 2), 10.0), "b": jnp.ones(2)}
 updates, state = tx.update(params, tx.init(params), params)
-print(updates)  # the first step of each leaf is 1e-4 of its size
+print(updates)  # the first step of each leaf is about 1e-4 of its norm
 
 # %% scale_by_dog
 import jax.numpy as jnp
