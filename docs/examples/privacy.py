@@ -13,8 +13,8 @@ import jax.numpy as jnp
 
 import gradxform as gx
 
-aggregate = gx.differentially_private_aggregate(1.0, noise_multiplier=1.1, key=0)  # keep it a secret
-tx, params = gx.chain(aggregate, gx.adam(1e-3)), {"w": jnp.zeros(3)}
+private = gx.differentially_private_aggregate(1.0, noise_multiplier=1.1, key=0)  # a secret key
+tx, params = gx.chain(private, gx.adam(1e-3)), {"w": jnp.zeros(3)}
 params, state = tx.step({"w": jnp.ones((8, 3))}, tx.init(params), params)  # eight examples
 print(gx.metrics(state))  # the share of them that was clipped
 
