@@ -37,7 +37,7 @@ class FormulaError(ValueError):
 
     def __init__(self, what: str, line: str, column: int) -> None:
         super().__init__(f"column {column + 1} of {line!r}: {what}")
-        self.what, self.column = what, column + 1
+        self.what, self.line, self.column = what, line, column + 1
 
 
 class Token(NamedTuple):

@@ -113,9 +113,9 @@ def sign(found: list[Token]) -> int:
 
 
 def is_code(block: str) -> bool:
-    """Whether a block is Python, as an example is: it names an attribute, an argument or a dict."""
+    """Whether a block is Python, as an example is: it imports, or names an attribute, an argument or a dict."""
     try:
         tree = ast.parse(block)
     except SyntaxError:
         return False
-    return any(isinstance(node, ast.Attribute | ast.keyword | ast.Dict) for node in ast.walk(tree))
+    return any(isinstance(node, ast.Attribute | ast.keyword | ast.Dict | ast.Import) for node in ast.walk(tree))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from typing import Any
 
 _NAMESPACE = "http://www.w3.org/1998/Math/MathML"
@@ -133,11 +132,3 @@ def _skip() -> Exception:
 
     return SkipNode()
 
-
-STYLE = """
-div.maths { overflow-x: auto; overflow-y: hidden; margin: 1em 0; padding: 0.25em 0 }
-div.maths > math { display: block math; width: max-content; margin: 0 }
-math { font-size: 1.08em }
-math .code { font-family: var(--font-stack--monospace, monospace); font-size: 0.86em }
-"""
-renderers: tuple[Callable[[Any, Any], None], None] = (inline, None)
