@@ -35,8 +35,8 @@ _TOKEN = re.compile(
 class FormulaError(ValueError):
     """A formula that cannot be read, with the column at which it cannot."""
 
-    def __init__(self, what: str, line: str, column: int) -> None:
-        super().__init__(f"column {column + 1} of {line!r}: {what}")
+    def __init__(self, what: str, line: str, column: int, where: str = "") -> None:
+        super().__init__(f"{where}{': ' * bool(where)}column {column + 1} of {line!r}: {what}")
         self.what, self.line, self.column = what, line, column + 1
 
 

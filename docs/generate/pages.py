@@ -155,7 +155,7 @@ def written(name: str, value: Any, said: Docstring, parts: Iterable[Part]) -> li
             try:
                 latex = formulas.latex(part.text, arguments_of(value), known)
             except formulas.FormulaError as error:
-                raise formulas.FormulaError(f"{name}: {error.what}", error.line, error.column - 1) from None
+                raise formulas.FormulaError(error.what, error.line, error.column - 1, name) from None
             found.append(f"```{{math}}\n{latex}\n```")
     return found
 

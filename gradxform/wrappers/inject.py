@@ -141,7 +141,7 @@ def inject_hyperparams(
     """Makes a factory's numbers and schedules live in the state, where they can be read and changed.
 
         tx = inject_hyperparams(adamw)(learning_rate=schedule, b1=0.9)
-        state.hyperparams["b1"] = 0.8,   or adjust(state, b1=0.8)
+        state.hyperparams["b1"] = 0.8  # or: state = adjust(state, b1=0.8)
 
     Each step makes the transform anew of the state's values, so any factory will do, of ours, of optax or your own. A
     chain of ours needs it not: `live` does so for the hyperparameters of a transform that is there.
