@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from typing import NamedTuple
 
@@ -50,10 +49,10 @@ class Docstring(NamedTuple):
 
 
 def parse(text: str) -> Docstring:
-    """A docstring in its parts."""
+    """A docstring, without the indentation of its function, in its parts."""
     outside: list[str] = []
     sections: dict[str, list[Entry]] = {}
-    lines = inspect.cleandoc(text).splitlines()
+    lines = text.splitlines()
     at = 0
     while at < len(lines):
         head = _HEAD.match(lines[at])

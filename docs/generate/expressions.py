@@ -14,14 +14,19 @@ import re
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-GREEK = frozenset(
-    "alpha beta gamma delta epsilon eta theta kappa lambda mu nu rho sigma tau phi psi omega pi xi zeta".split()
-)
+# A name in each line would be a page.
+# fmt: off
+GREEK = frozenset((
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu", "xi", "pi",
+    "rho", "sigma", "tau", "phi", "psi", "omega",
+))
+# fmt: on
 OPERATORS = {"grad": r"\nabla", "inf": r"\infty"}
 # They act on what follows them, which is no factor of a fraction's upper part.
 LARGE = {"sum": r"\sum", "mean": r"\mathrm{mean}", "max": r"\mathrm{max}", "min": r"\mathrm{min}"}
 RELATIONS = {"<-": r"\leftarrow", "<=": r"\le", ">=": r"\ge", "=": "=", "<": "<", ">": ">", "~": r"\sim"}
 CLOSED = {"(": (")", r"\left(", r"\right)"), "[": ("]", r"\left[", r"\right]"), "|": ("|", r"\left|", r"\right|")}
+_TEXT = r"\text{"
 SPACE, WIDE = r"\ ", r"\quad "
 
 _TOKEN = re.compile(
@@ -89,6 +94,9 @@ def joined(items: list[Item]) -> str:
     latex, last = "", Item("gap", "")
     for item in items:
         kinds = {last.kind, item.kind}
+        if kinds == {"text"} and last.latex.startswith(_TEXT) and item.latex.startswith(_TEXT):
+            latex, last = f"{latex[:-1]} {item.latex.removeprefix(_TEXT)}", item
+            continue
         if "text" in kinds and not kinds & {"gap", "sign"}:
             latex += SPACE
         elif last.kind in ("maths", "large") and item.kind in ("maths", "large"):
@@ -142,7 +150,9 @@ class Line:
                 if self.next.kind == "end" or self.next.text in (")", "]", ",", ";"):
                     raise self.error(f"nothing follows {token.text!r}", token)
                 is_own = token.text in ("+", "-") and not token.after
-                items.append(Item("sign", f"{{{token.text}}}" if is_own else f" {RELATIONS.get(token.text, token.text)} "))
+                items.append(
+                    Item("sign", f"{{{token.text}}}" if is_own else f" {RELATIONS.get(token.text, token.text)} ")
+                )
             elif token.text in (",", ";", ":"):
                 self.take()
                 gap = WIDE if token.after > 1 else SPACE if token.after and not self.is_raised else ""

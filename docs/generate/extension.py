@@ -15,7 +15,7 @@ LINE = 68
 def setup(app: Any) -> dict[str, Any]:
     """Registers all of it."""
     app.add_html_math_renderer("mathml", (mathml.inline, None), (mathml.block, None))
-    app.add_transform(links.Literals)
+    app.add_post_transform(links.Literals)
     app.add_css_file("reference.css")
     # Before Sphinx looks whether the renderer that it is told is there.
     app.connect("config-inited", configure, priority=100)

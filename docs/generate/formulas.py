@@ -42,6 +42,9 @@ def latex(block: str, arguments: Mapping[str, bool] | None = None, names: Collec
     lines = [line for line in block.splitlines() if line.strip()]
     known = {*names, *assigned(block)}
     rows = [row(line, arguments or {}, known) for line in lines]
+    if 2 * sum(bool(each.label) and not each.is_free for each in rows) <= sum(not each.is_free for each in rows):
+        # A column for few labels would push all else aside.
+        rows = [each._replace(is_free=each.is_free or bool(each.label)) for each in rows]
     parts = [(is_free, list(group)) for is_free, group in itertools.groupby(rows, lambda each: each.is_free)]
     written = [part for is_free, group in parts for part in (free(group) if is_free else [aligned(group)])]
     if len(written) == 1:

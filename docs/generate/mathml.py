@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from typing import Any
 
 _NAMESPACE = "http://www.w3.org/1998/Math/MathML"
-_SIGNS = ("-", "−", "+", "±")
+_SIGNS = ("-", "\N{MINUS SIGN}", "+", "\N{PLUS-MINUS SIGN}")
 _ALIGNED = {"left", "right"}
 
 
@@ -131,4 +131,3 @@ def _skip() -> Exception:
     from docutils.nodes import SkipNode
 
     return SkipNode()
-

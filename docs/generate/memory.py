@@ -66,7 +66,9 @@ def made(name: str) -> Made | None:
             # Some are for parameters of 16 bits alone, and some for more than a matrix.
             continue
         written = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-        return Made(written, transform, jnp.dtype(dtype).name, _slots(described), (described.state_bytes or 0) / SIDE**2)
+        return Made(
+            written, transform, jnp.dtype(dtype).name, _slots(described), (described.state_bytes or 0) / SIDE**2
+        )
     return None
 
 
@@ -103,12 +105,13 @@ def _slots(described: Any) -> dict[str, float]:
 
 def told(kept: Made) -> str:
     """What is kept, in a sentence."""
-    what = f"of a {kept.dtype} matrix of {SIDE} x {SIDE}"
+    what = f"measured on a {kept.dtype} matrix of {SIDE} x {SIDE}"
     if not kept.slots:
-        least = "No more than a few numbers" if kept.total * SIDE**2 < SIDE else "Less than a hundredth of a byte"
-        return f"{least} a parameter, {what}." if least[0] == "L" else f"{least}, {what}."
+        if kept.total * SIDE**2 < SIDE:
+            return "No state but a few numbers."
+        return f"Less than a hundredth of a byte of state a parameter, {what}."
     listed = ", ".join(f"`{name}` {number(size)}" for name, size in kept.slots.items())
-    return f"{number(kept.total)} bytes a parameter, {what}: {listed}."
+    return f"{number(kept.total)} bytes of state a parameter, {what}: {listed}."
 
 
 def number(value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -27,26 +27,26 @@ _SECTIONS = {
 }
 
 
-def page(name: str, example: str | None = None) -> str:
+def page(name: str, examples: Mapping[str, str] | None = None) -> str:
     """The page of a public name.
 
     Args:
       name: the name.
-      example: Python that shows it; None where there is none.
+      examples: Python by name, of functions of modules by `module.name`.
 
     Raises:
       FormulaError: a formula that cannot be read, with the name of the symbol and the column.
     """
     value = symbols.object_of(name)
     if isinstance(value, ModuleType):
-        return of_module(name, value, example)
+        return of_module(name, value, examples or {})
     said = parse(symbols.docstring_of(name))
     parts = [
         "---\norphan: true\n---",
         f"# {markdown(name)}",
         definition(name, value, "gradxform"),
         *described(name, value, said),
-        *shown(example),
+        *shown((examples or {}).get(name)),
         *sections(name, value, said),
         *(methods(name, value) if isinstance(value, type) else []),
         *measured(name, said),
@@ -56,7 +56,7 @@ def page(name: str, example: str | None = None) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def of_module(name: str, module: ModuleType, example: str | None) -> str:
+def of_module(name: str, module: ModuleType, examples: Mapping[str, str]) -> str:
     """The page of a module, with all of its functions."""
     said = parse(symbols.docstring_of(name, module))
     home = f"gradxform.{name}"
@@ -65,17 +65,18 @@ def of_module(name: str, module: ModuleType, example: str | None) -> str:
         f"# {markdown(name)}",
         f"```{{py:module}} {home}\n```",
         *described(name, module, said),
-        *shown(example),
+        *shown(examples.get(name)),
     ]
     for own, value in symbols.public_of(module).items():
-        about = parse(symbols.docstring_of(own, value)) if callable(value) else Docstring("", [], {}, "", {})
-        has_words = callable(value) and (inspect.isroutine(inspect.unwrap(value)) or isinstance(value, type))
+        about = parse(symbols.docstring_of(own, value, module))
+        is_data = not (inspect.isroutine(inspect.unwrap(value)) or isinstance(value, type))
         parts += [
             f"## {markdown(own)}",
-            definition(own, value, home) if has_words else data(own, value, home),
-            *(described(own, value, about) if has_words else []),
-            *(sections(own, value, about, "###") if has_words else []),
-            *(told_origin(about) if has_words else []),
+            f"```{{py:data}} {own}\n:module: {home}\n```" if is_data else definition(own, value, home),
+            *described(own, value, about),
+            *shown(examples.get(f"{name}.{own}"), "###"),
+            *sections(own, value, about, "###"),
+            *told_origin(about),
         ]
     parts += [*place(name, module), *neighbours(name)]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -87,11 +88,6 @@ def definition(name: str, value: Any, module: str) -> str:
         return f"```{{py:type}} {name}\n:module: {module}\n```"
     kind = "class" if isinstance(value, type) else "function"
     return f"```{{py:{kind}}} {name}{signature(value)}\n:module: {module}\n```"
-
-
-def data(name: str, value: Any, module: str) -> str:
-    """A value of a module, as it prints."""
-    return f"```{{py:data}} {name}\n:module: {module}\n```\n\n```python\n{value!r}\n```"
 
 
 def signature(value: Any) -> str:
@@ -112,7 +108,8 @@ def signature(value: Any) -> str:
     ]
     returned = found.return_annotation
     is_told = returned is not found.empty and not isinstance(value, type)
-    annotation = _Text(symbols.annotation_text(returned)) if is_told else found.empty
+    annotation = _Text(symbols.annotation_text(returned).replace("GradientTransformationExtraArgs", "Transform"))
+    annotation = annotation if is_told else found.empty
     return str(found.replace(parameters=parameters, return_annotation=annotation))
 
 
@@ -191,9 +188,9 @@ def linked(text: str) -> str:
     return found + markdown(text[last:])
 
 
-def shown(example: str | None) -> list[str]:
+def shown(example: str | None, heading: str = "##") -> list[str]:
     """The example."""
-    return ["## Example", f"```python\n{example.strip()}\n```"] if example else []
+    return [f"{heading} Example", f"```python\n{example.strip()}\n```"] if example else []
 
 
 def sections(name: str, value: Any, said: Docstring, heading: str = "##") -> list[str]:
@@ -209,7 +206,8 @@ def listed(name: str, value: Any, said: Docstring, entry: Entry) -> str:
     """An entry of a section, as an item of a list of definitions."""
     paragraphs = written(name, value, said, entry.parts)
     if not entry.names:
-        return "\n\n".join(paragraphs)
+        said_here = "\n\n".join(paragraphs)
+        return said_here[0].upper() + said_here[1:]
     term = ", ".join(f"`{each}`" for each in entry.names)
     return f"{term}\n: " + "\n\n".join(paragraphs).replace("\n", "\n  ").replace("\n  \n", "\n\n")
 
@@ -231,16 +229,23 @@ def methods(name: str, value: type) -> list[str]:
             prose(said.sentence),
             *written(name, function, said, said.body),
             *(listed(name, function, said, entry) for entry in said.sections.get("Args", [])),
-            *(f"*{markdown(_SECTIONS[key])}.*" + " " + listed_in_line(said.sections[key])
-              for key in ("Returns", "Raises") if key in said.sections),
+            *(
+                f"*{markdown(_SECTIONS[key])}.*" + " " + listed_in_line(said.sections[key])
+                for key in ("Returns", "Raises")
+                if key in said.sections
+            ),
         ]
     return ["## Methods", *found] if found else []
 
 
 def listed_in_line(entries: list[Entry]) -> str:
     """Entries as one paragraph."""
-    texts = [", ".join(f"`{name}`" for name in entry.names) + (": " if entry.names else "") +
-             " ".join(prose(part.text) for part in entry.parts) for entry in entries]
+    texts = [
+        ", ".join(f"`{name}`" for name in entry.names)
+        + (": " if entry.names else "")
+        + " ".join(prose(part.text) for part in entry.parts)
+        for entry in entries
+    ]
     return " ".join(texts)
 
 
@@ -301,4 +306,4 @@ def neighbours(name: str) -> list[str]:
     """The other names of its purpose."""
     group = next(group for group in symbols.groups() if name in group.names)
     others = ", ".join(f"`{other}`" for other in group.names if other != name)
-    return [f"## {markdown(group.purpose)}", others] if others else []
+    return ["## Of the same purpose", f"{markdown(group.purpose)}. {others}"] if others else []

@@ -18,11 +18,11 @@ Formulas are those of the docstrings, which `help()` shows as plain text.
 - {math}`g` is the gradient, or the update that comes in; {math}`u` is the update that leaves; {math}`p` is the
   parameter; {math}`t` is the number of the step, from 1 on unless it says otherwise.
 - {math}`\\leftarrow` gives a new value to what is kept from step to step; {math}`=` names a value of this step.
-- {math}`\\left|g\\right|` is the modulus of each element, and where a line says "over all leaves" or "for each leaf" the
-  L2 norm.
-- An argument stands upright under its own name, as in {math}`\\mathrm{learning\\_rate}` and {math}`\\mathrm{eps\\_root}`.
-  One letter with a number is a letter with an index, {math}`b_{1}` for `b1`, and Greek letters are letters,
-  {math}`\\mu` for `mu`. Arguments that are True or False are code: "with {math}`\\texttt{nesterov}` ...".
+- {math}`\\left|g\\right|` is the modulus of each element; where a line says "over all leaves" or "for each leaf" it is
+  the L2 norm.
+- An argument stands upright under its own name, as {math}`\\mathrm{eps\\_root}`. One letter with a
+  number is a letter with an index, {math}`b_{1}` for `b1`, and Greek letters are letters, {math}`\\mu` for `mu`.
+  Arguments that are True or False are code: "with {math}`\\texttt{nesterov}` ...".
 - What stands side by side is multiplied.
 """
 
@@ -40,7 +40,7 @@ def write(folder: Path, names: tuple[str, ...] | None = None) -> None:
     examples = cells.examples()
     texts = {"index": index()}
     for name in symbols.all_names() if names is None else names:
-        texts[symbols.page_of(name)] = pages.page(name, examples.get(name))
+        texts[symbols.page_of(name)] = pages.page(name, examples)
     folder.mkdir(parents=True, exist_ok=True)
     for page, text in texts.items():
         path = folder / f"{page}.md"
@@ -58,7 +58,9 @@ def index() -> str:
     parts = [INTRODUCTION]
     for group in symbols.groups():
         rows = [f"| [`{name}`]({symbols.page_of(name)}.md) | {sentence(name)} |" for name in group.names]
-        parts.append("\n".join([f"## {pages.markdown(group.purpose)}", "", "| name | what it is |", "| --- | --- |", *rows]))
+        parts.append(
+            "\n".join([f"## {pages.markdown(group.purpose)}", "", "| name | what it is |", "| --- | --- |", *rows])
+        )
     return "\n\n".join(parts) + "\n"
 
 

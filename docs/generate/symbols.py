@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import itertools
 import re
 import sys
 import tomllib
@@ -15,6 +16,7 @@ from typing import Any, ForwardRef, NamedTuple
 import gradxform as gx
 import gradxform.as_optax
 import gradxform.recipes
+from docs import stubs
 from gradxform import names
 from gradxform.core import fields
 
@@ -78,11 +80,12 @@ def source_of(value: Any) -> Any:
     return value if inspect.isroutine(value) or isinstance(value, type | ModuleType) else type(value)
 
 
-def docstring_of(name: str, value: Any = None) -> str:
-    """The docstring of a symbol; of an annotation the text under it."""
+def docstring_of(name: str, value: Any = None, module: ModuleType | None = None) -> str:
+    """The docstring of a symbol; of an annotation, and of a value of a module, the text under it."""
     value = object_of(name) if value is None else value
-    if is_alias(value):
-        return _under_assignments()[name]
+    home = fields if is_alias(value) else module
+    if home is not None and name in (texts := _under_assignments(Path(home.__file__ or ""))):
+        return texts[name]
     return inspect.getdoc(value) or ""
 
 
@@ -104,14 +107,14 @@ def place_of(name: str, value: Any = None) -> Place:
 
 
 @functools.cache
-def _under_assignments() -> dict[str, str]:
+def _under_assignments(path: Path) -> dict[str, str]:
     """The texts that stand under assignments, as docstrings do under functions."""
-    body = ast.parse(Path(fields.__file__).read_text()).body
+    body = ast.parse(path.read_text()).body
     found = {}
-    for node, following in zip(body, body[1:], strict=False):
+    for node, following in itertools.pairwise(body):
         is_text = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and is_text:
-            found[node.targets[0].id] = inspect.cleandoc(str(following.value.value))
+            found[node.targets[0].id] = str(following.value.value).strip()
     return found
 
 
@@ -135,7 +138,13 @@ def annotation_text(annotation: Any) -> str:
     """An annotation as it is read."""
     if isinstance(annotation, ForwardRef):
         annotation = annotation.__forward_arg__
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    if isinstance(annotation, str):
+        text = annotation
+    elif getattr(annotation, "__args__", None):
+        # optax's types come as they are, and not as they are written.
+        text = stubs.Stub().annotation(annotation, "Hyper")
+    else:
+        text = getattr(annotation, "__name__", str(annotation))
     return re.sub(r"\b(?:optax|jax\.typing|typing|gradxform\.[\w.]+)\.(?=[A-Z])", "", text)
 
 
@@ -143,7 +152,9 @@ def default_text(default: Any) -> str:
     """A default as it is read: a function or a class by its name."""
     if isinstance(default, type) or inspect.isroutine(default):
         return default.__name__
-    return re.sub(r",? *\)", ")", re.sub(r"\(\s+", "(", re.sub(r"\s+", " ", repr(default))))
+    text = repr(default)
+    # What prints an address says nothing.
+    return "..." if " at 0x" in text else re.sub(r",? *\)", ")", re.sub(r"\(\s+", "(", re.sub(r"\s+", " ", text)))
 
 
 def public_of(module: ModuleType) -> dict[str, Any]:

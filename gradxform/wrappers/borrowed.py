@@ -220,15 +220,15 @@ scale_by_backtracking_linesearch = borrow(
 )
 scale_by_lbfgs = borrow(
     optax.scale_by_lbfgs,
-    """Multiplies the update by an approximation of the inverse Hessian, made of the last changes of gradient and parameters.
+    """Multiplies by an approximation of the inverse Hessian, made of the last changes of gradient and parameters.
 
         s_i = p_(i+1) - p_i,   y_i = g_(i+1) - g_i,   rho_i = 1 / <y_i, s_i>   for the last memory_size steps i
         from the last i to the first:   a_i = rho_i <s_i, g>,   g <- g - a_i y_i
         u = gamma g,   gamma = <s_i, y_i> / <y_i, y_i> of the last i
         from the first i to the last:   u <- u + (a_i - rho_i <y_i, u>) s_i
 
-    At the first step gamma is the reciprocal of the norm of g, and at most 1. It goes uphill: what follows it in a chain
-    turns the sign, as in `lbfgs`.
+    At the first step gamma is the reciprocal of the norm of g, and at most 1. The sign of g stays: what follows in the
+    chain turns it, as in `lbfgs`.
 
     Args:
       memory_size: how many changes are kept.

@@ -34,6 +34,8 @@ class InjectStatefulHyperparamsState(NamedTuple):
       hyperparams_states: the names of those that follow a schedule, which writes over what is put in their places; with
         the schedule's own state where it is one of optax's `StatefulSchedule`, else with `()`.
       inner_state: the state of the transform that is made of them.
+
+    optax: InjectStatefulHyperparamsState. torch: the param_groups of torch.optim.Optimizer.
     """
 
     count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]: optax's name; nobody counts in a state
