@@ -112,9 +112,9 @@ def _under_assignments(path: Path) -> dict[str, str]:
     body = ast.parse(path.read_text()).body
     found = {}
     for node, following in itertools.pairwise(body):
-        is_text = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and is_text:
-            found[node.targets[0].id] = str(following.value.value).strip()
+        match node, following:
+            case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] = text.strip()
     return found
 
 
