@@ -5,6 +5,7 @@ LaTeX becomes MathML by latex2mathml; what it writes for browsers of before Math
 
 from __future__ import annotations
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
 from typing import Any
@@ -34,6 +35,7 @@ def mathml(latex: str, is_block: bool) -> str:
         _plain_text(node)
         _own_signs(node)
         _primes(node)
+        _functions(node)
         _style_cells(node, is_block)
     tree.set("xmlns", _NAMESPACE)
     return ET.tostring(tree, encoding="unicode")
@@ -88,6 +90,17 @@ def _primes(node: ET.Element) -> None:
         node[1].tag, node[1].text = "mi", "\u2032"
     if node.tag == "mi" and node.text == "\u223c":
         node.tag = "mo"
+
+
+def _functions(node: ET.Element) -> None:
+    """Puts the brackets of a function beside its name, and what has none a thin space off."""
+    for each, following in itertools.pairwise([*node, ET.Element("end")]):
+        if each.tag == "mo" and len(each.text or "") > 1 and (each.text or "").isalpha():
+            opens = (following.text or "") == "(" or (
+                following.tag == "mrow" and len(following) > 1 and following[0].text == "("
+            )
+            each.set("lspace", "0.17em")
+            each.set("rspace", "0" if opens else "0.17em")
 
 
 def _style_cells(node: ET.Element, is_block: bool) -> None:
