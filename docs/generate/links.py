@@ -29,8 +29,8 @@ class Literals(SphinxPostTransform):
             if text in words or any(isinstance(each, _KEPT) for each in parents(literal)):
                 continue
             found = target(text, own)
-            if found is not None:
-                uri = self.app.builder.get_relative_uri(page, f"{FOLDER}/{found}")
+            if found is not None and found in self.env.found_docs:
+                uri = self.app.builder.get_relative_uri(page, found)
                 literal.replace_self(nodes.reference("", "", literal.deepcopy(), internal=True, refuri=uri))
 
 

@@ -78,7 +78,7 @@ def of_module(name: str, module: ModuleType, examples: Mapping[str, str]) -> str
             *sections(own, value, about, "###"),
             *told_origin(about),
         ]
-    parts += [*place(name, module), *neighbours(name)]
+    parts += [*origins(name, module, said), *neighbours(name)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

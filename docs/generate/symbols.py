@@ -145,7 +145,7 @@ def annotation_text(annotation: Any) -> str:
         text = stubs.Stub().annotation(annotation, "Hyper")
     else:
         text = getattr(annotation, "__name__", str(annotation))
-    return re.sub(r"\b(?:optax|jax\.typing|typing|gradxform\.[\w.]+)\.(?=[A-Z])", "", text)
+    return re.sub(r"\b(?:gx|optax|jax\.typing|typing|gradxform\.[\w.]+)\.(?=[A-Z])", "", text)
 
 
 def default_text(default: Any) -> str:
