@@ -116,7 +116,7 @@ class Line:
 
     def __init__(self, line: str, arguments: Mapping[str, bool], names: Collection[str]) -> None:
         self.line, self.arguments, self.names = line, arguments, names
-        self.tokens, self.at, self.is_raised = tokens(line), 0, False
+        self.tokens, self.at, self.is_raised, self.is_flat = tokens(line), 0, False, False
         self.opened: list[str] = []
 
     @property
@@ -191,14 +191,17 @@ class Line:
         above, column = items[first:], self.next
         if self.next.kind == "end" or self.next.text in (")", "]", ",", ";"):
             raise self.error("nothing follows '/'", slash)
+        # A fraction in a fraction is written in its line: it would be too small to read.
+        outer, self.is_flat = self.is_flat, True
         below = [self.factor()]
         if below[0].kind != "maths":
             raise self.error("nothing is divided by words; put them in brackets", column)
-        while self.next.text == "/" and not self.is_raised:
+        while self.next.text == "/" and not outer:
             # a / b / c
             self.take()
             below.append(self.factor())
-        if self.is_raised:
+        self.is_flat = outer
+        if self.is_flat:
             items[first:] = [Item("maths", f"{joined(above)} / {joined(below)}")]
         else:
             over, under = (bare(joined(each)) if len(each) == 1 else joined(each) for each in (above, below))
@@ -230,20 +233,34 @@ class Line:
     def bracket(self, opening: Token) -> Item:
         """What stands in brackets, bars or angles, with them."""
         closing, left, right = CLOSED.get(opening.text, (">", r"\left\langle ", r" \right\rangle"))
+        outer, self.is_flat = self.is_flat, self.is_flat or self.is_divided(opening)
         self.opened.append(closing)
         inner = self.sequence(closing)
         self.opened.pop()
+        self.is_flat = outer
         if self.next.text != closing:
             raise self.error(f"{opening.text!r} is not closed", opening)
         self.take()
         return Item("maths", f"{left}{joined(inner)}{right}")
+
+    def is_divided(self, opening: Token) -> bool:
+        """Whether what stands in the round brackets that were just opened is the upper part of a fraction."""
+        depth = 1
+        for at in range(self.at, len(self.tokens)):
+            depth += (self.tokens[at].text == "(") - (self.tokens[at].text == ")")
+            if not depth:
+                return opening.text == "(" and [each.text for each in self.tokens[at + 1 : at + 2]] == ["/"]
+        return False
 
     def named(self, token: Token) -> Item:
         """A name: a function with its arguments, a quantity, or a word."""
         name = token.text
         is_called = self.is_applied or (self.next.text == "'" and not self.next.before)
         if name in ("sqrt", "cbrt") and self.next.text == "(":
+            # Where a font has no tall roots, one over a fraction would be that of its upper part.
+            outer, self.is_flat = self.is_flat, True
             inside = bare(self.bracket(self.take()).latex)
+            self.is_flat = outer
             return self.raised(Item("maths", rf"\sqrt{'[3]' if name == 'cbrt' else ''}{{{inside}}}"))
         if self.arguments.get(name) and not is_called:
             return code(name)
@@ -329,7 +346,8 @@ class Line:
         """What is raised or lowered: one name or number with its sign, or all in brackets."""
         sign = self.take().text if self.next.text == "-" else ""
         token = self.next
-        outer, self.is_raised = self.is_raised, True
+        outer = self.is_raised, self.is_flat
+        self.is_raised = self.is_flat = True
         if token.text == "(":
             latex = bare(self.bracket(self.take()).latex)
         elif token.kind in ("name", "number"):
@@ -339,7 +357,7 @@ class Line:
             )
         else:
             raise self.error("nothing is raised or lowered here", token)
-        self.is_raised = outer
+        self.is_raised, self.is_flat = outer
         return sign + latex
 
 

@@ -83,13 +83,14 @@ def _own_signs(node: ET.Element) -> None:
 
 
 def _primes(node: ET.Element) -> None:
-    """Puts a prime beside what it belongs to: it is small, and high, by itself."""
+    """Puts a prime, which is small and high by itself, beside what it belongs to; a tilde between is a sign."""
     if node.tag == "msup" and len(node) == 2 and "".join(node[1].itertext()) == "\u2032":
         node.tag = "mrow"
         node[1].clear()
         node[1].tag, node[1].text = "mi", "\u2032"
-    if node.tag == "mi" and node.text == "\u223c":
-        node.tag = "mo"
+    if node.tag == "mi" and node.text == "~":
+        node.tag, node.text = "mo", "\N{TILDE OPERATOR}"
+        node.attrib.update(lspace="0.28em", rspace="0.28em")
 
 
 def _functions(node: ET.Element) -> None:

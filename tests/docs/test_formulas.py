@@ -16,6 +16,7 @@ LINES = {
     "c = x y / b / d": r"c = \frac{x\,y}{b\,d}",
     "c = (x + y) / (b d)": r"c = \frac{x + y}{b\,d}",
     "c = (x + y) (z / d)": r"c = \left(x + y\right)\,\left(\frac{z}{d}\right)",
+    "u = (m / d + g) / (sqrt(nu / b) + eps)": r"u = \frac{m / d + g}{\sqrt{\nu / b} + \mathrm{eps}}",
     "m = mu / (1 - b1^(t+1))": r"m = \frac{\mu}{1 - b_{1}^{t{+}1}}",
     "x = b^(k / (n - 1))": r"x = b^{k / \left(n - 1\right)}",
     "u = -decay g": r"u = {-}\mathrm{decay}\,g",
