@@ -16,7 +16,7 @@ from gradxform.maths import debias, ema
 class HutchinsonEstimatorDiagHessian(TreeRule):
     """Puts an unbiased estimate of the diagonal of the loss's Hessian in the place of the gradient.
 
-        u = z (H z)   with each element of z -1 or 1, at random
+        u = z (H z)   where each element of z is 1 or -1, at random
 
     Inside `shard_map`, obj_fn is to return the loss of all devices together.
 
