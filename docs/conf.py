@@ -36,10 +36,10 @@ html_copy_source = False
 html_show_sourcelink = False
 pygments_style = "a11y-high-contrast-light"
 pygments_dark_style = "github-dark"
-_LIGHT = {"brand": "#0a5a8c", "grid": "#d5dde4", "warm": "#a8480a"}
-_DARK = {"brand": "#6db9e8", "grid": "#3b444c", "warm": "#f0a15c"}
-# Nothing is smaller than 14 pixels: the theme's smaller sizes are brought up to that.
-_SIZES = {f"font-size--small{step}": "87.5%" for step in ("", "--2", "--3", "--4")}
+_LIGHT = {"brand": "#0a5a8c", "grid": "#d5dde4", "code": "#f5f7f9"}
+_DARK = {"brand": "#6db9e8", "grid": "#3b444c", "code": "#0d1117"}
+# Nothing is smaller than 14 pixels: the theme's smaller sizes are brought up to that, within each other too.
+_SIZES = {f"font-size--small{step}": "0.875rem" for step in ("", "--2", "--3", "--4")}
 
 
 def _variables(colours: dict[str, str]) -> dict[str, str]:
@@ -48,7 +48,7 @@ def _variables(colours: dict[str, str]) -> dict[str, str]:
         "color-brand-content": colours["brand"],
         "color-brand-visited": colours["brand"],
         "color-site-grid": colours["grid"],
-        "color-site-warm": colours["warm"],
+        "color-site-code": colours["code"],
     }
 
 
