@@ -39,6 +39,21 @@ notebooks: $(VENV)/.notebooks  ## open the notebooks in Jupyter; more with ARGS=
 notebooks-afresh: $(VENV)/.notebooks  ## run all notebooks from clean kernels and keep what they show
 	@$(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	@echo "installing gradxform and what makes its site in $(VENV): a minute or two, once" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+# A terminal is shown how far it is, a log is not.
+.PHONY: docs test-docs
+docs: $(VENV)/.docs  ## make the site of the docs, in half a minute; all anew with ARGS="-E"
+	@$(BIN)/python -m sphinx $(if $(MAKE_TERMOUT),,--quiet) --fail-on-warning --keep-going \
+		--doctree-dir out/doctrees --builder html $(ARGS) docs out/site
+	@echo "the site is in out/site; open out/site/index.html in a browser"
+
+test-docs: $(READY) $(VENV)/.docs  ## open the site that docs has made in a browser, and try it
+	@$(BIN)/python -m pytest tests/site $(ARGS)
+
 test: $(READY)  ## run the tests; some of them with ARGS="tests/core -x"
 	@$(BIN)/python -m pytest -n auto $(ARGS)
 
@@ -118,4 +133,4 @@ programs-pods: .venvs/tpu/.ready  ## for pods of TPUs, a step of Muon; more with
 check: lint types test  ## all that must hold before a change lands
 
 clean:  ## remove what was made
-	@rm -rf .venv .venvs out build dist .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venvs out docs/notebooks docs/reference build dist .pytest_cache .ruff_cache .hypothesis

@@ -18,6 +18,7 @@ def _read(app: Any, page: str, text: list[str]) -> None:
 
 
 def setup(app: Any) -> dict[str, Any]:
+    """Says to Sphinx when each is done."""
     app.connect("builder-inited", _copy)
     app.connect("source-read", _read)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -63,6 +63,8 @@ def test_links_out_of_the_site_are_addresses(pages):
     wrong = [
         link
         for link in links
-        if urlsplit(link).scheme != "https" or "." not in (urlsplit(link).hostname or "") or set(link) & set(" <>\"'`\\")
+        if urlsplit(link).scheme != "https"
+        or "." not in (urlsplit(link).hostname or "")
+        or set(link) & set(" <>\"'`\\")
     ]
     assert wrong == []
