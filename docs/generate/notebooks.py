@@ -36,8 +36,8 @@ def _page(path: Path) -> str:
         if cell["cell_type"] == "markdown":
             cell["source"] = _TO_PAGE.sub("](../", "".join(cell["source"]))
     first = notebook["cells"][0]
-    title, *rest = first["source"].split("\n", 1)
+    title, _, rest = first["source"].partition("\n")
     if not title.startswith("# "):
         raise ValueError(f"{path.name}: expected a title in the first cell; got {title!r}")
-    first["source"] = "\n\n".join([title, _FILE.format(name=path.name), *rest])
+    first["source"] = "\n\n".join([title, _FILE.format(name=path.name), rest.lstrip()])
     return json.dumps(notebook)
