@@ -8,9 +8,8 @@ from tests.site.conftest import PHONE
 
 DESKTOP = {"width": 1280, "height": 900}
 PROBE = (Path(__file__).parent / "probe.js").read_text()
-# A transform of each kind, a schedule, a codec, a plot and a type: pages of symbols are made alike.
-SYMBOLS = ("adamw", "scale_by_adam", "chain", "cosine_decay_schedule", "int8", "plots.paths", "Transform")
-GENERATED = ("reference", "notebooks")
+# Of each kind of symbol one: their pages are made alike.
+SYMBOLS = ("adamw", "scale_by_adam", "chain", "cosine_decay_schedule", "int8", "Mask", "transform-class", "plots")
 
 
 @pytest.fixture(scope="session")
