@@ -31,7 +31,6 @@ html_title = "gradxform"
 html_logo = "_static/logo.svg"
 html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
-templates_path = ["_templates"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False

@@ -63,7 +63,7 @@ class Watched:
         page.route("**/*", self._let_through)
         page.on("console", lambda said: said.type in ("error", "warning") and self.faults.append(said.text))
         page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on("requestfailed", lambda request: self.faults.append(f"failed: {request.url}"))
+        page.on("requestfailed", self._failed)
         page.on("response", lambda answer: answer.ok or self.faults.append(f"{answer.status}: {answer.url}"))
 
     def _let_through(self, route):
@@ -72,6 +72,11 @@ class Watched:
         else:
             self.faults.append(f"left the site: {route.request.url}")
             route.abort()
+
+    def _failed(self, request):
+        # What is asked for when another page is gone to is let go: the icon of a page, say.
+        if request.failure != "net::ERR_ABORTED":
+            self.faults.append(f"{request.failure}: {request.url}")
 
     def open(self, url):
         """Goes there, and waits until all is loaded."""
