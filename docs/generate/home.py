@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
-
 import jax.numpy as jnp
 import matplotlib as mpl
 
 import gradxform as gx
 
 PLACE = "<!-- the picture that plays -->"
+SECONDS = 10.0
+STEPS = 400
 
 
 def with_picture(text: str) -> str:
@@ -25,14 +24,14 @@ def with_picture(text: str) -> str:
 
 
 def _picture() -> str:
+    """Three methods in the same valley, from the same start."""
     mpl.use("agg")
     valley = gx.landscapes.rosenbrock
-    start = jnp.array(valley.start)
-    runs = {
-        "gradient descent": gx.minimise(valley, start, gx.sgd(1e-3), steps=500),
-        "momentum": gx.minimise(valley, start, gx.sgd(1e-3, momentum=0.9), steps=500),
-        "adam": gx.minimise(valley, start, gx.adam(0.1), steps=500),
+    optimizers = {
+        "gradient descent": gx.sgd(1e-3),
+        "momentum": gx.sgd(1e-3, momentum=0.9),
+        "adam": gx.adam(0.1),
     }
-    drawn = io.BytesIO()
-    gx.plots.paths(valley, runs).figure.savefig(drawn, format="png", dpi=110)
-    return f'<img alt="Three methods on Rosenbrock\'s function" src="data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}">'
+    start = jnp.array(valley.start)
+    runs = {name: gx.minimise(valley, start, tx, steps=STEPS) for name, tx in optimizers.items()}
+    return gx.plots.animate(valley, runs, seconds=SECONDS).html
