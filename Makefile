@@ -130,6 +130,15 @@ programs-tpu programs-gpu: programs-%: .venvs/%/.ready  ## for one of the two al
 programs-pods: .venvs/tpu/.ready  ## for pods of TPUs, a step of Muon; more with ARGS="--pods 8x8 16x16"
 	@.venvs/tpu/bin/python benchmarks/matrix_programs.py $(ARGS)
 
+$(VENV)/.release: pyproject.toml | $(BIN)/python
+	@echo "installing gradxform and what checks a release in $(VENV): a minute or two, once" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[release]'
+	@touch $@
+
+.PHONY: release-check
+release-check: $(VENV)/.release  ## build what would be published, install it into a clean environment and try it
+	@$(BIN)/python release/check.py $(ARGS)
+
 check: lint types test  ## all that must hold before a change lands
 
 clean:  ## remove what was made

@@ -75,7 +75,9 @@ class Mechanize(TreeRule):
         before = jnp.sum(slots.s)
         kept = before / (before + self.eps)
         pull = self.weight_decay * before * tree.norm(updates) / (tree.norm(tree.params) + self.eps)
-        h = -kept * (tree.vdot(updates, slots.delta) + pull * tree.vdot(tree.params, slots.delta))
+        # One pass over all three: two products would read d twice.
+        pulled = tree.map(lambda g, p: g + pull * p, updates, tree.params)
+        h = -kept * tree.vdot(pulled, slots.delta)
 
         decays = 1 - 0.1 ** np.arange(1, self.num_betas + 1)
         b, b_sq = jnp.asarray(decays, h.dtype), jnp.asarray(decays**2, h.dtype)
