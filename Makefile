@@ -46,7 +46,7 @@ $(VENV)/.docs: pyproject.toml | $(BIN)/python
 
 # A terminal is shown how far it is, a log is not.
 .PHONY: docs test-docs
-docs: $(VENV)/.docs  ## make the site of the docs, in half a minute; all anew with ARGS="-E"
+docs: $(VENV)/.docs  ## make the site of the docs, in a minute; all anew with ARGS="-E"
 	@$(BIN)/python -m sphinx $(if $(MAKE_TERMOUT),,--quiet) --fail-on-warning --keep-going \
 		--doctree-dir out/doctrees --builder html $(ARGS) docs out/site
 	@echo "the site is in out/site; open out/site/index.html in a browser"
