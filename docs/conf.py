@@ -23,6 +23,7 @@ myst_heading_anchors = 4
 
 # Notebooks show what they showed when they were run: `make notebooks-afresh` and the tests run them.
 nb_execution_mode = "off"
+nb_merge_streams = True
 # A widget is shown by the picture that is kept beside it: its scripts would come from elsewhere.
 nb_ipywidgets_js = {}
 
