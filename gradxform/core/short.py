@@ -26,7 +26,7 @@ def in_short(value: Any) -> str:
         return written_call(
             type(value).__qualname__, [f"{n}={in_short(x) if n in within else leaves_in_short(x)}" for n, x in shown]
         )
-    if isinstance(value, dict) and any(map(_holds_fields, value.values())):
+    if isinstance(value, dict) and any(has_fields(item) or _holds_fields(item) for item in value.values()):
         items = [f"{key!r}: {in_short(item)}" for key, item in itertools.islice(value.items(), MOST)]
         return bracketed("{", [*items, *and_more(len(value) - MOST)], "}")
     if isinstance(value, tuple | list) and any(map(_holds_fields, value)):

@@ -229,6 +229,8 @@ def test_prints_shapes_in_the_place_of_arrays():
     assert seen == [WRITTEN.replace("=0,", "=i32[],").replace("=0.0", "=f32[]")]
     assert repr(jax.eval_shape(CLIPPED.init, PARAMS)) == seen[0]
     assert repr(in_order.stages["clip_by_global_norm"]) == "ClipByGlobalNorm.State(norm=0.0)"
+    stages = "stages={'scale_by_learning_rate': ScaleByLearningRate.State()}"
+    assert repr(gx.sgd(0.1).init(PARAMS)) == f"State(count=0, {stages}, live={{}})"
 
 
 def test_prints_the_dtypes_as_jax_writes_them():

@@ -51,7 +51,8 @@ def test_goes_the_way_of_a_plain_loop(ours, theirs):
     norms = [np.linalg.norm(jax.grad(gx.landscapes.rosenbrock)(jnp.array(x))) for x in run.path]
     np.testing.assert_allclose(run.grad_norms, norms, rtol=1e-3)
     assert (run.steps, run.reason, run.value) == (40, "step limit", run.losses[-1])
-    again = gx.descend(gx.landscapes.rosenbrock, START, ours, 40)
+    # START, as the landscape has it: a pair of numbers.
+    again = gx.descend(gx.landscapes.rosenbrock, gx.landscapes.rosenbrock.start, ours, 40)
     np.testing.assert_allclose(again.path, run.path, rtol=2e-4, atol=2e-5)
     np.testing.assert_allclose(again.losses, run.losses, rtol=1e-3)
 
