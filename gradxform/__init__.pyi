@@ -1206,7 +1206,7 @@ def lbfgs(
     scale_init_precond: bool = True,
     linesearch: GradientTransformation | None = ...,
 ) -> Transform:
-    """L-BFGS optimizer."""
+    """L-BFGS: steps by an approximation of the inverse Hessian, as far as a line search goes."""
 
 def scale_by_backtracking_linesearch(
     max_backtracking_steps: ArrayLike,
@@ -1219,10 +1219,10 @@ def scale_by_backtracking_linesearch(
     store_grad: bool = False,
     verbose: bool = False,
 ) -> Transform:
-    """Backtracking line-search ensuring sufficient decrease (Armijo criterion)."""
+    """Shortens a step until the loss falls by a part of what its slope promises."""
 
 def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Transform:
-    """Scales updates by L-BFGS."""
+    """Multiplies by an approximation of the inverse Hessian, made of the last changes of gradient and parameters."""
 
 def scale_by_zoom_linesearch(
     max_linesearch_steps: ArrayLike,
@@ -1236,7 +1236,7 @@ def scale_by_zoom_linesearch(
     initial_guess_strategy: str = "keep",
     verbose: bool = False,
 ) -> Transform:
-    """Linesearch ensuring sufficient decrease and small curvature."""
+    """Finds how far to step, so that the loss falls enough and its slope flattens."""
 
 def average_params(
     decay: ScalarOrSchedule | None = 0.999, start: int = 0, every: int = 1, debias: bool = True
@@ -1784,7 +1784,7 @@ def linear_onecycle_schedule(
 def linear_schedule(
     init_value: Scalar, end_value: Scalar, transition_steps: Scalar, transition_begin: Scalar = 0
 ) -> Schedule:
-    """From one value to another, along a line: `polynomial_schedule` with power 1, and otherwise its arguments."""
+    """From one value to another, along a line."""
 
 def multiply_schedules(factors: Sequence[Scalar]) -> MultiplySchedules:
     """Multiplies schedules and numbers; `*` of a schedule makes one."""

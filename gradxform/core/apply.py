@@ -27,7 +27,7 @@ def apply_updates(params: Any, updates: Any) -> Any:
     Raises:
       ValueError, TypeError: a leaf that is missing or does not fit, with its path.
 
-    optax: apply_updates, which broadcasts a leaf that does not fit.
+    optax: apply_updates, which broadcasts a leaf that does not fit. torch: inside torch.optim.Optimizer.step.
     """
     checks.same_structure("updates", updates, params, "the parameters")
     old = [jnp.asarray(leaf) for leaf in jax.tree.leaves(params)]

@@ -29,7 +29,7 @@ def chain(*args: optax.GradientTransformation) -> Transform:
       TypeError: an argument that is no transform, such as a function that was not called.
       ValueError: transforms of which `on_axes` told different specs.
 
-    optax: chain, whose state is a tuple.
+    optax: chain, whose state is a tuple. torch: none.
     """
     return Transform(name_stages([pair for tx in args for pair in _nodes(tx)]), _placement("chain", args))
 
@@ -47,7 +47,7 @@ def named_chain(*args: tuple[str, optax.GradientTransformation]) -> Transform:
       TypeError: an argument that is no pair of a name and a transform.
       ValueError: two transforms of one name.
 
-    optax: named_chain, whose state is an ordered dict.
+    optax: named_chain, whose state is an ordered dict. torch: none.
     """
     for arg in args:
         if not (isinstance(arg, tuple) and len(arg) == 2 and isinstance(arg[0], str)):

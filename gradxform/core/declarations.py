@@ -32,6 +32,8 @@ class Slot:
       called: its name in the state, where a hyperparameter has that name too. None: that of its declaration.
       where: the name of the field or property that says whether the rule has it, and in whose absence optax.MaskedNode
         is in the place of each leaf, or of the one number. None: it always does.
+
+    optax: none; a field of a state class by hand. torch: none; an entry of the state of torch.optim.Optimizer.
     """
 
     init: float | str = 0.0
@@ -76,7 +78,10 @@ class MatrixSlot(Slot):
       diagonal: whether `init` is on the diagonal of the last two axes alone, with 0 elsewhere; of a vector everywhere.
       prepared: whether `prepare` sees it, where the leaf lies, and not `update`. Its shape is then (1, 1): numbers of
         each matrix, as `leaf.norms` returns them and `leaf.spread` takes them.
-      init, dtype, signed: as in `Slot`.
+      init, dtype, signed, called, where: as in `Slot`.
+      axes, copy, length, measure: of `Slot`, and not for what has a shape of its own.
+
+    optax: none; a field of a state class by hand. torch: none; an entry of the state of torch.optim.Optimizer.
     """
 
     shape: Callable[[Any, int, int], tuple[int, ...] | None] = dataclasses.field(kw_only=True)
@@ -106,6 +111,8 @@ class Metric:
         before the first step, in place of `init` and `dtype`: any pytree of arrays.
       named: whether what is measured is a dict whose keys are the names of metrics, in place of this one's.
       each: the name of a field of a TreeRule that holds a dict, or None: a scalar for each of its keys.
+
+    optax: none; a field of a state class by hand. torch: none; an entry of the state of torch.optim.Optimizer.
     """
 
     init: float = 0.0
@@ -123,6 +130,8 @@ class Key:
 
     Args:
       seed: the name of the field that holds the seed.
+
+    optax: none; a field of a state class by hand. torch: none; an entry of the state of torch.optim.Optimizer.
     """
 
     seed: str = "key"
@@ -134,6 +143,8 @@ class Extra:
 
     Args:
       where: the name of the field or property that says whether the rule asks for it. None: it always does.
+
+    optax: none; arguments of `update` by name. torch: none; the closure of `step`.
     """
 
     where: str | None = None
@@ -146,6 +157,8 @@ class Inner:
     Args:
       field: the name of the field that holds the transform, or a dict with transforms among its values. Of a dict the
         state is one too: that of the transform under `name` is under `name_state`.
+
+    optax: none; a field of a state class by hand. torch: none.
     """
 
     field: str

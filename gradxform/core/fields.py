@@ -32,16 +32,77 @@ class Range:
 # step, and the rule itself reads the number that holds at the step. At run time the annotation gives the field its
 # role, under whatever name it was imported. Concrete numbers are range-checked; schedules are not.
 Hyper = Annotated[Any, Range()]
+"""Annotates a hyperparameter: a number, an array of shape (), or a schedule, which is a function of the step.
+
+In `update` of a rule it is the number that holds at the step. It is a leaf of the transform as a pytree, so that a new
+value does not retrace, and `replace`, `live` and `sweep` find it by its name. Concrete numbers must be real.
+
+optax: ScalarOrSchedule, a type without a check. torch: none; hyperparameters are numbers in a parameter group.
+"""
+
 NonNegative = Annotated[Any, Range("at least 0", lambda value: value >= 0)]
+"""Annotates a hyperparameter as `Hyper` does; a concrete number must be at least 0, schedules are not checked.
+
+optax: none. torch: none; constructors check their arguments.
+"""
+
 Positive = Annotated[Any, Range("more than 0", lambda value: value > 0)]
+"""Annotates a hyperparameter as `Hyper` does; a concrete number must be more than 0, schedules are not checked.
+
+optax: none. torch: none; constructors check their arguments.
+"""
+
 Decay = Annotated[Any, Range("at least 0 and less than 1", lambda value: (value >= 0) & (value < 1))]
-# Of a sum or a maximum, in which 1 forgets nothing; a mean with a decay of 1 would never move.
+"""Annotates the decay of a running mean as `Hyper` does; a concrete number must be at least 0 and less than 1.
+
+A mean with a decay of 1 would never move; for sums there is `SumDecay`.
+
+optax: none. torch: none; constructors check their arguments.
+"""
+
 SumDecay = Annotated[Any, Range("at least 0 and at most 1", lambda value: (value >= 0) & (value <= 1))]
+"""Annotates the decay of a sum or a maximum as `Hyper` does; a concrete number must be at least 0 and at most 1.
+
+With 1 nothing is forgotten, as in AdaGrad's sum of squares.
+
+optax: none. torch: none; constructors check their arguments.
+"""
+
 Dtype = Annotated[Any, "a dtype or its name"]
+"""Annotates a static argument that is a floating-point dtype of 16 bits at least, or its name, such as "bfloat16".
+
+optax: chex.ArrayDType. torch: torch.dtype.
+"""
+
 Mask = Annotated[Any, "a pytree of bools, a prefix of the parameters, or a function of them that returns one"]
+"""Annotates a mask: which leaves a rule sees.
+
+A pytree of bools, a prefix of the parameters, or a function of them that returns one, such as `by_ndim(2)`. The engine
+does the rest: leaves where it is False pass the rule unchanged.
+
+optax: the mask of masked. torch: none; parameter groups.
+"""
+
 DecayMask = Annotated[Any, "a mask that says which leaves decay, in a rule that treats all of them"]
+"""Annotates a mask as `Mask` does, of a rule that treats all leaves: it says which of them decay.
+
+optax: the mask of add_decayed_weights. torch: none; parameter groups.
+"""
+
 WeightAxes = Annotated[Any, "which axes of each leaf are the rows and columns of its matrices"]
+"""Annotates which axes of each leaf are the rows and the columns of its matrices.
+
+`MatrixAxes` or optax's MuonDimensionNumbers, a pytree with these that is a prefix of the parameters, or a function of
+them that returns one, such as `hidden_matrices`. None in it stands for what is no matrix.
+
+optax: contrib.muon's weight_dimension_numbers. torch: none.
+"""
+
 Seed = Annotated[Any, "an integer, or a key of jax.random"]
+"""Annotates the seed of random numbers: an integer, or a key of `jax.random`.
+
+optax: an integer, or a key, by function. torch: torch.Generator.
+"""
 
 _NUMERIC = {"Hyper": Hyper, "NonNegative": NonNegative, "Positive": Positive, "Decay": Decay, "SumDecay": SumDecay}
 _ROLES = {**_NUMERIC, "Dtype": Dtype, "Mask": Mask, "DecayMask": DecayMask, "WeightAxes": WeightAxes, "Seed": Seed}

@@ -36,6 +36,8 @@ class Step(NamedTuple):
       number: int32 of shape (): its own number, from 1 on.
       extra: the extra arguments of `update`, by name.
       placement: what is told of where the leaves lie. None: nothing.
+
+    optax: none. torch: none.
     """
 
     done: jax.Array
@@ -61,6 +63,8 @@ class Flow:
       lands: whether what comes next is the last that changes the updates, and may add them to the parameters itself.
       landed: the leaves of the parameters after the step, where what came last added the updates; None where not.
       fuses: whether one kernel may do the step of a leaf; None: where plain operations would pass over memory twice.
+
+    optax: none. torch: none.
     """
 
     updates: list[Any]
@@ -168,6 +172,8 @@ class Node(Record):
     updates that are added to the parameters, so that only its like may stand after it. What `is_foreign` takes and
     returns updates that nobody has checked. What `only_looks` returns the updates as they came. What `keeps_params`
     says by itself what the parameters are after a step, so that only what only looks may stand after it.
+
+    optax: none. torch: none.
     """
 
     any_dtype: ClassVar[bool] = False

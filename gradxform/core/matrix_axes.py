@@ -21,11 +21,11 @@ from gradxform.core.text import show
 class MatrixAxes(Record, is_leaf=True):
     """Which axes of a weight are the rows and the columns of its matrices; all others count matrices.
 
-        gx.MatrixAxes()                          (..., in, out): stacked layers, experts
-        gx.MatrixAxes(0, (1, 2))                 (in, heads, head_dim), one matrix of in x (heads head_dim)
-        gx.MatrixAxes(0, 2)                      the same, a matrix for each head
-        gx.MatrixAxes(split_columns=3)           (in, 3 out): queries, keys and values in one, a matrix for each
-        gx.MatrixAxes((0, 1, 2), 3)              a convolution (height, width, in, out)
+        gx.MatrixAxes()                    # (..., in, out): stacked layers, experts
+        gx.MatrixAxes(0, (1, 2))           # (in, heads, head_dim), one matrix of in x (heads head_dim)
+        gx.MatrixAxes(0, 2)                # the same, a matrix for each head
+        gx.MatrixAxes(split_columns=3)     # (in, 3 out): queries, keys and values in one, a matrix for each
+        gx.MatrixAxes((0, 1, 2), 3)        # a convolution (height, width, in, out)
 
     Rows are the inputs and columns the outputs, as in the kernels of JAX's libraries: y = x W.
 

@@ -23,7 +23,10 @@ from gradxform.core.slots import first_leaf_records, first_tree_record
 
 
 class LeafRule(Rule):
-    """A rule that treats each leaf alone."""
+    """A rule that treats each leaf alone.
+
+    optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
+    """
 
     advance_all = staticmethod(leaves.advance_run)
 
@@ -85,6 +88,8 @@ class MatrixRule(Rule):
     `transposable` says that `update` of the transposed matrix is the transposed update, so that a matrix and another's
     transpose may be stacked. `batched`, which a rule may make a field of its own, is whether matrices of one shape go
     through `update` in one stack also on one device; the numbers are the same.
+
+    optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
     """
 
     transposable: ClassVar[bool] = False
@@ -151,7 +156,10 @@ class MatrixRule(Rule):
 
 
 class TreeRule(Rule):
-    """A rule that sees all leaves together, in lists: in the order of the tree, which `tree.whole` makes of them."""
+    """A rule that sees all leaves together, in lists: in the order of the tree, which `tree.whole` makes of them.
+
+    optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -209,7 +217,10 @@ class TreeRule(Rule):
 
 
 class TreeScaleRule(TreeRule):
-    """A tree rule that multiplies all updates by one number, which XLA then fuses into the rules that follow."""
+    """A tree rule that multiplies all updates by one number, which XLA then fuses into the rules that follow.
+
+    optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -34,6 +34,8 @@ class State(_Fields):
       count: int32 of shape (): how many updates were done.
       stages: what each stage remembers, by its name: slots and metrics, or a guest's own state.
       live: the hyperparameters that live in the state, by `stage.name`; `gx.adjust` changes them.
+
+    optax: a tuple of states, one for each transform of a chain. torch: the state of torch.optim.Optimizer.
     """
 
     __slots__ = ()

@@ -36,6 +36,8 @@ class Transform(Branch, optax.GradientTransformationExtraArgs):
       update: (updates, state, params=None, **extra) -> (updates, state).
       stages: the rules, each with the name of its record in the state.
       placement: what `on_axes` told of where the parameters lie. None: nothing.
+
+    optax: GradientTransformationExtraArgs. torch: torch.optim.Optimizer, which holds the parameters.
     """
 
     stages: Stages
@@ -190,9 +192,14 @@ def transform(rule: Callable[P, Node]) -> Factory[P, Transform]:
 
     mypy leaves out what a decorator of a class returns; with it, write `scale_by_half = gx.transform(ScaleByHalf)`.
 
+    Args:
+      rule: the class, a subclass of LeafRule, TreeRule, TreeScaleRule, MatrixRule or Node.
+
     Raises:
       TypeError: not a subclass of LeafRule, TreeRule, MatrixRule or Node, or one without an `update`, or `advance`, of
         its own.
+
+    optax: none; a GradientTransformation of two functions. torch: none; a subclass of torch.optim.Optimizer.
     """
     kinds: dict[type[Node], tuple[str, ...]] = {
         TreeScaleRule: ("factor",),

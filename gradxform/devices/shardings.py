@@ -60,7 +60,7 @@ def state_shardings(
 ) -> Any:
     """The sharding of each array of a state, for `in_shardings`, `out_shardings` and `jax.device_put`.
 
-        state = jax.jit(tx.init, out_shardings=state_shardings(tx, params))(params),   or init_sharded(tx, params)
+        state = jax.jit(tx.init, out_shardings=state_shardings(tx, params))(params)  # or: init_sharded(tx, params)
 
     With `zero` the slots divide among the devices of a data-parallel axis as well (ZeRO, stage 1): a step under `jit`
     whose state has these shardings as `out_shardings` gives the same numbers with a part of the memory. The parameters

@@ -1,4 +1,7 @@
-"""Functions of two variables to try methods on, with their minima, at each of which they are 0."""
+"""Functions of two variables to try methods on, with their minima, at each of which they are 0.
+
+optax: none. torch: none.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,9 @@ def quadratic(condition: float = 100.0) -> Landscape:
 
     Gradient descent converges for rates less than 2, and takes as many steps as the condition number is large.
 
+    Args:
+      condition: the ratio of the larger curvature to the smaller.
+
     Raises:
       ValueError: the condition number is less than 1.
     """
@@ -67,6 +73,9 @@ def ravine(condition: float = 100.0) -> Landscape:
     """The valley of `quadratic` at 45 degrees to the axes, where a rate for each coordinate is of no help.
 
         f = ((x1 + x2)^2 / condition + (x1 - x2)^2) / 4
+
+    Args:
+      condition: as in `quadratic`.
 
     Raises:
       ValueError: the condition number is less than 1.
@@ -93,7 +102,10 @@ saddle = Landscape(
     (-1.4, 1e-3),
     ((-1.6, 1.6), (-1.6, 1.6)),
 )
-"""A saddle point at 0 between two minima, f = x1^2 / 2 + (x2^2 - 1)^2 / 4; the start is beside the ridge."""
+"""A saddle point at 0 between two minima; the start is beside the ridge.
+
+    f = x1^2 / 2 + (x2^2 - 1)^2 / 4
+"""
 
 rosenbrock = Landscape(
     "rosenbrock",
@@ -102,7 +114,12 @@ rosenbrock = Landscape(
     (-1.2, 1.0),
     ((-1.8, 1.8), (-0.8, 2.4)),
 )
-"""A bent valley, f = (1 - x1)^2 + 100 (x2 - x1^2)^2. Rosenbrock 1960, with its start."""
+"""A bent valley.
+
+    f = (1 - x1)^2 + 100 (x2 - x1^2)^2
+
+Rosenbrock 1960, with its start.
+"""
 
 beale = Landscape(
     "beale",
@@ -111,7 +128,9 @@ beale = Landscape(
     (1.0, 1.0),
     ((-0.5, 4.5), (-1.5, 1.6)),
 )
-"""Flat far and wide, steep at the corners: f = sum of (c - x1 (1 - x2^k))^2, c = 1.5, 2.25, 2.625, k = 1, 2, 3.
+"""Flat far and wide, steep at the corners.
+
+    f = sum_k (c_k - x1 (1 - x2^k))^2,   k = 1, 2, 3,   c_k = 1.5, 2.25, 2.625
 
 Beale 1958.
 """
@@ -128,7 +147,12 @@ himmelblau = Landscape(
     (0.0, -0.5),
     ((-5.5, 5.5), (-5.5, 5.5)),
 )
-"""Four minima, all global, f = (x1^2 + x2 - 11)^2 + (x1 + x2^2 - 7)^2. Himmelblau 1972."""
+"""Four minima, all global.
+
+    f = (x1^2 + x2 - 11)^2 + (x1 + x2^2 - 7)^2
+
+Himmelblau 1972.
+"""
 
 plateau = Landscape(
     "plateau",
@@ -137,7 +161,10 @@ plateau = Landscape(
     (-2.4, 1.2),
     ((-3.0, 3.0), (-2.0, 2.0)),
 )
-"""A hole in a plain on which the gradient is all but 0, f = 1 - exp(-x1^2 / 2 - x2^2)."""
+"""A hole in a plain on which the gradient is all but 0.
+
+    f = 1 - exp(-x1^2 / 2 - x2^2)
+"""
 
 rastrigin = Landscape(
     "rastrigin",
@@ -146,4 +173,9 @@ rastrigin = Landscape(
     (-2.3, 1.7),
     ((-3.2, 3.2), (-3.2, 3.2)),
 )
-"""A local minimum near each pair of integers, f = 20 + sum of x^2 - 10 cos(2 pi x). Rastrigin 1974."""
+"""A local minimum near each pair of integers.
+
+    f = 20 + sum_i (x_i^2 - 10 cos(2 pi x_i))
+
+Rastrigin 1974.
+"""

@@ -28,6 +28,8 @@ class RangeTest:
       suggestion: the rate at which the smoothed loss falls fastest, by its slope against the logarithm of the rate.
       diverged_at: the rate at which the loss blew up; None if it did not. Training may have ended to be of use long
         before, as in a network whose units died: the curve shows it.
+
+    optax: none. torch: none.
     """
 
     rates: np.ndarray[Any, Any]

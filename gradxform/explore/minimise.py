@@ -46,6 +46,8 @@ class Minimisation:
       grad_norms: the L2 norms of the gradient along the path, of shape (steps + 1,).
       metrics: by name, what the rules reported at each step, stacked along axis 0.
       message: how it ended, in a sentence.
+
+    optax: none. torch: none.
     """
 
     x: Any
@@ -68,6 +70,8 @@ class Descent(NamedTuple):
     Attributes:
       path: x before the first step and after each, stacked along axis 0.
       losses: the function along the path, of shape (steps + 1,).
+
+    optax: none. torch: none.
     """
 
     path: Any

@@ -3,6 +3,8 @@
 They need matplotlib, which is an extra: `pip install 'gradxform[explore]'`. Each function draws into the axes that it
 is given, or into a new figure, and returns the axes. Colours are those of Okabe & Ito 2008, which colour-blind readers
 tell apart, and curves differ in their dashes too.
+
+optax: none. torch: none.
 """
 
 from __future__ import annotations

@@ -17,8 +17,14 @@ from gradxform.reading.hyperparameters import replace
 class Sweep:
     """Transforms that differ in numbers, run all at once by one `jax.vmap`.
 
+    Args:
+      make: makes a transform of numbers by name.
+      points: as below.
+
     Attributes:
       points: the values by name, each an array of as many as there are transforms.
+
+    optax: none. torch: none.
     """
 
     def __init__(self, make: Callable[..., Transform], points: Mapping[str, np.ndarray[Any, Any]]) -> None:

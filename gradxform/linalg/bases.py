@@ -20,7 +20,7 @@ def eigenbasis(x: jax.Array) -> jax.Array:
     Returns:
       (..., n, n), orthonormal columns, each up to its sign (complex: its phase); NaN where an entry is NaN.
 
-    jax: jnp.linalg.eigh, in ascending order. torch: torch.linalg.eigh.
+    jax: jnp.linalg.eigh, in ascending order. optax: none. torch: torch.linalg.eigh.
     """
     y = computed(x)
     y, failed = _without_nan(times(y, matrix_unit_scale(y)))
@@ -44,7 +44,7 @@ def orthogonal_iteration(x: jax.Array, basis: jax.Array, *, sort: bool = True) -
     Returns:
       The new basis, and the order, (..., n) of int32, in which what is kept for each column has to be put too.
 
-    Vyas et al. 2024, arXiv:2409.11321, algorithm 4, without the order; their code has it. torch: none.
+    Vyas et al. 2024, arXiv:2409.11321, algorithm 4, without the order; their code has it. optax: none. torch: none.
     """
     x, q = (computed(each) for each in (x, basis))
     x, failed = _without_nan(times(x, matrix_unit_scale(x)))

@@ -62,7 +62,7 @@ def newton_schulz_coefficients(ns_coeffs: Coefficients = "standard", ns_steps: i
 
     Jordan 2024, Muon. Amsel et al. 2025, arXiv:2505.16932, algorithm 1. DeepSeek-AI 2026, DeepSeek-V4, algorithm 1.
     optax: the argument `ns_coeffs` of muon, which knows the first two names; its scale_by_muon refuses more triples
-    than `ns_steps`, and takes all where there are fewer.
+    than `ns_steps`, and takes all where there are fewer. torch: ns_coefficients of torch.optim.Muon, one triple.
     """
     if ns_steps < 0:
         raise ValueError(f"ns_steps is at least 0, not {ns_steps}")

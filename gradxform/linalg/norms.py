@@ -28,7 +28,10 @@ def spectral_norm(x: jax.Array, iterations: int = 16) -> jax.Array:
       (...), real; 0 for zeros, NaN where an entry is NaN.
 
     The first v is made of the longest row and of a fixed vector without a pattern, since the row alone may be
-    orthogonal to the singular vector. torch: torch.nn.utils.parametrizations.spectral_norm keeps v from call to call.
+    orthogonal to the singular vector.
+
+    optax: power_iteration, of a symmetric matrix. torch: torch.nn.utils.parametrizations.spectral_norm, which keeps v
+    from call to call.
     """
     scaled = computed(x)
     scale = matrix_unit_scale(scaled)

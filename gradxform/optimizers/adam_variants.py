@@ -95,7 +95,9 @@ def adamaxw(
     independent: bool = False,
     cautious: bool = False,
 ) -> Transform:
-    """Adamax with decoupled weight decay: p <- p - learning_rate (adamax(g) + weight_decay p).
+    """Adamax with weight decay that is decoupled from the gradient.
+
+        p <- p - learning_rate (scale_by_adamax(g) + weight_decay p)
 
     Args:
       learning_rate: the step size; a number or a schedule.

@@ -87,7 +87,9 @@ def adamw(
     max_learning_rate: Hyper | None = None,
     clipping_threshold: Hyper | None = None,
 ) -> Transform:
-    """Adam with decoupled weight decay: p <- p - learning_rate (adam(g) + weight_decay p).
+    """AdamW: Adam with weight decay that is decoupled from the gradient.
+
+        p <- p - learning_rate (scale_by_adam(g) + weight_decay p)
 
     Args:
       learning_rate: the step size; a number or a schedule.
@@ -165,7 +167,9 @@ def nadamw(
     independent: bool = False,
     cautious: bool = False,
 ) -> Transform:
-    """`nadam` with decoupled weight decay: p <- p - learning_rate (nadam(g) + weight_decay p).
+    """NAdamW: NAdam with weight decay that is decoupled from the gradient.
+
+        p <- p - learning_rate (scale_by_nadam(g) + weight_decay p)
 
     Args:
       learning_rate: the step size; a number or a schedule.

@@ -34,7 +34,7 @@ def adamw_lean(
 ) -> Transform:
     """AdamW of bfloat16 parameters and gradients, which trains as in float32 and takes 7.06 bytes a parameter.
 
-        split_weights(stored(adamw(...), int8()), 8)
+        gx.split_weights(gx.stored(gx.adamw(...), gx.int8()), 8)
 
         bytes a parameter                adamw, float32   adamw, bfloat16   adamw_lean
         parameter                                 4               2             2

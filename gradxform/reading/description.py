@@ -112,6 +112,8 @@ class Description:
       params: all leaves; None where no parameters were given.
       state_bytes: what the state takes; None where neither parameters nor a state were given.
       step: how many updates were done; None where no state was given.
+
+    optax: none. torch: none.
     """
 
     call: str

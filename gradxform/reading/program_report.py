@@ -162,6 +162,8 @@ class Program:
       copies: what it copies.
       temporaries: arrays between kernels, the largest first. They are not all there at the same time.
       collectives, conditionals, loops: what there is of them.
+
+    optax: none. torch: none.
     """
 
     platform: str

@@ -24,6 +24,8 @@ class ScheduleTable:
     Attributes:
       steps: the steps that are shown, of shape (rows,).
       values: by label, the values at these steps, of shape (rows,).
+
+    optax: none. torch: none.
     """
 
     steps: np.ndarray[Any, Any]

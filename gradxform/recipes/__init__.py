@@ -5,6 +5,8 @@
 
 A recipe has the hyperparameters of its source at one commit, which its docstring names, with what of it is left out.
 It is a place to begin from, and says what its authors did at their scale: print it, and copy what you need.
+
+optax: none. torch: none.
 """
 
 from gradxform.recipes.algoperf import (

@@ -32,7 +32,7 @@ class QkClip(TreeRule):
     largest logits S of the forward pass, max over batch and positions of q k / sqrt(depth), signed:
 
         tx = gx.chain(gx.muon(0.02), gx.qk_clip("*/query/kernel", "*/key/kernel"))
-        updates, state = tx.update(grads, state, params, logits={"layers_0/attention": S, ...})
+        updates, state = tx.update(grads, state, params, logits={"layers_0/attention": S})
 
     A layer is what the stars of its patterns stand for, joined by slashes: `logits` is a tree whose paths are these, or
     begin with them; with one layer, stacked ones among them, it may be an array. An array of logits is (heads,), and

@@ -166,7 +166,7 @@ class RecordNoiseScale(TreeRule):
 
         small = mean of |g_j|^2 over n gradients g_j, of b examples each;   big = |mean of g_j|^2
         S = (small - big) / (1 / b - 1 / (n b)),   G = (n b big - b small) / (n b - b)
-        noise_scale = mean of S / mean of G,   running means over the groups of n gradients
+        noise_scale = mean(S) / mean(G),   running means over the groups of n gradients
 
     S estimates the trace of the covariance of one example's gradient and G the squared norm of the true gradient, both
     without bias if the g_j are independent and at the same parameters; their quotient is meaningful only once the means

@@ -12,7 +12,13 @@ from gradxform.schedules.schedule import from_formula
 def constant_schedule(step, value):
     """One value for ever.
 
-    optax: constant_schedule, which returns the number as it came; here it is an array, as with every schedule.
+        value
+
+    Args:
+      value: the value.
+
+    optax: constant_schedule, which returns the number as it came; here it is an array, as with every schedule. torch:
+    none.
     """
     return jnp.full_like(step, value)
 
@@ -36,7 +42,11 @@ def polynomial_schedule(step, init_value, end_value, power, transition_steps, tr
 
 @from_formula()
 def linear_schedule(step, init_value, end_value, transition_steps, transition_begin=0):
-    """From one value to another, along a line: `polynomial_schedule` with power 1, and otherwise its arguments.
+    """From one value to another, along a line.
+
+        end_value + (init_value - end_value) (1 - p),   p = (t - transition_begin) / transition_steps in [0, 1]
+
+    Args: as in `polynomial_schedule`, whose power is 1 here.
 
     optax: linear_schedule, which under `jit` may miss end_value by rounding. torch: LinearLR.
     """

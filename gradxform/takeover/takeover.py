@@ -29,6 +29,8 @@ class MigrationReport(NamedTuple):
       new: what begins anew, and why.
       dropped: what the old state has and the new one does not, and why.
       notes: what else there is to know.
+
+    optax: none. torch: none.
     """
 
     kept: dict[str, str]

@@ -135,8 +135,13 @@ def _written(signature: inspect.Signature, arguments: dict[str, Any]) -> Any:
             yield f"{name}={show(value)}"
 
 
-def borrow(function: Callable[P, Any]) -> Callable[P, Transform]:
-    """optax's function, making a Transform."""
+def borrow(function: Callable[P, Any], docstring: str) -> Callable[P, Transform]:
+    """optax's function, making a Transform.
+
+    Args:
+      function: optax's.
+      docstring: what it says of itself here.
+    """
     parameters = inspect.signature(function).parameters
 
     @functools.wraps(function)
@@ -158,12 +163,108 @@ def borrow(function: Callable[P, Any]) -> Callable[P, Transform]:
     register(function, function.__name__, call)
 
     # By this name pickle finds it.
-    make.__module__ = __name__
+    make.__module__, make.__doc__ = __name__, inspect.cleandoc(docstring)
     return make
 
 
 # Line searches and second order.
-lbfgs = borrow(optax.lbfgs)
-scale_by_backtracking_linesearch = borrow(optax.scale_by_backtracking_linesearch)
-scale_by_lbfgs = borrow(optax.scale_by_lbfgs)
-scale_by_zoom_linesearch = borrow(optax.scale_by_zoom_linesearch)
+lbfgs = borrow(
+    optax.lbfgs,
+    """L-BFGS: steps by an approximation of the inverse Hessian, as far as a line search goes.
+
+        u = -eta scale_by_lbfgs(g),   eta of the line search
+
+    With the default line search call `update(grads, state, params, value=f, grad=grads, value_fn=loss)`. It is for full
+    batches and models of moderate size.
+
+    Args:
+      learning_rate: a factor of the step before the line search; a number or a schedule. None: 1.
+      memory_size, scale_init_precond: as in `scale_by_lbfgs`.
+      linesearch: a transform that finds how far to go, such as `scale_by_backtracking_linesearch`. None: there is none,
+        and learning_rate alone says how far.
+
+    Extra arguments of `update`: those of the line search: value, grad and value_fn, the loss as a function of the
+    parameters.
+
+    Liu & Nocedal 1989, Mathematical Programming 45. optax: lbfgs, whose arithmetic this is. torch: torch.optim.LBFGS
+    with line_search_fn="strong_wolfe", which calls a closure.
+    """,
+)
+scale_by_backtracking_linesearch = borrow(
+    optax.scale_by_backtracking_linesearch,
+    """Shortens a step until the loss falls by a part of what its slope promises.
+
+        u = eta g,   the first eta of a shrinking row for which
+        f(p + eta g) <= (1 + rtol) f(p) + slope_rtol eta <g, grad f(p)> + atol
+
+    What comes in is to be a descent direction, as after `sgd` without momentum. Call
+    `update(updates, state, params, value=f, grad=grads, value_fn=loss)`.
+
+    Args:
+      max_backtracking_steps: how many times it shortens, at most.
+      slope_rtol: the part of the promised decrease that is asked for.
+      decrease_factor: the factor of eta from one try to the next, below 1.
+      increase_factor: the factor of the last eta with which the next step begins; 1 for the last eta, infinity for
+        max_learning_rate.
+      max_learning_rate: the largest eta.
+      atol, rtol: how much the loss may be above the bound, and how much relative to itself.
+      store_grad: whether the state keeps value and gradient at the new parameters, for
+        `optax.value_and_grad_from_state`.
+      verbose: whether to print what it tries.
+
+    Extra arguments of `update`: value, grad and value_fn; and those of value_fn.
+
+    Armijo 1966; Vaswani et al. 2019, arXiv:1905.09997. optax: scale_by_backtracking_linesearch, whose arithmetic this
+    is. torch: none.
+    """,
+)
+scale_by_lbfgs = borrow(
+    optax.scale_by_lbfgs,
+    """Multiplies by an approximation of the inverse Hessian, made of the last changes of gradient and parameters.
+
+        s_i = p_(i+1) - p_i,   y_i = g_(i+1) - g_i,   rho_i = 1 / <y_i, s_i>   for the last memory_size steps i
+        from the last i to the first:   a_i = rho_i <s_i, g>,   g <- g - a_i y_i
+        u = gamma g,   gamma = <s_i, y_i> / <y_i, y_i> of the last i
+        from the first i to the last:   u <- u + (a_i - rho_i <y_i, u>) s_i
+
+    At the first step gamma is the reciprocal of the norm of g, and at most 1. The sign of g stays: what follows in the
+    chain turns it, as in `lbfgs`.
+
+    Args:
+      memory_size: how many changes are kept.
+      scale_init_precond: whether gamma is as above; False for 1.
+
+    Nocedal & Wright 2006, Numerical Optimization, algorithms 7.4 and 7.5. optax: scale_by_lbfgs, whose arithmetic this
+    is. torch: inside torch.optim.LBFGS.
+    """,
+)
+scale_by_zoom_linesearch = borrow(
+    optax.scale_by_zoom_linesearch,
+    """Finds how far to step, so that the loss falls enough and its slope flattens.
+
+        u = eta g,   with an eta for which
+        f(p + eta g) <= f(p) + slope_rtol eta <g, grad f(p)> + tol
+        |<g, grad f(p + eta g)>| <= curv_rtol |<g, grad f(p)>| + tol
+
+    Where the loss has changed by less than approx_dec_rtol of itself, the first bound is judged by slopes, as rounding
+    hides such changes. Call `update(updates, state, params, value=f, grad=grads, value_fn=loss)`.
+
+    Args:
+      max_linesearch_steps: how many values of eta it tries, at most.
+      max_learning_rate: the largest eta. None: no bound.
+      tol: how far both bounds may be missed.
+      increase_factor: the factor of eta while no interval is found that holds a good one.
+      slope_rtol: the part of the promised decrease that is asked for.
+      curv_rtol: the part of the slope that may be left; infinity asks for the first bound alone.
+      approx_dec_rtol: as said above. None: losses alone count.
+      stepsize_precision: an interval that is shorter ends the search with an eta that meets the first bound.
+      initial_guess_strategy: "one": eta begins with 1, as Newton's methods want; "keep": with that of the last step.
+      verbose: whether to print where the search fails.
+
+    Extra arguments of `update`: value, grad and value_fn; and those of value_fn.
+
+    Nocedal & Wright 2006, Numerical Optimization, algorithms 3.5 and 3.6; Hager & Zhang 2006, ACM Transactions on
+    Mathematical Software 32(1). optax: scale_by_zoom_linesearch, whose arithmetic this is. torch: inside
+    torch.optim.LBFGS, as "strong_wolfe".
+    """,
+)

@@ -34,6 +34,8 @@ class InjectStatefulHyperparamsState(NamedTuple):
       hyperparams_states: the names of those that follow a schedule, which writes over what is put in their places; with
         the schedule's own state where it is one of optax's `StatefulSchedule`, else with `()`.
       inner_state: the state of the transform that is made of them.
+
+    optax: InjectStatefulHyperparamsState. torch: the param_groups of torch.optim.Optimizer.
     """
 
     count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]: optax's name; nobody counts in a state
@@ -141,7 +143,7 @@ def inject_hyperparams(
     """Makes a factory's numbers and schedules live in the state, where they can be read and changed.
 
         tx = inject_hyperparams(adamw)(learning_rate=schedule, b1=0.9)
-        state.hyperparams["b1"] = 0.8,   or adjust(state, b1=0.8)
+        state.hyperparams["b1"] = 0.8  # or: state = adjust(state, b1=0.8)
 
     Each step makes the transform anew of the state's values, so any factory will do, of ours, of optax or your own. A
     chain of ours needs it not: `live` does so for the hyperparameters of a transform that is there.

@@ -94,7 +94,7 @@ class SplitRealAndImaginaryArrays(NamedTuple):
 class SplitRealAndImaginary(Node):
     """Shows a transform each complex leaf as a pair of real ones, and joins the pairs of its update.
 
-        (u.real, u.imag) = the update of the transform for (g.real, g.imag)
+        re(u), im(u) = the update of the transform for the pair re(g), im(g)
 
     Real leaves pass as they are. What a transform squares is then each part, and no modulus.
 
