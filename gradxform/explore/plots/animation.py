@@ -18,7 +18,7 @@ import numpy as np
 
 from gradxform.explore.landscapes import Landscape
 from gradxform.explore.minimise import Minimisation
-from gradxform.explore.plots.drawing import COLOURS, path_of, paths
+from gradxform.explore.plots.drawing import COLOURS, figure_of, path_of, paths
 
 DPI = 100
 LONGEST = 100_000
@@ -104,7 +104,7 @@ def animate(
         "milliseconds": max(round(1000 * seconds / len(steps)), 1),
         "autoplay": autoplay,
     }
-    fragment = Template((files(__package__) / "animation.html").read_text(encoding="utf-8")).substitute(
+    fragment = Template((files("gradxform.explore.plots") / "animation.html").read_text(encoding="utf-8")).substitute(
         # Alike for what is alike, so that a page that is built twice is the same twice.
         id=f"gradxform-{hashlib.sha256(json.dumps(data).encode()).hexdigest()[:12]}",
         title=html.escape(f"{landscape.name}: {', '.join(ways)}"),
@@ -126,12 +126,14 @@ def _background(landscape: Landscape) -> tuple[bytes, Any, dict[str, int]]:
     axes."""
     from matplotlib import pyplot
 
-    ax = paths(landscape, {})
-    figure = ax.figure
+    figure, ax = figure_of(6.5, 5.0)
+    paths(landscape, {}, ax)
     figure.set_dpi(DPI)
     figure.canvas.draw()
     width, height = figure.canvas.get_width_height()
-    to_pixels, extent = ax.transData.frozen(), ax.get_window_extent()
+    extent = ax.get_window_extent()
+    # Of a class that matplotlib's stubs do not tell.
+    to_pixels: Any = ax.transData.frozen()
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DPI)
     pyplot.close(figure)
