@@ -36,8 +36,9 @@ $(VENV)/.notebooks: pyproject.toml | $(BIN)/python
 notebooks: $(VENV)/.notebooks  ## open the notebooks in Jupyter; more with ARGS="--no-browser"
 	@$(BIN)/jupyter lab --notebook-dir notebooks $(AS_ROOT) $(ARGS)
 
+# Without sliders, behind which there must be a kernel: the rows of pictures are kept.
 notebooks-afresh: $(VENV)/.notebooks  ## run all notebooks from clean kernels and keep what they show
-	@$(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	@GRADXFORM_SLIDERS=0 $(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/python
 	@echo "installing gradxform and what makes its site in $(VENV): a minute or two, once" >&2
