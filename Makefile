@@ -36,8 +36,24 @@ $(VENV)/.notebooks: pyproject.toml | $(BIN)/python
 notebooks: $(VENV)/.notebooks  ## open the notebooks in Jupyter; more with ARGS="--no-browser"
 	@$(BIN)/jupyter lab --notebook-dir notebooks $(AS_ROOT) $(ARGS)
 
+# Without sliders, behind which there must be a kernel: the rows of pictures are kept.
 notebooks-afresh: $(VENV)/.notebooks  ## run all notebooks from clean kernels and keep what they show
-	@$(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+	@GRADXFORM_SLIDERS=0 $(BIN)/jupyter nbconvert --to notebook --inplace --execute --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	@echo "installing gradxform and what makes its site in $(VENV): a minute or two, once" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+# A terminal is shown how far it is, a log is not.
+.PHONY: docs test-docs
+docs: $(VENV)/.docs  ## make the site of the docs, in a minute; all anew with ARGS="-E"
+	@$(BIN)/python -m sphinx $(if $(MAKE_TERMOUT),,--quiet) --fail-on-warning --keep-going \
+		--doctree-dir out/doctrees --builder html $(ARGS) docs out/site
+	@echo "the site is in out/site; open out/site/index.html in a browser"
+
+test-docs: $(READY) $(VENV)/.docs  ## open the site that docs has made in a browser, and try it
+	@$(BIN)/python -m pytest tests/site $(ARGS)
 
 test: $(READY)  ## run the tests; some of them with ARGS="tests/core -x"
 	@$(BIN)/python -m pytest -n auto $(ARGS)
@@ -127,4 +143,4 @@ release-check: $(VENV)/.release  ## build what would be published, install it in
 check: lint types test  ## all that must hold before a change lands
 
 clean:  ## remove what was made
-	@rm -rf .venv .venvs out build dist .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venvs out docs/notebooks docs/reference build dist .pytest_cache .ruff_cache .hypothesis

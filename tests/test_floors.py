@@ -55,7 +55,7 @@ FLOORS = {
 }
 OUTSIDE = {"jax", "numpy", "optax", "chex"}
 # Extras, which are imported where they are used.
-EXTRAS = {"explore": {"matplotlib", "tqdm"}}
+EXTRAS = {"explore": {"matplotlib", "tqdm", "IPython", "ipywidgets"}}
 MODULES = sorted(ROOT.rglob("*.py"))
 
 

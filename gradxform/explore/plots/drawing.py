@@ -1,11 +1,4 @@
-"""Pictures of runs, schedules, metrics and sweeps.
-
-They need matplotlib, which is an extra: `pip install 'gradxform[explore]'`. Each function draws into the axes that it
-is given, or into a new figure, and returns the axes. Colours are those of Okabe & Ito 2008, which colour-blind readers
-tell apart, and curves differ in their dashes too.
-
-optax: none. torch: none.
-"""
+"""Pictures: each function draws into the axes that it is given, or into a new figure, and returns the axes."""
 
 from __future__ import annotations
 
@@ -29,16 +22,21 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)
 LEVELS = 24
 
 
-def _figure(width: float = 7.0, height: float = 4.0, rows: int = 1) -> tuple[Figure, Any]:
+def figure_of(width: float = 7.0, height: float = 4.0, rows: int = 1, columns: int = 1) -> tuple[Figure, Any]:
+    """A figure of so many inches, and its axes; those of one column share what lies along x.
+
+    Raises:
+      ImportError: matplotlib is not installed.
+    """
     try:
         from matplotlib import pyplot
     except ImportError as error:
         raise ImportError("gradxform.plots needs matplotlib: pip install 'gradxform[explore]'") from error
-    return pyplot.subplots(rows, sharex=True, figsize=(width, height), layout="constrained")
+    return pyplot.subplots(rows, columns, sharex=columns == 1, figsize=(width, height), layout="constrained")
 
 
 def _axes(ax: Axes | None, width: float = 7.0, height: float = 4.0) -> Axes:
-    return _figure(width, height)[1] if ax is None else ax
+    return figure_of(width, height)[1] if ax is None else ax
 
 
 def _styles(count: int) -> list[dict[str, Any]]:
@@ -58,7 +56,7 @@ def paths(landscape: Landscape, runs: Mapping[str, Minimisation | Any], ax: Axes
       ImportError: matplotlib is not installed.
       ValueError: a path that is not of shape (points, 2), or a run that kept none.
     """
-    ways = {label: _path(label, run) for label, run in runs.items()}
+    ways = {label: path_of("paths", label, run) for label, run in runs.items()}
     ax = _axes(ax, 6.5, 5.0)
     (left, right), (low, high) = landscape.bounds
     x1, x2 = np.meshgrid(np.linspace(left, right, 201), np.linspace(low, high, 201))
@@ -80,13 +78,18 @@ def paths(landscape: Landscape, runs: Mapping[str, Minimisation | Any], ax: Axes
     return ax
 
 
-def _path(label: str, run: Any) -> np.ndarray[Any, Any]:
+def path_of(function: str, label: str, run: Any) -> np.ndarray[Any, Any]:
+    """The path of a run, or that is given in its place, of shape (points, 2).
+
+    Raises:
+      ValueError: it has another shape, or the run kept none; the text names the function of `plots` and the run.
+    """
     way = run.path if isinstance(run, Minimisation) else run
     if way is None:
-        raise ValueError(f"plots.paths: the run {label!r} kept no path; call minimise with keep_path=True")
+        raise ValueError(f"plots.{function}: the run {label!r} kept no path; call minimise with keep_path=True")
     way = np.asarray(way)
     if way.ndim != 2 or way.shape[1] != 2:
-        raise ValueError(f"plots.paths: expected a path of shape (points, 2) for {label!r}; got {way.shape}")
+        raise ValueError(f"plots.{function}: expected a path of shape (points, 2) for {label!r}; got {way.shape}")
     return way
 
 
@@ -163,7 +166,7 @@ def metrics(history: Mapping[str, Any], *, xlabel: str = "step", log: Sequence[s
         raise ValueError("plots.metrics: there are no metrics to draw")
     if wrong := [name for name, curve in curves.items() if curve.ndim != 1]:
         raise ValueError(f"plots.metrics: expected {wrong[0]} of shape (steps,); got {curves[wrong[0]].shape}")
-    figure, panels = _figure(7.0, 1.0 + 1.4 * len(curves), len(curves))
+    figure, panels = figure_of(7.0, 1.0 + 1.4 * len(curves), len(curves))
     for ax, (name, curve) in zip(np.atleast_1d(panels), curves.items(), strict=True):
         ax.plot(curve, color=COLOURS[0], linewidth=1.5, drawstyle="steps-post" if curve.dtype == bool else "default")
         ax.set_title(name, fontsize=10, loc="left")
