@@ -31,7 +31,8 @@ else:
     # It takes a seventh of the time of optax and JAX to import, and nothing is asserted before the first `init`.
     chex = _Later("chex")
 
-FREEZE = "keep it out of the optimizer, as with optax.partition and set_to_zero, or None in its place"
+LEAVE_OUT = "keep it out of the optimizer, with None in its place, in the parameters and in the gradients"
+FREEZE = "keep it out of the optimizer, with None in its place, or with partition and set_to_zero"
 
 
 def path_of(tree: Any, index: int) -> str:
@@ -60,7 +61,12 @@ def arrays(what: str, tree: Any, leaves: Sequence[Any], *, any_dtype: bool, real
         if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
             raise TypeError(
                 f"{what}: expected an array at {path_of(tree, index)}, got {show(leaf)} of type "
-                f"{type(leaf).__name__}; {FREEZE}"
+                f"{type(leaf).__name__}; {LEAVE_OUT}"
+            )
+        if leaf.dtype == jax.dtypes.float0:
+            raise TypeError(
+                f"{what}: got float0 at {path_of(tree, index)}, which jax.grad has for integers with allow_int=True; "
+                "take the gradient of the other leaves alone, with None in its place"
             )
         if not any_dtype and not is_inexact(leaf):
             raise TypeError(
