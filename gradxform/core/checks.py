@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from gradxform.core.hints import did_you_mean
+from gradxform.core.hints import did_you_mean, make_a_state
 from gradxform.core.placement import leaf_name, varying_axes
 from gradxform.core.precision import is_complex, is_inexact, is_too_small
 from gradxform.core.text import described, show
@@ -309,33 +309,12 @@ def state_of(names: Sequence[str], state: Any, state_type: type) -> None:
     """Raises ValueError unless a state was made by this transform."""
     if not isinstance(state, state_type):
         came = type(state).__name__
-        raise ValueError(f"expected the state that init(params) returned, got {came}; {_state_hint(state)}")
+        raise ValueError(f"expected the state that init(params) returned, got {came}; {make_a_state(state)}")
     if set(state.stages) != set(names):
         raise ValueError(
             f"the state has stages {sorted(state.stages)}, the transform has {sorted(names)}; make it with its init, "
             "or take over what fits with migrate(state, tx, params)"
         )
-
-
-def _state_hint(state: Any) -> str:
-    """What to do with what is no state of ours."""
-    if isinstance(state, Mapping) and {"count", "stages"} <= set(state):
-        return "Orbax restores it so without a template: give it tx.init(params), or call migrate(state, tx, params)"
-    if _is_of_optax(state):
-        return "it is optax's: take it over with from_optax(state, tx, params)"
-    if hasattr(state, "opt_state"):
-        return "pass its opt_state"
-    if isinstance(state, tuple) and len(state) == 2 and hasattr(state[1], "stages"):
-        return "its second part is one: update returns (updates, state)"
-    return "the order is update(updates, state, params)"
-
-
-def _is_of_optax(state: Any) -> bool:
-    # In ours optax.MaskedNode may stand for slots.
-    if hasattr(state, "stages"):
-        return False
-    parts = state.values() if isinstance(state, Mapping) else state if isinstance(state, tuple | list) else ()
-    return type(state).__module__.split(".")[0] == "optax" or any(map(_is_of_optax, parts))
 
 
 def found(what: str, name: str, names: Sequence[str]) -> str:
