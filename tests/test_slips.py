@@ -73,6 +73,13 @@ def test_the_slots_of_a_rule_of_the_whole_tree_are_of_other_parameters(leaf, wor
         step({"w": LOSS}, TREE.init({"w": leaf}), TREE, {"w": LOSS})
 
 
+def test_none_where_the_state_has_a_leaf_of_another_group():
+    tx = gx.masked(gx.adam(0.1), {"dense": True, "head": False})
+    words = "updates: expected a masked leaf at 'head', as the slots mu of scale_by_adam have, got None"
+    with pytest.raises(ValueError, match=words):
+        step({**PARAMS, "head": None}, tx.init(PARAMS), tx)
+
+
 STATES = {
     "optax's": (
         optax.adamw(0.1).init(PARAMS),

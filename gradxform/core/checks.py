@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.core import Tracer
 
 from gradxform.core.hints import did_you_mean, make_a_state
@@ -337,8 +338,11 @@ def found(what: str, name: str, names: Sequence[str]) -> str:
 
 def _parted(path: Any, tree: Any, reference: Any) -> tuple[Any, Any, Any] | None:
     """The first path at which there is one kind of node in a tree and another in its reference, with both nodes."""
-    if tree is None or reference is None or tree is reference:
+    if tree is reference:
         return None
+    if tree is None or reference is None:
+        # Of a leaf that is missing, or one too many, there are words of their own.
+        return None if jax.tree.leaves((tree, reference)) else (path, tree, reference)
     leaf = jax.tree.structure(0)
     are_leaves = [jax.tree.structure(node) == leaf for node in (tree, reference)]
     if any(are_leaves) or type(tree) is not type(reference):
@@ -356,6 +360,8 @@ def _node(node: Any) -> str:
     if hasattr(node, "dtype") and hasattr(node, "shape"):
         return described(node)
     kind = type(node).__name__
+    if node is None or jax.tree.structure(node) == jax.tree.structure(optax.MaskedNode()):
+        return "None" if node is None else "a masked leaf"
     if isinstance(node, dict):
         return f"a {kind} of {', '.join(map(repr, node)) or 'nothing'}"
     return f"a {kind} of {len(node)}" if isinstance(node, tuple | list) else f"a {kind}"
