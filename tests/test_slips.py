@@ -73,6 +73,13 @@ def test_the_slots_of_a_rule_of_the_whole_tree_are_of_other_parameters(leaf, wor
         step({"w": LOSS}, TREE.init({"w": leaf}), TREE, {"w": LOSS})
 
 
+def test_none_where_the_state_has_a_leaf_of_another_group():
+    tx = gx.masked(gx.adam(0.1), {"dense": True, "head": False})
+    words = "updates: expected a masked leaf at 'head', as the slots mu of scale_by_adam have, got None"
+    with pytest.raises(ValueError, match=words):
+        step({**PARAMS, "head": None}, tx.init(PARAMS), tx)
+
+
 STATES = {
     "optax's": (
         optax.adamw(0.1).init(PARAMS),
@@ -112,7 +119,10 @@ def test_a_state_that_is_not_live_and_a_transform_that_is_not():
 CALLS = {
     "chain of a list": (lambda: gx.chain([TX]), "of type list; put a star before it: chain(*transforms)"),
     "chain of a tuple": (lambda: gx.chain((TX, TX)), "of type tuple; put a star before it: chain(*transforms)"),
-    "chain of a function": (lambda: gx.chain(gx.adamw), "call it to make the transform"),
+    "chain of a function": (
+        lambda: gx.chain(gx.adamw),
+        "got <gradxform.optimizers.classic.adamw> of type function; call it to make the transform",
+    ),
     "named_chain of a list": (lambda: gx.named_chain([("a", TX)]), "put a star before it: named_chain(*pairs)"),
     "named_chain of a dict": (lambda: gx.named_chain({"a": TX}), "named_chain(*transforms.items())"),
     "named_chain of a transform": (
@@ -148,6 +158,18 @@ CALLS = {
     "momentum of trace": (lambda: gx.trace(momentum=0.9), "did you mean decay?"),
     "a misspelt name": (lambda: gx.adamw(0.1, weightdecay=0.1), "did you mean weight_decay?"),
     "amsgrad": (lambda: gx.adam(0.1, amsgrad=True), "it is a transform of its own, amsgrad"),
+    "lr of an injected one": (
+        lambda: gx.inject_hyperparams(gx.adamw)(lr=0.1),
+        "adamw() has no argument 'lr'; did you mean learning_rate?",
+    ),
+    "inject_hyperparams of a transform": (
+        lambda: gx.inject_hyperparams(gx.scale(2.0)),
+        "takes a function that makes a transform, such as adamw; got scale(step_size=2.0)",
+    ),
+    "the gradient of an integer": (
+        lambda: step(dict(PARAMS, head=jax.grad(lambda x: 1.0, allow_int=True)(3))),
+        "updates: got float0 at 'head', which jax.grad has for integers with allow_int=True; take the gradient of",
+    ),
     "no such name": (
         lambda: gx.sgd(0.1, xyz=1),
         "sgd() has no argument 'xyz'; it has learning_rate, momentum, nesterov",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.core import Tracer
 
-from gradxform.core.hints import did_you_mean
+from gradxform.core.hints import did_you_mean, make_a_state
 from gradxform.core.placement import leaf_name, varying_axes
 from gradxform.core.precision import is_complex, is_inexact, is_too_small
 from gradxform.core.text import described, show
@@ -31,7 +32,8 @@ else:
     # It takes a seventh of the time of optax and JAX to import, and nothing is asserted before the first `init`.
     chex = _Later("chex")
 
-FREEZE = "keep it out of the optimizer, as with optax.partition and set_to_zero, or None in its place"
+LEAVE_OUT = "keep it out of the optimizer, with None in its place, in the parameters and in the gradients"
+FREEZE = "keep it out of the optimizer, with None in its place, or with partition and set_to_zero"
 
 
 def path_of(tree: Any, index: int) -> str:
@@ -60,7 +62,12 @@ def arrays(what: str, tree: Any, leaves: Sequence[Any], *, any_dtype: bool, real
         if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
             raise TypeError(
                 f"{what}: expected an array at {path_of(tree, index)}, got {show(leaf)} of type "
-                f"{type(leaf).__name__}; {FREEZE}"
+                f"{type(leaf).__name__}; {LEAVE_OUT}"
+            )
+        if leaf.dtype == jax.dtypes.float0:
+            raise TypeError(
+                f"{what}: got float0 at {path_of(tree, index)}, which jax.grad has for integers with allow_int=True; "
+                "take the gradient of the other leaves alone, with None in its place"
             )
         if not any_dtype and not is_inexact(leaf):
             raise TypeError(
@@ -303,33 +310,12 @@ def state_of(names: Sequence[str], state: Any, state_type: type) -> None:
     """Raises ValueError unless a state was made by this transform."""
     if not isinstance(state, state_type):
         came = type(state).__name__
-        raise ValueError(f"expected the state that init(params) returned, got {came}; {_state_hint(state)}")
+        raise ValueError(f"expected the state that init(params) returned, got {came}; {make_a_state(state)}")
     if set(state.stages) != set(names):
         raise ValueError(
             f"the state has stages {sorted(state.stages)}, the transform has {sorted(names)}; make it with its init, "
             "or take over what fits with migrate(state, tx, params)"
         )
-
-
-def _state_hint(state: Any) -> str:
-    """What to do with what is no state of ours."""
-    if isinstance(state, Mapping) and {"count", "stages"} <= set(state):
-        return "Orbax restores it so without a template: give it tx.init(params), or call migrate(state, tx, params)"
-    if _is_of_optax(state):
-        return "it is optax's: take it over with from_optax(state, tx, params)"
-    if hasattr(state, "opt_state"):
-        return "pass its opt_state"
-    if isinstance(state, tuple) and len(state) == 2 and hasattr(state[1], "stages"):
-        return "its second part is one: update returns (updates, state)"
-    return "the order is update(updates, state, params)"
-
-
-def _is_of_optax(state: Any) -> bool:
-    # In ours optax.MaskedNode may stand for slots.
-    if hasattr(state, "stages"):
-        return False
-    parts = state.values() if isinstance(state, Mapping) else state if isinstance(state, tuple | list) else ()
-    return type(state).__module__.split(".")[0] == "optax" or any(map(_is_of_optax, parts))
 
 
 def found(what: str, name: str, names: Sequence[str]) -> str:
@@ -352,8 +338,11 @@ def found(what: str, name: str, names: Sequence[str]) -> str:
 
 def _parted(path: Any, tree: Any, reference: Any) -> tuple[Any, Any, Any] | None:
     """The first path at which there is one kind of node in a tree and another in its reference, with both nodes."""
-    if tree is None or reference is None or tree is reference:
+    if tree is reference:
         return None
+    if tree is None or reference is None:
+        # Of a leaf that is missing, or one too many, there are words of their own.
+        return None if jax.tree.leaves((tree, reference)) else (path, tree, reference)
     leaf = jax.tree.structure(0)
     are_leaves = [jax.tree.structure(node) == leaf for node in (tree, reference)]
     if any(are_leaves) or type(tree) is not type(reference):
@@ -371,6 +360,8 @@ def _node(node: Any) -> str:
     if hasattr(node, "dtype") and hasattr(node, "shape"):
         return described(node)
     kind = type(node).__name__
+    if node is None or jax.tree.structure(node) == jax.tree.structure(optax.MaskedNode()):
+        return "None" if node is None else "a masked leaf"
     if isinstance(node, dict):
         return f"a {kind} of {', '.join(map(repr, node)) or 'nothing'}"
     return f"a {kind} of {len(node)}" if isinstance(node, tuple | list) else f"a {kind}"

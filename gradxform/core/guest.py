@@ -14,7 +14,7 @@ from gradxform.core.flow import Flow, Node, Step
 from gradxform.core.placement import Placement, leaf_name, union, varying_axes
 from gradxform.core.record import Branch
 from gradxform.core.slots import noise_of
-from gradxform.core.text import maker
+from gradxform.core.text import maker, show
 
 # What optax calls means and sums of squares, of which it does not say that they are never negative.
 NEVER_NEGATIVE = frozenset(
@@ -143,7 +143,7 @@ class Stranger(Guest):
             hint = "; call it to make the transform" if callable(self.given) else ""
             if isinstance(self.given, list | tuple):
                 hint = "; put a star before it: chain(*transforms)"
-            raise TypeError(f"chain takes transforms, ours or optax's; got {self.given!r} of type {got}{hint}")
+            raise TypeError(f"chain takes transforms, ours or optax's; got {show(self.given)} of type {got}{hint}")
 
     def parts(self) -> dict[str, Any]:
         """Nothing: functions do not tell."""

@@ -1,4 +1,4 @@
-"""What to call instead: hints for arguments that a function does not have."""
+"""What to do instead: hints for arguments that a function does not have, and for what is no transform or no state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sized
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+
+import optax
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,6 +59,34 @@ def did_you_mean(name: str, there: Iterable[str]) -> str:
     # Of betas both are meant; of what is near one.
     joint = " and " if name in _SEVERAL else " or "
     return f"did you mean {joint.join(near)}?" if near else ""
+
+
+def make_ours(value: object) -> str:
+    """What to do with what is no transform of ours, behind a semicolon; empty if that cannot be said."""
+    if isinstance(value, optax.GradientTransformation):
+        return "; make it with gradxform's function of that name"
+    return "; call it to make the transform" if callable(value) else ""
+
+
+def make_a_state(state: Any) -> str:
+    """What to do with what is no state of ours."""
+    if isinstance(state, Mapping) and {"count", "stages"} <= set(state):
+        return "Orbax restores it so without a template: give it tx.init(params), or call migrate(state, tx, params)"
+    if _is_of_optax(state):
+        return "it is optax's: take it over with from_optax(state, tx, params)"
+    if hasattr(state, "opt_state"):
+        return "pass its opt_state"
+    if isinstance(state, tuple) and len(state) == 2 and hasattr(state[1], "stages"):
+        return "its second part is one: update returns (updates, state)"
+    return "the order is update(updates, state, params)"
+
+
+def _is_of_optax(state: Any) -> bool:
+    # In ours optax.MaskedNode may stand for slots.
+    if hasattr(state, "stages"):
+        return False
+    parts = state.values() if isinstance(state, Mapping) else state if isinstance(state, tuple | list) else ()
+    return type(state).__module__.split(".")[0] == "optax" or any(map(_is_of_optax, parts))
 
 
 def unknown_argument(call: str, name: str, parameters: Iterable[str]) -> str:

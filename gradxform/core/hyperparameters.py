@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, MutableMapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -133,11 +133,7 @@ class LiveValues(MutableMapping[str, Any]):
     def _place(self, name: str) -> _Place:
         if name in self._places:
             return self._places[name]
-        if not self._places:
-            raise ValueError(
-                f"state.hyperparams: no hyperparameter lives in this state; make the transform live(tx, {name!r}), or "
-                "inject_hyperparams, and its state with init"
-            )
+        check_some("state.hyperparams", name, self._places)
         whole = {place.whole: place for place in self._places.values()}
         return whole[checks.found("state.hyperparams", name, list(whole))]
 
@@ -181,6 +177,15 @@ def _own(record: Any) -> Any:
     if "hyperparams" in getattr(record, "_fields", ()):
         return record._replace(hyperparams=dict(record.hyperparams))
     return record._replace() if isinstance(getattr(record, "hyperparams", None), LiveValues) else record
+
+
+def check_some(what: str, name: str, live: Collection[str]) -> None:
+    """Raises ValueError where no hyperparameter lives in a state."""
+    if not live:
+        raise ValueError(
+            f"{what}: no hyperparameter lives in this state; make the transform live(tx, {name!r}), or "
+            "inject_hyperparams, and its state with init"
+        )
 
 
 def like(what: str, value: Any, old: Any) -> jax.Array:

@@ -126,7 +126,9 @@ class Encoded:
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name}={show(part)}" for name, part in self.parts.items())
-        return f"<{self.dtype.name}{list(self.shape)} by {self.codec!r}: {parts}>"
+        # In a tree of specs or of shardings the parts are no arrays, and tell no shape.
+        are_arrays = all(hasattr(part, "dtype") for part in self.parts.values())
+        return f"<{f'{self.dtype.name}{list(self.shape)} ' if are_arrays else ''}by {self.codec!r}: {parts}>"
 
 
 def _flatten_with_keys(kept: Encoded) -> tuple[list[tuple[Any, Any]], Any]:

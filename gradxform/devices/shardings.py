@@ -172,11 +172,11 @@ def _placed(params: Any, specs: Any, mesh: AbstractMesh) -> Any:
     cuts = cuts_of("state_specs", specs, "parameters", params, mesh.axis_names)
     placed = []
     for index, (leaf, cut) in enumerate(zip(leaves, cuts, strict=True)):
-        for size, names in zip(leaf.shape, cut, strict=True):
+        for axis, (size, names) in enumerate(zip(leaf.shape, cut, strict=True)):
             if size % (devices := math.prod(mesh.shape[name] for name in names)):
                 raise ValueError(
-                    f"state_specs: {devices} devices along {', '.join(map(repr, names))} do not divide an axis of the "
-                    f"leaf at {checks.path_of(params, index)}, of shape {tuple(leaf.shape)}"
+                    f"state_specs: {devices} devices along {', '.join(map(repr, names))} do not divide axis {axis} of "
+                    f"the leaf at {checks.path_of(params, index)}, of shape {tuple(leaf.shape)}"
                 )
         sharding = NamedSharding(mesh, PartitionSpec(*(names or None for names in cut)))
         placed.append(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding))

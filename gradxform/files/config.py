@@ -36,6 +36,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from gradxform.core.hints import make_ours
 from gradxform.core.transform import Transform
 from gradxform.files.read import read
 from gradxform.files.written import written
@@ -65,7 +66,7 @@ def to_dict(tx: Transform) -> dict[str, Any]:
     optax: none. torch: none; `state_dict` holds the hyperparameters of a group, without schedules.
     """
     if not isinstance(tx, Transform):
-        raise TypeError(f"to_dict takes a gradxform transform, got {type(tx).__name__}")
+        raise TypeError(f"to_dict takes a gradxform transform, got {type(tx).__name__}{make_ours(tx)}")
     return {"gradxform": FORMAT, **written(tx)}
 
 

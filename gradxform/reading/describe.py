@@ -19,6 +19,7 @@ from gradxform.core.declarations import Rule
 from gradxform.core.engine import Stage
 from gradxform.core.fields import DecayMask, Mask
 from gradxform.core.guest import Guest
+from gradxform.core.hints import make_ours
 from gradxform.core.hyperparameters import bound, chosen_by, hyperparameters
 from gradxform.core.record import Live
 from gradxform.core.route import Route
@@ -56,7 +57,8 @@ def describe(tx: Transform, params: Any = None, state: State | None = None) -> D
     optax: none. torch: none; the repr of an optimizer has its hyperparameters.
     """
     if not isinstance(tx, Transform):
-        raise TypeError(f"describe takes a gradxform transform, got {show(tx)} of type {type(tx).__name__}")
+        got = f"{show(tx)} of type {type(tx).__name__}{make_ours(tx)}"
+        raise TypeError(f"describe takes a gradxform transform, got {got}")
     shapes = None if params is None else _shapes(params)
     abstract = None if shapes is None else jax.eval_shape(tx.init, shapes)
     if state is not None:

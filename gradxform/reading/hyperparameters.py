@@ -9,7 +9,8 @@ import jax
 
 from gradxform.core import checks
 from gradxform.core.guest import Guest
-from gradxform.core.hyperparameters import bound, hyperparameters, like
+from gradxform.core.hints import make_ours
+from gradxform.core.hyperparameters import bound, check_some, hyperparameters, like
 from gradxform.core.record import Live, Record
 from gradxform.core.state import State
 from gradxform.core.text import show
@@ -38,7 +39,8 @@ def hyperparams(tx: Transform, state: State) -> dict[str, jax.Array]:
     """
     if not isinstance(tx, Transform) or not isinstance(state, State):
         raise TypeError(
-            f"hyperparams takes a gradxform transform and its state, got {type(tx).__name__} and {type(state).__name__}"
+            f"hyperparams takes a gradxform transform and its state, got {type(tx).__name__} and "
+            f"{type(state).__name__}{'' if isinstance(tx, Transform) else make_ours(tx)}"
         )
     values = {}
     for prefix, inner, inner_state in parts.with_states(tx, parts.arrays(state)):
@@ -147,6 +149,7 @@ def adjust(state: Tree, changes: Mapping[str, Any] | None = None, /, **values: A
     new: dict[str, Any] = {}
     _map_held(look, state)
     for name, value in {**(changes or {}), **values}.items():
+        check_some("adjust", name, held)
         whole = checks.found("adjust", name, list(held))
         if whole in scheduled:
             raise ValueError(f"adjust: {whole} follows a schedule, which would write over it")
@@ -164,7 +167,7 @@ def _numeric(tx: Transform, path: parts.Path = ()) -> Iterator[tuple[str, Any]]:
 
 def _fields(what: str, tx: Any) -> dict[str, parts.Path]:
     if not isinstance(tx, Transform):
-        raise TypeError(f"{what} takes a gradxform transform, got {type(tx).__name__}")
+        raise TypeError(f"{what} takes a gradxform transform, got {type(tx).__name__}{make_ours(tx)}")
     return {".".join(path): path for path, _ in parts.fields(tx)}
 
 

@@ -17,6 +17,7 @@ from gradxform.core.annotations import names_at
 from gradxform.core.engine import Stage
 from gradxform.core.fields import Dtype, Hyper, is_numeric, role_of
 from gradxform.core.guest import Guest, step
+from gradxform.core.hints import check_arguments
 from gradxform.core.hyperparameters import as_live
 from gradxform.core.precision import real_dtype
 from gradxform.core.record import Function, Record
@@ -162,19 +163,25 @@ def inject_hyperparams(
       A factory of the same arguments, whose transform's state has `hyperparams`.
 
     Raises:
-      TypeError: an argument that the factory has not.
+      TypeError: no function; an argument that the factory has not.
       ValueError: in `update`, a name in `state.hyperparams` that no hyperparameter has.
 
     optax: inject_hyperparams, which keeps them in the parameters' dtype, makes arrays of integers, takes every function
     for a schedule and every name for one of its own. torch: `param_groups`.
     """
+    if not callable(inner_factory):
+        raise TypeError(
+            f"inject_hyperparams takes a function that makes a transform, such as adamw; got {show(inner_factory)}"
+        )
     static = {static_args} if isinstance(static_args, str) else set(static_args)
     signature = inspect.signature(inner_factory)
+    name = getattr(inner_factory, "__name__", "the factory")
     if unknown := sorted(static - set(signature.parameters)):
         raise ValueError(f"inject_hyperparams: static_args has {', '.join(unknown)}, which the factory has not")
 
     @functools.wraps(inner_factory)
     def make(*args: Any, **kwargs: Any) -> Transform:
+        check_arguments(name, signature.parameters, args, kwargs)
         call = signature.bind(*args, **kwargs)
         call.apply_defaults()
         guest = injected(inner_factory, by_name(signature, call.arguments), static, hyperparam_dtype)

@@ -290,7 +290,7 @@ def test_specs_that_do_not_fit(specs, words):
 
 def test_a_number_of_devices_that_does_not_divide_a_leaf():
     params = {"w": jax.ShapeDtypeStruct((12, 16), jnp.float32)}
-    words = r"8 devices along 'data' do not divide an axis of the leaf at 'w', of shape \(12, 16\)"
+    words = r"8 devices along 'data' do not divide axis 0 of the leaf at 'w', of shape \(12, 16\)"
     with pytest.raises(ValueError, match=words):
         gx.state_specs(gx.adam(0.1), params, P("data"), mesh())
     with pytest.raises(ValueError, match=words):

@@ -50,9 +50,13 @@ def test_transforms_of_optax_are_named_with_their_place(tx, place):
 
 def test_what_is_no_transform_is_an_error():
     for thing in (optax.MultiSteps(optax.sgd(0.1), 2), optax.sgd(0.1), gx.sgd):
-        with pytest.raises(TypeError, match=r"to_dict takes a gradxform transform, got \w+$"):
+        with pytest.raises(
+            TypeError, match=r"to_dict takes a gradxform transform, got \w+(; .* of that name|; call it .*)?$"
+        ):
             gx.to_dict(thing)
-        with pytest.raises(TypeError, match=r"to_dict takes a gradxform transform, got \w+$"):
+        with pytest.raises(
+            TypeError, match=r"to_dict takes a gradxform transform, got \w+(; .* of that name|; call it .*)?$"
+        ):
             gx.to_json(thing)
 
 

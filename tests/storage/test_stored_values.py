@@ -61,6 +61,8 @@ def test_a_state_prints_and_pickles():
     state = SOME.init(PARAMS)
     assert "mu={bias: f32[6], kernel: f32[8,6] as int4 in blocks of 128}" in repr(state)
     assert "nu={bias: f32[6], kernel: f32[8,6] as bfloat16}" in repr(state)
+    # What is mapped to something else than arrays, such as shardings, prints as well.
+    assert "by int4(): codes='int8', scale='float32'>" in repr(jax.tree.map(lambda leaf: leaf.dtype.name, state))
     again = pickle.loads(pickle.dumps(state))
     assert jax.tree.structure(again) == jax.tree.structure(state)
     jax.tree.map(np.testing.assert_array_equal, again, state)
