@@ -3,6 +3,7 @@
 # %% on_axes
 import jax
 import jax.numpy as jnp
+
 import gradxform as gx
 
 tx = gx.on_axes(gx.clip_by_global_norm(1.0), {"w": jax.P("data")})
@@ -12,6 +13,7 @@ print(jnp.linalg.norm(clip({"w": jnp.ones((jax.device_count(), 4))})["w"]))
 # %% init_sharded
 import jax
 import jax.numpy as jnp
+
 import gradxform as gx
 
 mesh = jax.make_mesh((jax.device_count(),), ("data",))
@@ -21,6 +23,7 @@ print(gx.init_sharded(gx.adamw(1e-3), params, zero="data").mu["w"].sharding)
 # %% state_shardings
 import jax
 import jax.numpy as jnp
+
 import gradxform as gx
 
 mesh = jax.make_mesh((jax.device_count(),), ("data",))
@@ -30,6 +33,7 @@ print(gx.state_shardings(gx.adamw(1e-3), params))
 # %% state_specs
 import jax
 import jax.numpy as jnp
+
 import gradxform as gx
 
 mesh = jax.make_mesh((jax.device_count(),), ("data",))
@@ -39,6 +43,7 @@ print(gx.state_specs(gx.adamw(1e-3), params, specs, mesh))
 # %% pmean_updates
 import jax
 import jax.numpy as jnp
+
 import gradxform as gx
 
 tx = gx.chain(gx.pmean_updates("data"), gx.sgd(0.1))
@@ -48,6 +53,7 @@ print(step(jnp.arange(jax.device_count(), dtype=float)))  # the same update on a
 # %% psum_updates
 import jax
 import jax.numpy as jnp
+
 import gradxform as gx
 
 tx = gx.chain(gx.psum_updates("data"), gx.sgd(0.1))
@@ -57,6 +63,7 @@ print(step(jnp.ones(jax.device_count())))  # the same update on all devices
 # %% zero
 import jax
 import jax.numpy as jnp
+
 import gradxform as gx
 
 tx = gx.zero(gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(1e-3)), "data")

@@ -33,6 +33,7 @@ print(tx)
 # %% from_optax
 import jax.numpy as jnp
 import optax
+
 import gradxform as gx
 
 params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
@@ -41,6 +42,7 @@ print(report)
 
 # %% from_torch
 import jax.numpy as jnp
+
 import gradxform as gx
 
 momenta = {0: {"momentum_buffer": jnp.ones((2, 3))}}  # of a weight (out, in)
@@ -50,6 +52,7 @@ print(gx.from_torch(saved, gx.sgd(0.1, momentum=0.9), params, names, count=100)[
 
 # %% migrate
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
@@ -59,6 +62,7 @@ print(report)
 
 # %% MigrationReport
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}

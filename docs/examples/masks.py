@@ -2,6 +2,7 @@
 
 # %% by_ndim
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
@@ -10,6 +11,7 @@ tx = gx.adamw(3e-4, weight_decay=0.1, mask=gx.by_ndim(at_least=2))
 
 # %% by_path
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"encoder": {"kernel": jnp.ones((3, 2))}, "decoder": {"kernel": jnp.ones((2, 3))}}
@@ -18,6 +20,7 @@ tx = gx.selective_transform(gx.adam(1e-3), freeze_mask=gx.by_path("encoder/*"))
 
 # %% labels
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"embedding": jnp.ones((8, 3)), "w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
@@ -27,6 +30,7 @@ tx = gx.partition({"muon": gx.muon(0.02), "adamw": gx.adamw(3e-4)}, labels)
 
 # %% not_biases_or_norms
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}, "norm": jnp.ones(2)}
@@ -35,6 +39,7 @@ tx = gx.adamw(3e-4, weight_decay=0.1, mask=gx.not_biases_or_norms())
 
 # %% masked
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": 5 * jnp.ones(2)}
@@ -44,6 +49,7 @@ print(updates)
 
 # %% partition
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"encoder": jnp.ones((3, 2)), "head": jnp.ones((2, 3))}
@@ -53,6 +59,7 @@ print(params)
 
 # %% multi_transform
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -62,6 +69,7 @@ print(params)
 
 # %% selective_transform
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"encoder": jnp.ones((3, 2)), "head": jnp.ones((2, 3))}
@@ -71,6 +79,7 @@ print(params)
 
 # %% freeze
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"encoder": jnp.ones((3, 2)), "head": jnp.ones((2, 3))}
@@ -80,6 +89,7 @@ print(params)
 
 # %% scale_by_group
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"body": jnp.ones((3, 2)), "head": jnp.ones((2, 1))}

@@ -2,6 +2,7 @@
 
 # %% MatrixAxes
 import jax.numpy as jnp
+
 import gradxform as gx
 
 axes = gx.MatrixAxes(split_columns=3)  # queries, keys and values in one kernel, a matrix each
@@ -11,6 +12,7 @@ print(tx.step(params, tx.init(params), params)[0]["qkv"].shape)
 
 # %% matrix_axes
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"query": {"kernel": jnp.ones((8, 2, 4))}, "mlp": {"kernel": jnp.ones((8, 32))}}
@@ -20,6 +22,7 @@ tx = gx.chain(gx.scale_by_muon(weight_dimension_numbers=axes), gx.scale_by_learn
 
 # %% hidden_matrices
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"embed": jnp.ones((16, 8)), "mlp": {"kernel": jnp.ones((8, 32)), "bias": jnp.zeros(32)}}
@@ -28,6 +31,7 @@ tx = gx.muon(0.02, muon_weight_dimension_numbers=gx.hidden_matrices, adam_learni
 
 # %% labels_by_axes
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
@@ -37,6 +41,7 @@ tx = gx.partition({"muon": gx.muon(0.02), "adamw": gx.adamw(3e-4)}, labels)
 
 # %% layer_kinds
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {name: jnp.ones((8, 8)) for name in ("embed", "mlp", "head")} | {"norm": jnp.ones(8)}
@@ -46,6 +51,7 @@ tx = gx.partition(kinds | {"vectors": gx.adam(3e-4)}, gx.layer_kinds)
 
 # %% matrices_and_rest
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"embed": jnp.ones((16, 8)), "mlp": jnp.ones((8, 32)), "norm": jnp.ones(8)}

@@ -2,6 +2,7 @@
 
 # %% plots
 import matplotlib.pyplot as plt
+
 import gradxform as gx
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
@@ -16,23 +17,22 @@ stable = gx.warmup_stable_decay(3e-4, 100, 700, 200)
 ax = gx.plots.schedules({"cosine": cosine, "stable": stable}, 1001)
 
 # %% plots.paths
-import jax.numpy as jnp
 import gradxform as gx
 
 land, methods = gx.landscapes.rosenbrock, {"adam": gx.adam(0.1), "sgd": gx.sgd(1e-3)}
-runs = {name: gx.minimise(land, jnp.array(land.start), tx) for name, tx in methods.items()}
+runs = {name: gx.minimise(land, land.start, tx) for name, tx in methods.items()}
 ax = gx.plots.paths(land, runs)
 
 # %% plots.losses
-import jax.numpy as jnp
 import gradxform as gx
 
 land, methods = gx.landscapes.beale, {"adam": gx.adam(0.1), "sgd": gx.sgd(0.01)}
-runs = {name: gx.minimise(land, jnp.array(land.start), tx) for name, tx in methods.items()}
+runs = {name: gx.minimise(land, land.start, tx) for name, tx in methods.items()}
 ax = gx.plots.losses(runs)
 
 # %% plots.metrics
 import jax.numpy as jnp
+
 import gradxform as gx
 
 tx = gx.chain(gx.clip_by_global_norm(1.0), gx.adam(0.1), gx.record_norms())
@@ -45,10 +45,11 @@ import gradxform as gx
 rates, momenta = [0.01, 0.03, 0.1, 0.3], [0.0, 0.5, 0.9]
 runs = gx.sweep(gx.sgd, {"learning_rate": rates, "momentum": momenta})
 losses = runs(lambda tx: gx.descend(lambda x: x**2, 1.0, tx, 30).losses[-1])
-ax = gx.plots.heat_map(losses.reshape(4, 3), rates, momenta, xlabel="momentum", ylabel="rate", log=True)
+ax = gx.plots.heat_map(losses.reshape(4, 3), rates, momenta, xlabel="momentum", log=True)
 
 # %% plots.range_test
 import jax.numpy as jnp
+
 import gradxform as gx
 
 result = gx.learning_rate_range_test(lambda x: jnp.sum(x**2), jnp.ones(3), gx.sgd)

@@ -2,6 +2,7 @@
 
 # %% recipes.nanochat
 import jax.numpy as jnp
+
 from gradxform import recipes
 
 params = {"embed": jnp.ones((16, 8)), "mlp": jnp.ones((8, 32)), "norm": jnp.ones(8)}
@@ -11,6 +12,7 @@ print(tx)
 
 # %% recipes.modded_nanogpt
 import jax.numpy as jnp
+
 from gradxform import recipes
 
 params = {"embed": jnp.ones((16, 8)), "mlp": jnp.ones((8, 32)), "norm": jnp.ones(8)}
@@ -20,6 +22,7 @@ print(tx)
 
 # %% recipes.kimi_k2
 import jax.numpy as jnp
+
 from gradxform import recipes
 
 params = {"embed": jnp.ones((16, 8)), "mlp": jnp.ones((8, 32)), "norm": jnp.ones(8)}
@@ -47,6 +50,7 @@ print(tx)
 
 # %% recipes.algoperf_schedule_free
 import jax.numpy as jnp
+
 import gradxform as gx
 from gradxform import recipes
 

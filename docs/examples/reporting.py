@@ -2,6 +2,7 @@
 
 # %% count_nonfinite
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = {"w": jnp.array([[1.0, jnp.nan], [jnp.inf, 1.0]]), "b": jnp.ones(2)}
@@ -11,6 +12,7 @@ print(gx.metrics(state)["count_nonfinite.count"])
 
 # %% record_clipping
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -20,6 +22,7 @@ print(gx.metrics(state))
 
 # %% record_leaf_norms
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -29,6 +32,7 @@ print(gx.metrics(state))
 
 # %% record_leaf_ratios
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -38,6 +42,7 @@ print(gx.metrics(state))
 
 # %% record_norms
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -47,6 +52,7 @@ print(gx.metrics(state))
 
 # %% record_ratios
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -56,6 +62,7 @@ print(gx.metrics(state))
 
 # %% measure_with_ema
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -65,6 +72,7 @@ print(gx.metrics(tx.update(grads, tx.init(params), params)[1]))
 
 # %% monitor
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -74,6 +82,7 @@ print(gx.metrics(state)["monitor.mean of w"])
 
 # %% record_noise_scale
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -83,6 +92,7 @@ print(gx.metrics(tx.update({"w": jnp.zeros((3, 2)), "b": jnp.ones(2)}, state, pa
 
 # %% snapshot
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -92,6 +102,7 @@ print(gx.metrics(state)["snapshot.largest of w"])
 
 # %% adjust
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
@@ -101,6 +112,7 @@ print(gx.hyperparams(tx, state)["scale_by_learning_rate.learning_rate"])
 
 # %% hyperparams
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
@@ -109,6 +121,7 @@ print(gx.hyperparams(tx, tx.init(params)))
 
 # %% live
 import jax.numpy as jnp
+
 import gradxform as gx
 
 tx = gx.live(gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(1e-3)), "max_norm", "learning_rate")
@@ -125,6 +138,7 @@ print(gx.replace(tx, {"scale_by_adam.b1": 0.95, "max_norm": 0.5}))
 
 # %% InjectStatefulHyperparamsState
 import jax.numpy as jnp
+
 import gradxform as gx
 
 tx = gx.inject_hyperparams(gx.adamw)(learning_rate=1e-3)
@@ -133,6 +147,7 @@ print(isinstance(record, gx.InjectStatefulHyperparamsState), record.hyperparams)
 
 # %% inject_hyperparams
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
@@ -142,6 +157,7 @@ print(state.hyperparams["learning_rate"], state.hyperparams["b1"])
 
 # %% inject_stateful_hyperparams
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
@@ -151,6 +167,7 @@ print(state.hyperparams)
 
 # %% describe
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
@@ -159,6 +176,7 @@ print(gx.describe(tx, params))
 
 # %% Description
 import jax.numpy as jnp
+
 import gradxform as gx
 
 found = gx.describe(gx.adamw(3e-4), {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)})
@@ -167,6 +185,7 @@ print(found.to_dict()["call"])
 
 # %% metrics
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -177,6 +196,7 @@ print(gx.metrics(state, host=True))
 # %% program
 import jax
 import jax.numpy as jnp
+
 import gradxform as gx
 
 tx, params = gx.adamw(3e-4), {"w": jnp.ones((256, 256))}
@@ -185,6 +205,7 @@ print(gx.program(step, params, tx.init(params), params))
 
 # %% Program
 import jax.numpy as jnp
+
 import gradxform as gx
 
 tx, params = gx.sgd(0.1), {"w": jnp.ones((256, 256))}

@@ -2,6 +2,7 @@
 
 # %% identity
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -11,6 +12,7 @@ print(updates)
 
 # %% scale
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -20,6 +22,7 @@ print(updates)
 
 # %% scale_by_learning_rate
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -29,6 +32,7 @@ print(updates)
 
 # %% scale_by_schedule
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -38,6 +42,7 @@ print(gx.hyperparams(tx, state)["scale_by_schedule.step_size_fn"])
 
 # %% set_to_zero
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -47,6 +52,7 @@ print(params)
 
 # %% reduce_on_plateau
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}

@@ -2,6 +2,7 @@
 
 # %% apply_every
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -11,6 +12,7 @@ print(first["b"], tx.update(grads, state, params)[0]["b"])  # nothing, then both
 
 # %% centralize
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = {"w": jnp.array([[1.0, 5.0], [2.0, 6.0], [3.0, 7.0]]), "b": jnp.ones(2)}
@@ -20,6 +22,7 @@ print(updates)
 
 # %% keep_params_nonnegative
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.array([0.05, 1.0])}
@@ -29,6 +32,7 @@ print(params)
 
 # %% grokfast
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -38,6 +42,7 @@ print(params, state.stages["grokfast"].mu)
 
 # %% mars
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -47,6 +52,7 @@ print(params)
 
 # %% add_noise
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}

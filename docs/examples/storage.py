@@ -2,6 +2,7 @@
 
 # %% stored
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((256, 256)), "b": jnp.zeros(256)}
@@ -10,6 +11,7 @@ print(gx.describe(tx, params))
 
 # %% int8
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((256, 256))}
@@ -18,6 +20,7 @@ print(tx.init(params).mu["w"])
 
 # %% int4
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((256, 256))}
@@ -26,6 +29,7 @@ print(tx.init(params).mu["w"])
 
 # %% as_dtype
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((256, 256))}
@@ -34,6 +38,7 @@ print(tx.init(params).mu["w"])
 
 # %% decoded
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((256, 256))}
@@ -42,6 +47,7 @@ print(gx.decoded(state).mu["w"].dtype)
 
 # %% kahan
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2), jnp.bfloat16)}
@@ -51,6 +57,7 @@ print(params, state.compensation)
 
 # %% master_weights
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2), jnp.bfloat16)}
@@ -60,6 +67,7 @@ print(params, state.master)
 
 # %% split_weights
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2), jnp.bfloat16)}
@@ -69,6 +77,7 @@ print(params, state.error)
 
 # %% stochastic_rounding
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((4, 8), jnp.bfloat16)}
@@ -78,6 +87,7 @@ print(params)
 
 # %% offloaded
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((256, 256))}
@@ -87,6 +97,7 @@ print(state.mu["w"].sharding.memory_kind)
 
 # %% adamw_lean
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((256, 256), jnp.bfloat16), "norm": jnp.ones(256)}

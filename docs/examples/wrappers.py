@@ -2,6 +2,7 @@
 
 # %% flatten
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": 2 * jnp.ones(2)}
@@ -11,6 +12,7 @@ print(state.trace)  # one vector for all leaves
 
 # %% split_real_and_imaginary
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.array([3.0 + 0.1j, 1.0 - 2.0j])}
@@ -20,6 +22,7 @@ print(updates)  # each part has a step of its own
 
 # %% accumulate
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -29,6 +32,7 @@ print(gx.metrics(state))
 
 # %% cautious
 import jax.numpy as jnp
+
 import gradxform as gx
 
 tx = gx.cautious(gx.sgd(0.1, momentum=0.9))
@@ -38,6 +42,7 @@ print(updates, gx.metrics(state)["cautious.kept"])  # no step where the momentum
 
 # %% guard
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -47,6 +52,7 @@ print(params, gx.metrics(state))
 
 # %% apply_if_finite
 import jax.numpy as jnp
+
 import gradxform as gx
 
 params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -56,6 +62,7 @@ print(params, gx.metrics(state))
 
 # %% conditionally_mask
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -65,6 +72,7 @@ print(updates)  # 0 until step 100
 
 # %% conditionally_transform
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -74,6 +82,7 @@ print(updates)  # clipped in the first 1000 steps only
 
 # %% MultiSteps
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
@@ -84,6 +93,7 @@ print(state.mini_step, state.gradient_step)
 # %% stateless
 import jax
 import jax.numpy as jnp
+
 import gradxform as gx
 
 halve = gx.stateless(lambda updates, params: jax.tree.map(lambda u: u / 2, updates))
@@ -92,6 +102,7 @@ print(tx.update({"w": jnp.ones(2)}, tx.init({"w": jnp.ones(2)}))[0])
 
 # %% stateless_with_tree_map
 import jax.numpy as jnp
+
 import gradxform as gx
 
 grads = params = {"w": jnp.ones((3, 2)), "b": 2 * jnp.ones(2)}

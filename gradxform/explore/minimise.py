@@ -111,7 +111,7 @@ def minimise(
 
     Args:
       fun: x -> a real number of shape ().
-      x0: an array or a pytree of arrays, floating-point or complex.
+      x0: an array or a pytree of arrays, floating-point or complex; for a landscape its `start` will do.
       tx: ours or optax's; it gets `value`, `grad` and `value_fn` as extra arguments, for those that take them.
       steps: the most that are taken, at least 1.
       tol: the norm of a gradient that is taken for 0. With 0 it goes on till the gradient is 0.
@@ -180,6 +180,8 @@ def _checked(who: str, fun: Function, x0: Any, tx: Any) -> tuple[Any, Transform]
     """The start as arrays, and the transform as one of ours."""
     if not isinstance(tx, optax.GradientTransformation):
         raise TypeError(f"{who}: expected a transform, as gx.adam(0.1); got {tx!r}")
+    if isinstance(fun, Landscape) and isinstance(x0, tuple):
+        x0 = jnp.array(x0, float)
     leaves = checks.arrays(f"{who}: the start", x0, jax.tree.leaves(x0), any_dtype=False, real_only=None)
     # Copies, as the loop donates what it moves.
     x0 = jax.tree.structure(x0).unflatten([jnp.array(leaf, copy=True) for leaf in leaves])
