@@ -1101,7 +1101,7 @@ def scale_by_shampoo(
 def labels_by_axes(
     weight_dimension_numbers: Any | None = None, matrices: str = "matrices", rest: str = "rest"
 ) -> LabelsByAxes:
-    """Labels for `partition`: one for the parameters whose matrix axes are told, another for all others."""
+    """Labels for `partition`: one for the parameters that have matrix axes, another for all others."""
 
 def matrix_axes(
     rules: Mapping[str | LeafMask, Any] | tuple[tuple[str | LeafMask, Any], ...], default: Any = None

@@ -60,9 +60,8 @@ def learning_rate_range_test(
         m_k  = the bias-corrected running mean of the losses
         stops when m_k - min m > (blow_up - 1) |min m|, or m_k is not finite
 
-    Where the loss begins to fall and where it rises again are the bounds between which a learning rate is to be sought.
-    The parameters that came in stay as they are. A test of more than a second shows a progress bar, if tqdm is
-    installed.
+    A good learning rate lies between the rate at which the loss begins to fall and that at which it rises again.
+    The parameters are not changed. A test of more than a second shows a progress bar, if tqdm is installed.
 
     Args:
       loss: (params, batch) -> a real number of shape (); without batches, params -> a real number.

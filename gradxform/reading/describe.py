@@ -35,10 +35,10 @@ def describe(tx: Transform, params: Any = None, state: State | None = None) -> D
 
         print(gx.describe(tx, params))
 
-    For each rule: its hyperparameters, its slots and metrics with dtype, shape and bytes, and the leaves that it
-    touches. For a guest, as an optax transform in a chain: its arguments as far as it tells them, and its arrays. For
-    transforms within transforms the same, and the leaves that each sees. And the whole: leaves, elements, and the bytes
-    of the state next to those of the parameters. Nothing is computed and nothing allocated.
+    For each rule it lists the hyperparameters, the slots and metrics with dtype, shape and bytes, and how many leaves
+    the rule changes; for an optax transform in the chain, its arguments as far as they are known, and its arrays; for
+    transforms within transforms the same, and which leaves each sees. Of the whole it gives leaves, elements, and the
+    bytes of the state beside those of the parameters. Nothing is computed or allocated.
 
     Args:
       tx: a gradxform transform.

@@ -27,7 +27,7 @@ class Centralize(LeafRule):
         (layers, in, out) it is -2.
 
     Raises:
-      ValueError: axis is another word, or a leaf is spread over devices and `on_axes` does not tell how.
+      ValueError: axis is another word, or a leaf is sharded and no specs of `on_axes` say along which axes.
 
     Yong et al. 2020, arXiv:2004.01461, equation 1. optax: centralize, which has no axis. torch: none.
     """
