@@ -85,13 +85,12 @@ print(run)
 print(run.x, run.losses[:5])
 
 # %% Minimisation
-import jax.numpy as jnp
-
 import gradxform as gx
 
-tx = gx.chain(gx.clip_by_global_norm(1.0), gx.sgd(0.1))
-run = gx.minimise(lambda x: jnp.sum(x**2), 3 * jnp.ones(2), tx)
-print(run.reason, run.steps, run.path.shape, run.metrics["clip_by_global_norm.norm"][:3])
+land, tx = gx.landscapes.rosenbrock, gx.chain(gx.clip_by_global_norm(1.0), gx.adam(0.1))
+run: gx.Minimisation = gx.minimise(land, land.start, tx, steps=200)
+print(run.reason, run.x, run.path.shape)
+print(run.metrics["clip_by_global_norm.norm"][:3])
 
 # %% descend
 import gradxform as gx
@@ -104,7 +103,7 @@ print(path.shape, losses[::25])
 import gradxform as gx
 
 land = gx.landscapes.quadratic(10.0)
-run = gx.descend(land, land.start, gx.sgd(1.0), steps=20)
+run: gx.Descent = gx.descend(land, land.start, gx.sgd(1.0), steps=20)
 print(run.path[-1], run.losses[-1])
 
 # %% sweep
@@ -120,7 +119,7 @@ print(losses)
 # %% Sweep
 import gradxform as gx
 
-runs = gx.sweep(gx.sgd, {"learning_rate": [0.01, 0.1], "momentum": [0.0, 0.9]})
+runs: gx.Sweep = gx.sweep(gx.sgd, {"learning_rate": [0.01, 0.1], "momentum": [0.0, 0.9]})
 losses = runs(lambda tx: gx.descend(lambda x: x**2, 1.0, tx, 10).losses[-1])
 print(runs.points)
 print(losses)
@@ -143,6 +142,6 @@ import jax.numpy as jnp
 
 import gradxform as gx
 
-result = gx.learning_rate_range_test(lambda x: jnp.sum(x**2), jnp.ones(3), gx.sgd)
+result: gx.RangeTest = gx.learning_rate_range_test(lambda x: jnp.sum(x**2), jnp.ones(3), gx.sgd)
 print(result.suggestion, result.diverged_at)
 ax = gx.plots.range_test(result)

@@ -66,5 +66,5 @@ import jax.numpy as jnp
 import gradxform as gx
 
 params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
-state, report = gx.migrate(gx.adam(1e-3).init(params), gx.lion(1e-4), params)
+report: gx.MigrationReport = gx.migrate(gx.adam(1e-3).init(params), gx.lion(1e-4), params)[1]
 print(report.kept, report.new, report.dropped, sep="\n")

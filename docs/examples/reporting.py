@@ -179,7 +179,8 @@ import jax.numpy as jnp
 
 import gradxform as gx
 
-found = gx.describe(gx.adamw(3e-4), {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)})
+params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
+found: gx.Description = gx.describe(gx.adamw(3e-4), params)
 print(found.state_bytes, [part.path for part in found.parts])
 print(found.to_dict()["call"])
 
@@ -209,5 +210,5 @@ import jax.numpy as jnp
 import gradxform as gx
 
 tx, params = gx.sgd(0.1), {"w": jnp.ones((256, 256))}
-report = gx.program(tx.step, params, tx.init(params), params)
+report: gx.Program = gx.program(tx.step, params, tx.init(params), params)
 print(report.platform, report.bytes, report.kernels, report.temporary_bytes)

@@ -49,7 +49,7 @@ class Centralize(LeafRule):
 
 
 class ApplyEvery(LeafRule):
-    """Gathers the updates of k steps, and lets their sum out at the last of them and 0 at the others.
+    """Sums the updates of k steps: at the last of them it returns the sum, at the others 0.
 
         s <- g at the first of k steps, else s + g
         u  = s at the last of k steps, else 0
