@@ -78,6 +78,7 @@ def learning_rate_range_test(
       A RangeTest.
 
     Raises:
+      TypeError: `make` is a transform.
       ValueError: bounds that make no sense, batches that end too early, a loss that is no real number of shape (), or
         one that is not finite from the first step on.
 
@@ -91,6 +92,8 @@ def learning_rate_range_test(
     if not blow_up > 1:
         raise ValueError(f"learning_rate_range_test: blow_up must be more than 1; got {blow_up}")
     schedule = exponential_decay(low, steps - 1, high / low)
+    if isinstance(make, optax.GradientTransformation):
+        raise TypeError("learning_rate_range_test: make must be a function of the rate, as gx.adam; got a transform")
     tx = optax.with_extra_args_support(make(schedule))
 
     @jax.jit

@@ -82,6 +82,8 @@ class Monitor(TreeRule):
     measurements = Metric(measure="first", named=True)
 
     def check(self):
+        if not isinstance(self.measures, dict):
+            raise TypeError(f"{self.call_name}: measures must be a dict of functions by name; got {self.measures!r}")
         for name, measure in self.measures.items():
             if not isinstance(name, str):
                 raise TypeError(f"{self.call_name}: expected strings as names of measures; got {name!r}")

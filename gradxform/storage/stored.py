@@ -39,8 +39,8 @@ class Stored(Node):
         self.check_transform("inner")
         for name, codec in {"codec": self.codec, **self.slots}.items():
             if codec is not None and not isinstance(codec, Codec):
-                hint = "; call it to make the codec" if callable(codec) else ", such as int8()"
-                raise TypeError(f"stored: {name} must be a codec; got {show(codec)}{hint}")
+                hint = "; call it to make the codec" if callable(codec) else ""
+                raise TypeError(f"stored: {name} must be a codec, such as int8(); got {show(codec)}{hint}")
         if self.codec is None and not self.slots and self.fused is None:
             raise TypeError("stored: expected a codec for all slots, or one for some, by their names, as mu=int8()")
         if not isinstance(self.min_size, int) or isinstance(self.min_size, bool):
