@@ -68,3 +68,13 @@ import gradxform as gx
 params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
 report: gx.MigrationReport = gx.migrate(gx.adam(1e-3).init(params), gx.lion(1e-4), params)[1]
 print(report.kept, report.new, report.dropped, sep="\n")
+
+# %% as_optax
+import jax.numpy as jnp
+
+import gradxform.as_optax as optax
+
+grads = params = {"w": jnp.ones((3, 2)), "b": jnp.zeros(2)}
+tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3))
+updates, state = tx.update(grads, tx.init(params), params)
+print(optax.apply_updates(params, updates))

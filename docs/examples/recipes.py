@@ -57,3 +57,10 @@ from gradxform import recipes
 params, tx = {"w": jnp.ones((3, 2))}, recipes.algoperf_schedule_free(total_steps=10_000)
 params, state = tx.step(params, tx.init(params), params)
 print(gx.eval_params(tx, state, params))
+
+# %% recipes
+import gradxform as gx
+from gradxform import recipes
+
+tx = recipes.maxtext(total_steps=10_000, learning_rate=3e-4)
+print(gx.replace(tx, weight_decay=0.01))
