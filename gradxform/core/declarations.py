@@ -32,6 +32,8 @@ class Slot:
       called: its name in the state, where a hyperparameter has that name already. None: the name it is declared by.
       where: the name of the field or property that says whether the rule has this slot; if not, optax.MaskedNode is in
         the place of each of its arrays. None: it always has.
+
+    optax: none; a field of a state class by hand. torch: none; an entry of the state of torch.optim.Optimizer.
     """
 
     init: float | str = 0.0
@@ -76,7 +78,10 @@ class MatrixSlot(Slot):
       diagonal: whether `init` is on the diagonal of the last two axes alone, with 0 elsewhere; of a vector everywhere.
       prepared: whether `prepare` sees it, and not `update`. Its shape is then (1, 1): one number for each matrix, as
         `leaf.norms` returns them and `leaf.spread` takes them.
-      init, dtype, signed: as in `Slot`.
+      init, dtype, signed, called, where: as in `Slot`.
+      axes, copy, length, measure: of `Slot`, and not for what has a shape of its own.
+
+    optax: none; a field of a state class by hand. torch: none; an entry of the state of torch.optim.Optimizer.
     """
 
     shape: Callable[[Any, int, int], tuple[int, ...] | None] = dataclasses.field(kw_only=True)

@@ -36,6 +36,8 @@ class Step(NamedTuple):
       number: int32 of shape (): its own number, from 1 on.
       extra: the extra arguments of `update`, by name.
       placement: the specs of `on_axes`. None: there are none.
+
+    optax: none. torch: none.
     """
 
     done: jax.Array
@@ -173,6 +175,8 @@ class Node(Record):
     - `only_looks`: it returns the updates unchanged.
     - `keeps_params`: it says by itself what the parameters are after a step; only nodes that only look may stand after
       it.
+
+    optax: none. torch: none.
     """
 
     any_dtype: ClassVar[bool] = False

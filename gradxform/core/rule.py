@@ -28,6 +28,8 @@ class LeafRule(Rule):
     A subclass has annotated fields for its hyperparameters, `Slot` and `Metric` for what it keeps and reports, and one
     `update(self, grad, slots, leaf)`; `transform` makes the public function of it. The engine loops over the leaves,
     reads schedules at the step, applies masks, and computes in float32 at least.
+
+    optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
     """
 
     advance_all = staticmethod(leaves.advance_run)
@@ -90,6 +92,8 @@ class MatrixRule(Rule):
     `transposable` says that `update` of the transposed matrix is the transposed update, so that a matrix and another's
     transpose may be stacked. `batched`, which a rule may declare as a field, says whether on one device too matrices of
     one shape go through `update` in one stack; the numbers are the same.
+
+    optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
     """
 
     transposable: ClassVar[bool] = False
@@ -161,6 +165,8 @@ class TreeRule(Rule):
     A subclass has annotated fields for its hyperparameters, `Slot` and `Metric` for what it keeps and reports, and one
     `update(self, updates, slots, tree)`. `tree.norm`, `tree.sum` and the like are those of all leaves on all devices,
     `tree.map` maps over the list, and `tree.whole` makes the tree of it again.
+
+    optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -223,6 +229,8 @@ class TreeScaleRule(TreeRule):
 
     In the place of `update` it has `factor(self, updates, slots, tree)`, which returns the number, of shape (), and the
     new slots. The multiplication is left to the rules that follow, so that it costs no pass over memory.
+
+    optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -147,8 +147,6 @@ def adjust(state: Tree, changes: Mapping[str, Any] | None = None, /, **values: A
     new: dict[str, Any] = {}
     _map_held(look, state)
     for name, value in {**(changes or {}), **values}.items():
-        if not held:
-            raise ValueError(f"adjust: no hyperparameter lives in this state; use gx.live(tx, {name!r}) and its state")
         whole = checks.found("adjust", name, list(held))
         if whole in scheduled:
             raise ValueError(f"adjust: {whole} follows a schedule, which would write over it")

@@ -12,7 +12,7 @@ from gradxform.schedules.schedule import from_formula
 def constant_schedule(step, value):
     """One value for ever.
 
-    optax: constant_schedule, which returns the number itself; here it is an array, as with every schedule.
+    optax: constant_schedule, which returns the number as it came; here it is an array, as with every schedule.
     """
     return jnp.full_like(step, value)
 

@@ -17,7 +17,6 @@ from gradxform.core.annotations import names_at
 from gradxform.core.engine import Stage
 from gradxform.core.fields import Dtype, Hyper, is_numeric, role_of
 from gradxform.core.guest import Guest, step
-from gradxform.core.hints import check_arguments
 from gradxform.core.hyperparameters import as_live
 from gradxform.core.precision import real_dtype
 from gradxform.core.record import Function, Record
@@ -161,14 +160,12 @@ def inject_hyperparams(
       A factory of the same arguments, whose transform's state has `hyperparams`.
 
     Raises:
-      TypeError: a transform in the place of a factory, or an argument that the factory has not.
+      TypeError: an argument that the factory has not.
       ValueError: in `update`, a name in `state.hyperparams` that no hyperparameter has.
 
     optax: inject_hyperparams, which keeps them in the parameters' dtype, makes arrays of integers, takes every function
     for a schedule and every name for one of its own. torch: `param_groups`.
     """
-    if isinstance(inner_factory, optax.GradientTransformation):
-        raise TypeError("inject_hyperparams takes what makes a transform, as gx.adam; for a transform there is live")
     static = {static_args} if isinstance(static_args, str) else set(static_args)
     signature = inspect.signature(inner_factory)
     if unknown := sorted(static - set(signature.parameters)):
@@ -176,7 +173,6 @@ def inject_hyperparams(
 
     @functools.wraps(inner_factory)
     def make(*args: Any, **kwargs: Any) -> Transform:
-        check_arguments(getattr(inner_factory, "__name__", "inject_hyperparams"), signature.parameters, args, kwargs)
         call = signature.bind(*args, **kwargs)
         call.apply_defaults()
         guest = injected(inner_factory, by_name(signature, call.arguments), static, hyperparam_dtype)

@@ -122,13 +122,6 @@ def test_static_args_are_left_alone():
         gx.inject_hyperparams(gx.adam, static_args=["beta"])
 
 
-def test_wrong_factories_and_arguments_are_errors():
-    with pytest.raises(TypeError, match=r"takes what makes a transform, as gx\.adam; for a transform there is live"):
-        gx.inject_hyperparams(gx.adam(0.1))
-    with pytest.raises(TypeError, match=r"adam\(\) has no argument 'lr'; did you mean learning_rate\?"):
-        gx.inject_hyperparams(gx.adam)(lr=0.1)
-
-
 def test_a_scheduled_value_cannot_be_adjusted():
     tx = gx.inject_hyperparams(gx.adam)(learning_rate=gx.linear_schedule(0.1, 0.0, 10))
     with pytest.raises(ValueError, match="learning_rate follows a schedule, which would write over it"):
