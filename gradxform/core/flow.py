@@ -63,6 +63,8 @@ class Flow:
       lands: whether the next node is the last that changes the updates, so that it may add them to the parameters.
       landed: the leaves of the parameters after the step, where a node has added the updates already; None where not.
       fuses: whether one kernel may do the step of a leaf; None: where plain operations would pass over memory twice.
+
+    optax: none. torch: none.
     """
 
     updates: list[Any]
