@@ -217,6 +217,7 @@ print(gx.schedule_table(rates, 10_001))
 # %% ScheduleTable
 import gradxform as gx
 
-table: gx.ScheduleTable = gx.schedule_table({"rate": gx.cosine_decay_schedule(3e-4, 10_000)}, [0, 5000, 10_000])
+rate = gx.cosine_decay_schedule(3e-4, 10_000)
+table: gx.ScheduleTable = gx.schedule_table({"rate": rate}, [0, 5000, 10_000])
 print(table)
 print(table.steps, table.values["rate"])
