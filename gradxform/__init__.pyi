@@ -1101,7 +1101,7 @@ def scale_by_shampoo(
 def labels_by_axes(
     weight_dimension_numbers: Any | None = None, matrices: str = "matrices", rest: str = "rest"
 ) -> LabelsByAxes:
-    """Labels for `partition`: one for the parameters whose matrix axes are told, another for all others."""
+    """Labels for `partition`: one for the parameters that have matrix axes, another for all others."""
 
 def matrix_axes(
     rules: Mapping[str | LeafMask, Any] | tuple[tuple[str | LeafMask, Any], ...], default: Any = None
@@ -1866,7 +1866,7 @@ def warmup_stable_decay(
     """Rises along a line, stays, and decays at the end."""
 
 def apply_every(k: int = 1) -> Transform:
-    """Gathers the updates of k steps, and lets their sum out at the last of them and 0 at the others."""
+    """Sums the updates of k steps: at the last of them it returns the sum, at the others 0."""
 
 def centralize(*, axis: int | tuple[int, ...] | str | None = None) -> Transform:
     """Subtracts from each leaf of two axes or more its mean over all axes but the first."""
@@ -1910,7 +1910,7 @@ def measure_with_ema(
     debias: bool = True,
     accumulator_dtype: DTypeLike | None = None,
 ) -> Transform:
-    """The running mean of a measurement, for `monitor`: what leaves is the mean and no update."""
+    """The running mean of a measurement, for `monitor`: it returns the mean in the place of updates."""
 
 def monitor(measures: dict[str, Any]) -> Transform:
     """Takes measurements of the updates that pass, with a memory if they want one, and keeps them in the state."""

@@ -107,8 +107,8 @@ class ByPath(LeafMask, is_leaf=True):
     `by_path("*/bias")` is every bias within a layer, `by_path("decoder/*")` all of the decoder.
 
     Args:
-      pattern: of the whole path, capitals as they are: `*` is any characters, slashes too, `?` is one, `[ab]` is one
-        of these. Or a tuple of patterns, of which one has to match.
+      pattern: must match the whole path, case-sensitively: `*` is any characters, slashes too, `?` is one, `[ab]` is
+        one of these. Or a tuple of patterns, of which one has to match.
       regex: whether patterns are regular expressions, of the whole path too.
 
     Raises:
@@ -150,7 +150,7 @@ class ByNdim(LeafMask, is_leaf=True):
 
     Args:
       ndim: the number of axes. None: as the bounds say.
-      at_least, at_most: the bounds, each for itself or both.
+      at_least, at_most: the smallest and the largest number of axes; one of them, or both.
 
     Raises:
       TypeError: a number that is no integer, none at all, or ndim together with a bound.

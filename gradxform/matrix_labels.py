@@ -39,7 +39,7 @@ _CONVOLUTIONS = {"conv", "convolution", "convolutional"}
 
 
 class LabelsByAxes(Record, is_leaf=True):
-    """Labels for `partition`: one for the parameters whose matrix axes are told, another for all others.
+    """Labels for `partition`: one for the parameters that have matrix axes, another for all others.
 
     Args:
       weight_dimension_numbers: as in `scale_by_muon`, with None for what is no matrix. None: matrices are what has two
@@ -240,8 +240,8 @@ class HiddenMatrices(_ByWords, is_leaf=True):
       The tree of axes, or the function.
 
     Raises:
-      ValueError: a leaf of attention, or of a convolution, with three axes or more whose sizes do not tell which count
-        matrices, with its path; `axes` is to tell.
+      ValueError: a leaf of attention, or of a convolution, with three axes or more whose sizes do not show which axes
+        count matrices, with its path; `axes` must say so.
 
     optax: none; a function that returns MuonDimensionNumbers. torch: none.
     """

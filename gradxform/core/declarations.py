@@ -14,7 +14,7 @@ from gradxform.core.text import show
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-    """An array that a rule keeps from step to step.
+    """An array that a rule keeps from step to step, such as a momentum; in `update` it is `slots.name`.
 
     Args:
       init: the value that fills it at first, or the name of the hyperparameter that holds it.
@@ -29,9 +29,9 @@ class Slot:
       copy: whether it begins as a copy of the parameter, in place of `init`.
       measure: the name of a method or field of a TreeRule, a function of the parameters that returns what is there
         before the first step, in place of all else: any pytree of arrays.
-      called: its name in the state, where a hyperparameter has that name too. None: that of its declaration.
-      where: the name of the field or property that says whether the rule has it, and in whose absence optax.MaskedNode
-        is in the place of each leaf, or of the one number. None: it always does.
+      called: its name in the state, where a hyperparameter has that name already. None: the name it is declared by.
+      where: the name of the field or property that says whether the rule has this slot; if not, optax.MaskedNode is in
+        the place of each of its arrays. None: it always has.
 
     optax: none; a field of a state class by hand. torch: none; an entry of the state of torch.optim.Optimizer.
     """
@@ -69,15 +69,15 @@ class Slot:
 class MatrixSlot(Slot):
     """An array that a MatrixRule keeps for each matrix, and that its `update` sees beside the whole matrix.
 
-    It lies in the state with the leaf's axes that count matrices in front; where a leaf is cut into parts of several
-    shapes, a tuple of arrays, one for each.
+    In the state it has the leaf's axes that count matrices in front. Where a leaf is split into matrices of several
+    shapes, it is a tuple of arrays, one for each shape.
 
     Args:
       shape: a function (rule, rows, columns) -> its shape for a matrix of so many rows and columns; None where such a
         matrix has none, and optax.MaskedNode is in its place.
       diagonal: whether `init` is on the diagonal of the last two axes alone, with 0 elsewhere; of a vector everywhere.
-      prepared: whether `prepare` sees it, where the leaf lies, and not `update`. Its shape is then (1, 1): numbers of
-        each matrix, as `leaf.norms` returns them and `leaf.spread` takes them.
+      prepared: whether `prepare` sees it, and not `update`. Its shape is then (1, 1): one number for each matrix, as
+        `leaf.norms` returns them and `leaf.spread` takes them.
       init, dtype, signed, called, where: as in `Slot`.
       axes, copy, length, measure: of `Slot`, and not for what has a shape of its own.
 

@@ -29,13 +29,13 @@ _PLAIN = (float, int, bool, type(None), str)
 
 
 class Step(NamedTuple):
-    """What a step brings beside the updates.
+    """What a `Node` is given at a step beside the `Flow` of updates.
 
     Attributes:
-      done: int32 of shape (): how many updates were before it.
+      done: int32 of shape (): how many steps were before it; schedules are read there.
       number: int32 of shape (): its own number, from 1 on.
       extra: the extra arguments of `update`, by name.
-      placement: what is told of where the leaves lie. None: nothing.
+      placement: the specs of `on_axes`. None: there are none.
 
     optax: none. torch: none.
     """
@@ -48,20 +48,20 @@ class Step(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Flow:
-    """Updates on their way through a row, as a flat list of leaves.
+    """Updates on their way through the nodes of a transform, as a flat list of leaves.
 
     Attributes:
       updates: the leaves.
       structure: of the tree that they are the leaves of.
-      came: the leaves as they came, in whose dtypes the updates leave.
-      params: the leaves of the parameters, in the order of the updates. None: `update` was called without.
+      came: the leaves of the incoming updates, whose dtypes the outgoing ones have.
+      params: the leaves of the parameters, in the order of the updates. None: `update` was called without parameters.
       params_structure: of the tree of parameters.
-      cuts: how each leaf of the updates is cut over devices, None where nobody told.
+      cuts: for each leaf over which mesh axes it is sharded, by the specs of `on_axes`; None where there are none.
       factor: the number, of shape (), by which all updates are still to be multiplied. None: 1.
-      is_rounded: whether the updates leave in the dtypes in which they came; else they are added to the parameters in
-        those of computation.
-      lands: whether what comes next is the last that changes the updates, and may add them to the parameters itself.
-      landed: the leaves of the parameters after the step, where what came last added the updates; None where not.
+      is_rounded: whether the updates leave in the dtypes of the incoming ones; else they are added to the parameters in
+        the dtypes of computation.
+      lands: whether the next node is the last that changes the updates, so that it may add them to the parameters.
+      landed: the leaves of the parameters after the step, where a node has added the updates already; None where not.
       fuses: whether one kernel may do the step of a leaf; None: where plain operations would pass over memory twice.
 
     optax: none. torch: none.
@@ -161,17 +161,22 @@ def one_by_one(nodes: Sequence[Any], flow: Flow, records: Sequence[Any], step: S
 
 
 class Node(Record):
-    """What may stand in a row.
+    """What a transform is a row of: rules, wrappers, optax transforms, and kinds of your own.
 
-    A kind of node has `begin` and `advance`. One of which several in a row are better taken in one go has a function
-    for that too, `advance_all`, with lists of nodes and records in the place of one.
+    A subclass has `begin`, which makes its record in the state, and `advance`, which does one step. A kind of which
+    several in a row are better done together has a function for that too, `advance_all`, of lists of nodes and records.
+    Most of what users write is a `LeafRule` or a `TreeRule`, which are nodes with a simpler `update`.
 
-    `any_dtype` lets integers and the like through, `real_only` refuses complex leaves. `per_example` is for what stands
-    first in a chain, and whose updates come with one more axis in front, that of the examples of a batch. `is_measure`
-    is for what returns no updates but a measurement, any pytree of arrays, and stands last. What `stands_last` sees the
-    updates that are added to the parameters, so that only its like may stand after it. What `is_foreign` takes and
-    returns updates that nobody has checked. What `only_looks` returns the updates as they came. What `keeps_params`
-    says by itself what the parameters are after a step, so that only what only looks may stand after it.
+    Flags of the class say what the engine must know of it:
+
+    - `any_dtype`: it takes leaves of integers and bools too. `real_only`: it refuses complex leaves.
+    - `per_example`: it stands first in a chain, and its updates have one more axis in front, the examples of a batch.
+    - `is_measure`: it returns a measurement, any pytree of arrays, in the place of updates, and stands last.
+    - `stands_last`: it sees the updates that are added to the parameters; only nodes of its kind may stand after it.
+    - `is_foreign`: it takes and returns updates that the engine has not checked.
+    - `only_looks`: it returns the updates unchanged.
+    - `keeps_params`: it says by itself what the parameters are after a step; only nodes that only look may stand after
+      it.
 
     optax: none. torch: none.
     """

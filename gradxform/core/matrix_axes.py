@@ -31,8 +31,8 @@ class MatrixAxes(Record, is_leaf=True):
 
     Args:
       rows, columns: the axis, or the axes that are joined in this order.
-      split_rows, split_columns: into what the rows, or columns, are cut, each part with the others' whole a matrix of
-        its own: so many equal parts, or a tuple of their sizes, as (4096, 1024, 1024). None: they are not.
+      split_rows, split_columns: into which parts the rows, or the columns, are split, each part a matrix of its own: a
+        number of equal parts, or a tuple of their sizes, as (4096, 1024, 1024). None: they are not split.
 
     Raises:
       TypeError: axes or sizes that are no integers.

@@ -57,6 +57,8 @@ class Record:
         dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
         # A class that is called by another name than its own says so.
         cls.call_name = vars(cls).get("call_name", snake_case(cls.__name__))
+        # As Python calls it in the error for an argument that is missing.
+        cls.__init__.__qualname__ = cls.call_name
         cls.declared = declared(cls, role_of_atom)
         cls.roles = {name: told.role for name, told in cls.declared.items()}
         cls.numeric = tuple(name for name, role in cls.roles.items() if is_numeric(role))

@@ -25,6 +25,10 @@ from gradxform.core.slots import first_leaf_records, first_tree_record
 class LeafRule(Rule):
     """A rule that treats each leaf alone.
 
+    A subclass has annotated fields for its hyperparameters, `Slot` and `Metric` for what it keeps and reports, and one
+    `update(self, grad, slots, leaf)`; `transform` makes the public function of it. The engine loops over the leaves,
+    reads schedules at the step, applies masks, and computes in float32 at least.
+
     optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
     """
 
@@ -78,16 +82,16 @@ class LeafRule(Rule):
 
 
 class MatrixRule(Rule):
-    """A rule that takes a leaf as matrices, stacked, joined or cut as `MatrixAxes` say.
+    """A rule that sees a leaf as whole matrices, stacked, joined or split as `MatrixAxes` say.
 
-    It has `prepare`, `update`, or both. `prepare` does to each element what asks for no others, where the leaf lies;
-    `update` then sees the matrices whole, on many devices those that are dealt out to the device, and what comes of
-    them is given back. A Slot is like the leaf, and `prepare` has it; a MatrixSlot is of each matrix, and `update` has
-    it.
+    It has `prepare`, `update`, or both. `prepare` is elementwise, so that each device runs it on its own shards.
+    `update` then sees whole matrices (..., rows, columns): on many devices each matrix is moved to one device, computed
+    once, and its update is moved back. A `Slot` has the shape of the leaf, and `prepare` sees it; a `MatrixSlot` is of
+    one matrix, and `update` sees it.
 
     `transposable` says that `update` of the transposed matrix is the transposed update, so that a matrix and another's
-    transpose may be stacked. `batched`, which a rule may make a field of its own, is whether matrices of one shape go
-    through `update` in one stack also on one device; the numbers are the same.
+    transpose may be stacked. `batched`, which a rule may declare as a field, says whether on one device too matrices of
+    one shape go through `update` in one stack; the numbers are the same.
 
     optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
     """
@@ -156,7 +160,11 @@ class MatrixRule(Rule):
 
 
 class TreeRule(Rule):
-    """A rule that sees all leaves together, in lists: in the order of the tree, which `tree.whole` makes of them.
+    """A rule that sees all leaves together, as a list in the order of the tree.
+
+    A subclass has annotated fields for its hyperparameters, `Slot` and `Metric` for what it keeps and reports, and one
+    `update(self, updates, slots, tree)`. `tree.norm`, `tree.sum` and the like are those of all leaves on all devices,
+    `tree.map` maps over the list, and `tree.whole` makes the tree of it again.
 
     optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
     """
@@ -211,13 +219,16 @@ class TreeRule(Rule):
           slots, tree: as in `update`, after a step; there are no extra arguments.
 
         Returns:
-          The list of leaves, in the shapes of those that came.
+          The list of leaves, in the same shapes.
         """
         return params
 
 
 class TreeScaleRule(TreeRule):
-    """A tree rule that multiplies all updates by one number, which XLA then fuses into the rules that follow.
+    """A tree rule that multiplies all updates by one number.
+
+    In the place of `update` it has `factor(self, updates, slots, tree)`, which returns the number, of shape (), and the
+    new slots. The multiplication is left to the rules that follow, so that it costs no pass over memory.
 
     optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
     """

@@ -1,4 +1,4 @@
-"""Where the arrays of a state lie: shardings for it, and a state that is made with them."""
+"""Shardings for the arrays of a state, and a state that is made with them."""
 
 from __future__ import annotations
 
@@ -23,27 +23,28 @@ def state_specs(
     zero: str | None = None,
     min_size: int = 1024,
 ) -> Any:
-    """How each array of a state is cut, as `in_specs` and `out_specs` of `shard_map` take it.
+    """How each array of a state is sharded, as PartitionSpecs for `in_specs` and `out_specs` of `shard_map`.
 
-    A slot is cut as its parameter is, along the axes that it keeps; counters, scalars and keys are whole.
+    A slot is sharded as its parameter is, along the axes that it has of it; counters, scalars and keys are replicated.
 
     Args:
       tx: a transform, ours or optax's.
       params: the parameters, or their shapes as jax.ShapeDtypeStruct.
       specs: a prefix of the parameters' tree, of PartitionSpecs or None.
       mesh: the mesh, or its jax.sharding.AbstractMesh.
-      zero: a mesh axis over which slots are cut as well: each along the longest axis that it divides, on which nothing
-        is cut yet, and along which it crosses no block of a codec.
-      min_size: how many elements an array has at least to be cut for `zero`.
+      zero: a mesh axis over which slots are sharded as well (ZeRO, stage 1). None: none. Each slot is sharded along
+        its longest axis that is not sharded yet, that the number of devices divides, and along which no block of a
+        codec would belong to two shards.
+      min_size: arrays with fewer elements are not sharded over `zero`.
 
     Returns:
       A tree like the state, of PartitionSpecs.
 
     Raises:
       TypeError: `tx` is no transform, or a parameter no array.
-      ValueError: specs that are no prefix of the parameters, or one that does not fit its leaf, a mesh axis that is not
-        there, a number of devices that does not divide a leaf, or shards that would cut a block of a codec, with the
-        path.
+      ValueError: specs that are no prefix of the parameters, or one that does not fit its leaf, a mesh axis that does
+        not exist, a number of devices that does not divide a leaf, or a block of a codec that would belong to two
+        shards, with the path.
 
     optax: none; optax.tree.map_params. torch: none.
     """
@@ -62,10 +63,10 @@ def state_shardings(
 
         state = jax.jit(tx.init, out_shardings=state_shardings(tx, params))(params)  # or: init_sharded(tx, params)
 
-    With `zero` the slots divide among the devices of a data-parallel axis as well (ZeRO, stage 1): a step under `jit`
-    whose state has these shardings as `out_shardings` gives the same numbers with a part of the memory. The parameters
-    need theirs there too, or XLA may leave them cut as the updates are; then it gathers each new parameter once, and no
-    slot. What `offloaded` keeps on the host has its memory kind.
+    With `zero` the slots are sharded over a data-parallel axis as well (ZeRO, stage 1): a step under `jit` whose state
+    has these shardings as `out_shardings` gives the same numbers, and each device keeps a part of the state. Give
+    `out_shardings` for the parameters too, or XLA may leave them sharded as the updates are; with them it gathers each
+    new parameter once, and no slot. What `offloaded` keeps on the host has the host's memory kind.
 
     Args:
       tx: a transform, ours or optax's.
@@ -78,7 +79,7 @@ def state_shardings(
 
     Raises:
       TypeError: a parameter without a NamedSharding.
-      ValueError: several meshes, or as in `state_specs`.
+      ValueError: shardings over several meshes, or as in `state_specs`.
 
     Rajbhandari et al. 2020, arXiv:1910.02054, stage 1. optax: none. torch: ZeroRedundancyOptimizer.
     """
@@ -109,10 +110,10 @@ def init_sharded(
     zero: str | None = None,
     min_size: int = 1024,
 ) -> Any:
-    """The state before the first update with the shardings of `state_shardings`, made where its parts lie.
+    """The state before the first update, each array made on its own devices, with the shardings of `state_shardings`.
 
-    No device holds more than its part at any time. Under `jit`, `tx.init` alone loses the shardings of parameters on a
-    mesh of automatic axes, as zeros depend on nothing.
+    No device ever has more than its shards. A plain `jax.jit(tx.init)` loses the shardings of the parameters on a mesh
+    with automatic axes, since the zeros of which it makes slots depend on no array.
 
     Args:
       tx, params, shardings, zero, min_size: as in `state_shardings`; params are arrays.

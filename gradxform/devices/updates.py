@@ -14,16 +14,16 @@ class PmeanUpdates(LeafRule):
 
         u = sum_d g_d / D   over the D devices
 
-    Under `shard_map` with `check_vma=True` a gradient whose type says that it is the same on all devices is left as it
-    is: the derivative with respect to parameters that are the same everywhere is summed by JAX already, and a mean of
-    that sum is the sum. Take the mean of the loss within what is differentiated, or differentiate with respect to
-    `jax.lax.pcast(params, axis_name, to="varying")`, to have the gradients of each device.
+    Under `shard_map` with `check_vma=True` a gradient whose type says that it is replicated stays as it is. JAX sums
+    gradients of replicated parameters over the devices by itself, and the mean of equal sums is that sum. For the mean,
+    take the mean of the loss over devices inside of the function that is differentiated; or differentiate with respect
+    to `jax.lax.pcast(params, axis_name, to="varying")`, which gives each device a gradient of its own.
 
     Args:
       axis_name: the mesh axis, or a tuple of several.
 
     Raises:
-      ValueError: an axis that is not mapped here, or one over which `on_axes` says that the leaf is cut.
+      ValueError: `axis_name` is not a mapped axis here, or `on_axes` says that the leaf is sharded over it.
 
     optax: none. torch: torch.nn.parallel.DistributedDataParallel.
     """
@@ -39,14 +39,14 @@ class PsumUpdates(LeafRule):
 
         u = sum_d g_d
 
-    Under `shard_map` with `check_vma=True` a gradient whose type says that it is the same on all devices is left as it
-    is: JAX has summed it already.
+    Under `shard_map` with `check_vma=True` a gradient whose type says that it is replicated stays as it is: JAX has
+    summed it already.
 
     Args:
       axis_name: the mesh axis, or a tuple of several.
 
     Raises:
-      ValueError: an axis that is not mapped here, or one over which `on_axes` says that the leaf is cut.
+      ValueError: `axis_name` is not a mapped axis here, or `on_axes` says that the leaf is sharded over it.
 
     optax: none. torch: torch.distributed.all_reduce.
     """

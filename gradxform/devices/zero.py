@@ -191,24 +191,23 @@ class Zero(Guest):
 
 
 def zero(inner: Transform, axis_name: str, *, mean: bool = True, min_size: int = 1024) -> Transform:
-    """Divides the state of a transform among the devices of a data-parallel axis, inside `shard_map` or `pmap`.
+    """Shards the state of a transform over a data-parallel axis, inside `shard_map` or `pmap` (ZeRO, stage 1).
 
-    Each device gets its part of the summed gradients (reduce-scatter), updates its part of the slots, and the updates
-    are put together (all-gather). Norms are those of the whole leaf and the whole tree; the numbers are those of the
-    transform after `pmean_updates(axis_name)`. Leaves are cut along the longest of their axes that the devices divide;
-    where a codec keeps slots in blocks (`stored`), along the longest of those on which that cuts no block, and a leaf
-    that has none stays whole.
+    Each device gets its shard of the mean gradients (reduce-scatter), updates its shard of the slots, and all devices
+    get all updates (all-gather). Norms are those of the whole leaf and the whole tree; the numbers are those of
+    `chain(pmean_updates(axis_name), inner)`. Leaves are sharded along their longest axis that the number of devices
+    divides; where a codec keeps slots in blocks (`stored`), along the longest one on which no block would belong to two
+    shards, and a leaf without such an axis stays replicated.
 
     Call `init` inside the map as well; or outside, with `state_specs` for the specs of the state. All rules belong in
-    `inner`, clipping too: a rule before it would see the gradients of one device. Leaves that are cut over another
-    mesh axis are told with `on_axes`. An optax transform in `inner` sees the parts, and must treat each element
-    alone.
+    `inner`, clipping too: a rule before it would see the gradients of one device. Use `on_axes` for leaves that are
+    sharded over another mesh axis. An optax transform in `inner` sees shards, so it must be elementwise.
 
     Args:
       inner: a gradxform transform.
-      axis_name: the mesh axis over which the data are parted and the parameters are the same.
+      axis_name: the mesh axis over which the data are sharded and the parameters are replicated.
       mean: whether the step is for the mean of the devices' gradients; False for their sum.
-      min_size: leaves with fewer elements stay whole.
+      min_size: leaves with fewer elements stay replicated.
 
     Returns:
       A Transform.

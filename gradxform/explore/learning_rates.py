@@ -62,9 +62,8 @@ def learning_rate_range_test(
         m_k  = the bias-corrected running mean of the losses
         stops when m_k - min m > (blow_up - 1) |min m|, or m_k is not finite
 
-    Where the loss begins to fall and where it rises again are the bounds between which a learning rate is to be sought.
-    The parameters that came in stay as they are. A test of more than a second shows a progress bar, if tqdm is
-    installed.
+    A good learning rate lies between the rate at which the loss begins to fall and that at which it rises again.
+    The parameters are not changed. A test of more than a second shows a progress bar, if tqdm is installed.
 
     Args:
       loss: (params, batch) -> a real number of shape (); without batches, params -> a real number.
@@ -81,6 +80,7 @@ def learning_rate_range_test(
       A RangeTest.
 
     Raises:
+      TypeError: `make` is a transform.
       ValueError: bounds that make no sense, batches that end too early, a loss that is no real number of shape (), or
         one that is not finite from the first step on.
 
@@ -94,6 +94,8 @@ def learning_rate_range_test(
     if not blow_up > 1:
         raise ValueError(f"learning_rate_range_test: blow_up must be more than 1; got {blow_up}")
     schedule = exponential_decay(low, steps - 1, high / low)
+    if isinstance(make, optax.GradientTransformation):
+        raise TypeError("learning_rate_range_test: make must be a function of the rate, as gx.adam; got a transform")
     tx = optax.with_extra_args_support(make(schedule))
 
     @jax.jit

@@ -155,7 +155,7 @@ def minimise(
 
 
 def descend(fun: Function, x0: Any, tx: optax.GradientTransformation, steps: int) -> Descent:
-    """Takes so many steps from a start, whatever happens: pure, for `jit`, `vmap` and `sweep`.
+    """Takes a given number of steps from a start, whatever happens; it is pure, for `jit`, `vmap` and `sweep`.
 
         losses = sweep(adam, {"learning_rate": rates})(lambda tx: descend(fun, x0, tx, 100).losses)
 

@@ -73,7 +73,7 @@ def to_dict(tx: Transform) -> dict[str, Any]:
 def from_dict(config: dict[str, Any]) -> Transform:
     """The transform of a dict that `to_dict` made, or that was written by hand.
 
-    Nothing is imported: a module with rules of your own is to be imported before. Arguments that are left out are at
+    It imports nothing: import modules with rules of your own before. Arguments that are left out are at
     their defaults.
 
     Args:

@@ -18,6 +18,7 @@ from gradxform.core import checks
 from gradxform.core.declarations import Rule
 from gradxform.core.engine import Stage
 from gradxform.core.fields import DecayMask, Mask
+from gradxform.core.flow import Node
 from gradxform.core.guest import Guest
 from gradxform.core.hints import make_ours
 from gradxform.core.hyperparameters import bound, chosen_by, hyperparameters
@@ -35,10 +36,10 @@ def describe(tx: Transform, params: Any = None, state: State | None = None) -> D
 
         print(gx.describe(tx, params))
 
-    For each rule: its hyperparameters, its slots and metrics with dtype, shape and bytes, and the leaves that it
-    touches. For a guest, as an optax transform in a chain: its arguments as far as it tells them, and its arrays. For
-    transforms within transforms the same, and the leaves that each sees. And the whole: leaves, elements, and the bytes
-    of the state next to those of the parameters. Nothing is computed and nothing allocated.
+    For each rule it lists the hyperparameters, the slots and metrics with dtype, shape and bytes, and how many leaves
+    the rule changes; for an optax transform in the chain, its arguments as far as they are known, and its arrays; for
+    transforms within transforms the same, and which leaves each sees. Of the whole it gives leaves, elements, and the
+    bytes of the state beside those of the parameters. Nothing is computed or allocated.
 
     Args:
       tx: a gradxform transform.
@@ -102,7 +103,7 @@ def _described(tx: Transform, seen: _Seen, path: parts.Path) -> Iterator[tuple[P
             yield _route(where, node, seen.params), None
         else:
             held = node.hyperparams(record) if seen.has_numbers and isinstance(node, Guest) else {}
-            yield _guest(where, node, record, seen.params, held), None
+            yield _node(where, node, record, seen.params, held), None
         yield from _within(node, record, seen, where)
 
 
@@ -129,12 +130,13 @@ def _route(path: parts.Path, route: Route, params: Any) -> Part:
     return Part(path, "route", tuple(settings), (), _if_known(params), None)
 
 
-def _guest(path: parts.Path, guest: Guest, record: Any, params: Any, held: Mapping[str, Any]) -> Part:
-    given = {name: value for name, value in guest.parts().items() if value is not None and not _holds_transforms(value)}
+def _node(path: parts.Path, node: Node, record: Any, params: Any, held: Mapping[str, Any]) -> Part:
+    given = {name: value for name, value in node.parts().items() if value is not None and not _holds_transforms(value)}
     now = {name: float(value) for name, value in held.items()}
     settings = tuple(Setting(name, _plain(value), now.get(name)) for name, value in given.items())
     kept = () if record is None else tuple(memory.of_guest(record))
-    return Part(path, "guest", settings, kept, _if_known(params), None)
+    kind = "guest" if isinstance(node, Guest) else "node"
+    return Part(path, kind, settings, kept, _if_known(params), None)
 
 
 def _within(node: Any, record: Any, seen: _Seen, path: parts.Path) -> Iterator[tuple[Part, Group | None]]:

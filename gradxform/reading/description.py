@@ -67,7 +67,8 @@ class Part:
 
     Attributes:
       path: the names that lead to it, by which `hyperparams` calls it too; () for the whole.
-      kind: "transform", "rule", "route", as partition is one, or "guest", which is a transform of optax.
+      kind: "transform", "rule", "route", as partition is one, "node", which is any other of ours, such as stored, or
+        "guest", which is a transform of optax.
       settings: its hyperparameters, and those other arguments that are not as by default.
       kept: what the state holds for it, that of the parts within it left out.
       touched: the leaves that it sees and its mask lets through; None where no parameters were given.

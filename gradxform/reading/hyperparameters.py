@@ -93,8 +93,8 @@ def live(tx: Transform, *names: str) -> Transform:
       *names: as in `replace`. None at all: every hyperparameter of a rule that is a number.
 
     Raises:
-      ValueError: a name that is not there, that more than one hyperparameter has, or that is no number, as schedules
-        are none.
+      ValueError: a name that is not there, or that more than one hyperparameter has; one whose value is no number, such
+        as a schedule.
       TypeError: not a gradxform transform.
 
     optax: inject_hyperparams. torch: `param_groups`.

@@ -45,8 +45,8 @@ def program(step: Callable[..., Any] | Lowered | Compiled, /, *args: Any, **kwar
 
         print(gx.program(jax.jit(step, donate_argnums=(0, 1)), params, state, grads))
 
-    Nothing is run. The program is that of the arguments' devices: those of arrays, or of the shardings of
-    `jax.ShapeDtypeStruct`s, which may be those of `jax.experimental.topologies`, of a machine that is not there.
+    Nothing is run. It is compiled for the devices of the arguments: those of arrays, or of the shardings of
+    `jax.ShapeDtypeStruct`s, which `jax.experimental.topologies` makes for machines that you do not have too.
 
     Bytes are counted from the shapes of what each kernel takes and gives: they are what the program asks of the
     device's main memory, and not a measurement. `Program` says how conditionals and loops are counted.

@@ -27,7 +27,7 @@ class Freeze(LeafRule):
     Args:
       mask: True for the leaves that stay: a tree of bools, a prefix of the parameters; or a function of them that
         returns one, such as `by_path("encoder/*")`.
-      until: the step at which they are let go, a number or a schedule. None: never.
+      until: the step from which on they are trained, a number or a schedule. None: never.
 
     Raises:
       TypeError: no mask; in `init` and `update`, a mask that holds something else than bools.

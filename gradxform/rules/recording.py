@@ -150,7 +150,7 @@ class RecordClipping(TreeRule):
         recent = its running mean, debiased: r <- decay r + (1 - decay) clipped
 
     Before `clip_by_global_norm` of the same bound it is the share of clipped steps, and costs no norm of its own; alone
-    it tells what a bound would do. A norm of NaN is over every bound.
+    it says what a bound would do. A norm of NaN is over every bound.
 
     Args:
       max_norm: the bound, at least 0.

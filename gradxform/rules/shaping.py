@@ -27,7 +27,7 @@ class Centralize(LeafRule):
         (layers, in, out) it is -2.
 
     Raises:
-      ValueError: axis is another word, or a leaf is spread over devices and `on_axes` does not tell how.
+      ValueError: axis is another word, or a leaf is sharded and no specs of `on_axes` say along which axes.
 
     Yong et al. 2020, arXiv:2004.01461, equation 1. optax: centralize, which has no axis. torch: none.
     """
@@ -49,7 +49,7 @@ class Centralize(LeafRule):
 
 
 class ApplyEvery(LeafRule):
-    """Gathers the updates of k steps, and lets their sum out at the last of them and 0 at the others.
+    """Sums the updates of k steps: at the last of them it returns the sum, at the others 0.
 
         s <- g at the first of k steps, else s + g
         u  = s at the last of k steps, else 0

@@ -82,6 +82,8 @@ class Monitor(TreeRule):
     measurements = Metric(measure="first", named=True)
 
     def check(self):
+        if not isinstance(self.measures, dict):
+            raise TypeError(f"{self.call_name}: measures must be a dict of functions by name; got {self.measures!r}")
         for name, measure in self.measures.items():
             if not isinstance(name, str):
                 raise TypeError(f"{self.call_name}: expected strings as names of measures; got {name!r}")
@@ -111,7 +113,7 @@ class Monitor(TreeRule):
 
 
 class MeasureWithEma(TreeRule):
-    """The running mean of a measurement, for `monitor`: what leaves is the mean and no update.
+    """The running mean of a measurement, for `monitor`: it returns the mean in the place of updates.
 
         m <- decay m + (1 - decay) measure(g)
         m / (1 - decay^t),   without debias m
@@ -190,7 +192,7 @@ class RecordNoiseScale(TreeRule):
 
     Raises:
       ValueError: every is no integer of at least 1, or 1 without axis_name; an axis that is not mapped here, or over
-        which the type of a gradient says that it is joined already.
+        which the type of a gradient says that it is summed already.
 
     McCandlish et al. 2018, arXiv:1812.06162, appendix A.1. optax: none. torch: none.
     """

@@ -26,7 +26,8 @@ def linear_onecycle_schedule(
     Args:
       transition_steps: the length of the cycle, more than 0.
       peak_value: the largest value.
-      pct_start, pct_final: the ends of rise and fall, as fractions in order; cut to a step, in float32 if traced.
+      pct_start, pct_final: where rise and fall end, as fractions of transition_steps, the former at most the latter;
+        rounded down to a step (in float32 where they are traced).
       div_factor, final_div_factor: peak over first value and first over last value, more than 0.
 
     Smith & Topin 2017, arXiv:1708.07120. optax: linear_onecycle_schedule, which never rises if the fall has no

@@ -203,10 +203,13 @@ REQUIREMENTS: dict[str, tuple[str, Callable[..., Any]]] = {
     "not_negative": ("at least 0", lambda x: all(_rising(0, y) for y in jax.tree.leaves(x))),
     "mapping": ("a dict or None", lambda x: x is None or isinstance(x, dict)),
     "fractions": ("from 0 to 1, in order", lambda *xs: _rising(0, *xs, 1)),
-    "increasing": ("a number and a larger one", lambda x, y: _rising(x, y, strictly=True)),
+    "increasing": (
+        "a number and a larger one, as decay_steps counts the warmup too",
+        lambda x, y: _rising(x, y, strictly=True),
+    ),
     "shape": (f"one of {', '.join(map(repr, DECAYS))}", lambda x: x in DECAYS),
     "exponential": (
-        "another shape, or an end of more than 0",
+        "another shape, or 'exponential' and more than 0",
         lambda shape, end: shape != EXPONENTIAL or _rising(0, end, strictly=True),
     ),
     "curve": ("'linear' or 'cosine'", lambda x: x in ("linear", "cosine")),

@@ -151,11 +151,11 @@ class Int8(Blockwise, is_leaf=True):
 
     To the nearest, with y = |x| / s, the error of a signed value is about s (1 + y)^2 / 508 at most, of an unsigned one
     s sqrt(y) / 254. A value that is not finite is NaN when it is loaded, and nothing else of its block changes; a block
-    of values below 1e-33 is 0. A squared gradient that is not 0 never becomes 0, so that nothing is divided by eps that
-    was not. What is stored of what was loaded is what was kept, at random too.
+    of values below 1e-33 is 0. A squared gradient that is not 0 is never stored as 0, so that no update is divided by
+    eps alone that would not be in float32. Encoding a decoded array gives the same codes, with random rounding too.
 
-    Blocks lie along the last axis but one where it has a block, else along the longest. A slot of float64 has scales of
-    float64.
+    Blocks run along the last axis but one if that is long enough for a block, else along the longest. A slot of float64
+    has scales of float64.
 
     Args:
       block: how many elements share a scale.

@@ -31,9 +31,9 @@ class AsDtype(Codec, is_leaf=True):
                   f(y) = sqrt(y) for what is never negative, else y
 
     Rounded to the nearest, a running mean in bfloat16 stands still once a step changes it by less than half of its
-    last bit, as b2 = 0.999 does: so rounding is at random unless it is told otherwise. Of 8 bits NaN, 0 and denormal
-    numbers are as in `int8`. float16 has no number between 0 and 6e-8 and none above 65504, which squares of gradients
-    may be; bfloat16 has the range of float32.
+    last bit, as b2 = 0.999 does: so rounding is at random by default. In 8 bits NaN, 0 and denormal numbers are as in
+    `int8`. float16 has no number between 0 and 6e-8 and none above 65504, where squares of gradients may well be;
+    bfloat16 has the range of float32.
 
     XLA's casts to 8 bits are slow on CPUs: there a step takes several times that of `int8`.
 

@@ -1,4 +1,4 @@
-"""offloaded: a transform whose state lies in the host's memory between steps."""
+"""offloaded: a transform whose state is in the host's memory between steps."""
 
 from __future__ import annotations
 

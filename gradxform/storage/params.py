@@ -67,18 +67,18 @@ class StochasticRounding(ParamsKept):
         w = p + u in float32,   a <= w <= b the two nearest numbers of the parameter's dtype
         p <- b with probability (w - a) / (b - a), else a
 
-    To the nearest, a parameter stands still once its update is less than half of its last bit, a 512th of it in
-    bfloat16. At random it moves as often as makes the mean right, without a byte of state; what is paid is noise, of
-    half of the last bit at most in each step. Random numbers are a hash of seed, step, leaf and element, so that
-    replicas stay equal. A parameter whose update is 0 stays, as does what is no number, and nothing finite becomes
-    infinite.
+    Rounded to the nearest, a parameter stands still once its update is less than half of its last bit, a 512th of it in
+    bfloat16. Rounded at random, it moves as often as makes the mean right, without a byte of state. The price is noise,
+    whose standard deviation is at most half of the last bit in each step. Random numbers are a hash of seed, step, leaf
+    and element, so that replicas stay equal. A parameter whose update is 0 stays, as does NaN, and nothing finite
+    becomes infinite.
 
-    With `step` parameters are so rounded. `update` returns what takes them there: an update in float32 always does; one
-    that leaves in 16 bits, as gradients of 16 bits do, where there is such a number. There is none where a parameter
-    shrinks by more than half in one step, or changes its sign, to a number that is finer than the update can be; then
-    the nearest leaves, which is as good as any other rounding of such an update. It stands last in a chain, but for
-    what only looks, such as `average_params`. Within it a transform, of ours or optax's, sees parameters and
-    updates of float32. Leaves of more bits, integers and complex ones are left to the transform.
+    `step` returns parameters that are so rounded; `update` returns the update that leads to them. In float32 there is
+    always one. Updates that leave in 16 bits, since the gradients have 16, may not reach a parameter that shrinks by
+    more than half in one step or changes its sign; then `update` returns the nearest, which is as good as any other
+    rounding of such an update. It stands last in a chain; after it only such as changes no update may stand, as
+    `average_params`. The transform within, ours or optax's, sees parameters and updates in float32. Leaves of more
+    bits, integers and complex leaves are left to it.
 
     Args:
       inner: the transform of which the updates come, ours or optax's.
@@ -115,13 +115,12 @@ class SplitWeights(ParamsKept):
         bits(|w|) = 2^16 bits(|p|) + e,   -2^15 <= e < 2^15,   the bits of float32 and bfloat16 numbers as integers
         w <- w + u;   p, e <- those of w: p is w to the nearest bfloat16, and e what it lacks, int16
 
-    With bits=16 training is that in float32, bit for bit, for 4 bytes a parameter in the place of the 6 of a bfloat16
-    parameter and its float32 copy. With bits=8, for 3 bytes, e is rounded to a multiple of 2^8, at random so that the
-    mean is right, and kept in int8: numbers of 16 significant bits. Of float16 e counts 2^(1 - bits)ths of the last
-    place, with 16 bits exactly, as long as p is neither denormal nor beyond its range. Random numbers, `step`,
-    `update`, what may come after it and what it leaves to the transform are as in `stochastic_rounding`. Where
-    something else changes a parameter, e is added to what it is then: in units of its last place, so at most half of
-    one.
+    With bits=16 training is that in float32, bit for bit, for 4 bytes a parameter; a bfloat16 parameter and a float32
+    copy of it take 6. With bits=8, for 3 bytes, e is rounded to a multiple of 2^8, at random so that the mean is right,
+    and kept in int8: together they have 16 significant bits. Of a float16 parameter e is in units of 2^(1 - bits) of
+    its last place, exact with 16 bits as long as p is neither denormal nor out of range. Random numbers, `step`,
+    `update`, what may stand after it and what it leaves to the transform are as in `stochastic_rounding`. Where
+    something else changes a parameter, e is added to the changed one: at most half of its last place.
 
     Args:
       inner: the transform of which the updates come, ours or optax's.
@@ -161,7 +160,7 @@ class Kahan(ParamsKept):
 
     So p + c has twice the significant bits of p, 16 in bfloat16 and 22 in float16. An update that is less than half of
     the last of these, a 2^-17th of a bfloat16 parameter, may be lost, as nothing is rounded at random. `step`,
-    `update`, what may come after it and what it leaves to the transform are as in `stochastic_rounding`.
+    `update`, what may stand after it and what it leaves to the transform are as in `stochastic_rounding`.
 
     Args:
       inner: the transform of which the updates come, ours or optax's.
@@ -189,8 +188,9 @@ class MasterWeights(ParamsKept):
         m <- m + u in float32;   p <- round(m)
 
     It is training in float32, bit for bit, for 4 bytes more a parameter; `split_weights` with 16 bits does the same for
-    2 more. Where a parameter is another than the rounded copy, since something else changed it, the copy goes on from
-    there. `step`, `update`, what may come after it and what it leaves to the transform are as in `stochastic_rounding`.
+    2 more. Where something else has changed a parameter, so that it is no longer the rounded copy, training goes on
+    from the changed one. `step`, `update`, what may stand after it and what it leaves to the transform are as in
+    `stochastic_rounding`.
 
     Args:
       inner: the transform of which the updates come, ours or optax's.

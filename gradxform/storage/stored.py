@@ -39,8 +39,8 @@ class Stored(Node):
         self.check_transform("inner")
         for name, codec in {"codec": self.codec, **self.slots}.items():
             if codec is not None and not isinstance(codec, Codec):
-                hint = "; call it to make the codec" if callable(codec) else ", such as int8()"
-                raise TypeError(f"stored: {name} must be a codec; got {show(codec)}{hint}")
+                hint = "; call it to make the codec" if callable(codec) else ""
+                raise TypeError(f"stored: {name} must be a codec, such as int8(); got {show(codec)}{hint}")
         if self.codec is None and not self.slots and self.fused is None:
             raise TypeError("stored: expected a codec for all slots, or one for some, by their names, as mu=int8()")
         if not isinstance(self.min_size, int) or isinstance(self.min_size, bool):
@@ -137,17 +137,18 @@ def stored(
         tx = gx.stored(gx.adamw(3e-4), gx.int8())                     # 2.06 bytes a parameter in the place of 8
         tx = gx.stored(gx.adamw(3e-4), mu=gx.int4(), nu=gx.int8())    # 1.56
 
-    Slots of rules, however deep in wrappers, and arrays of optax's transforms. `state.mu` holds `Encoded`s, which
-    functions of jax.numpy take as arrays, and `decoded(state)` has arrays in their place. A slot that begins as a copy
-    of the parameters, as `z` of schedule_free, is kept by a codec only where it is named: of it, what is lost is lost
-    for good. Of a `stored` in a `stored` the inner one says first.
+    It encodes the slots of rules, however deep in wrappers, and the arrays of optax transforms. `state.mu` then holds
+    `Encoded` values, which functions of jax.numpy take as arrays; `decoded(state)` has arrays in their place. A slot
+    that begins as a copy of the parameters, as `z` of schedule_free, is encoded only where it is named, since what
+    rounding takes from it never comes back. Of a `stored` within a `stored` the inner one decides first.
 
-    On many devices what is kept is sharded as the parameters are, the scales of blocks too. The blocks are those of the
-    whole array, so that the numbers are those of one device, and a checkpoint restores onto any mesh; a block that two
-    shards would share is an error in `state_specs`, `state_shardings` and `init_sharded`, and in `init` where types or
-    `on_axes` tell of shards. In `shard_map` with `check_vma=True` types tell that a leaf is sharded and not along which
-    axis: there it is an error if the blocks depend on the axis. What rounds at random does so as on one device under
-    `jit`, and in maps with `on_axes`; in maps without, shards have random numbers of their own. Replicas are the same.
+    On many devices codes and scales are sharded as the parameters are. Blocks are those of the whole array, so that the
+    numbers are those of one device, and a checkpoint can be restored onto any mesh. A block that would belong to two
+    shards is an error in `state_specs`, `state_shardings` and `init_sharded`, and in `init` where types or `on_axes`
+    say how the leaf is sharded. In `shard_map` with `check_vma=True` types say that a leaf is sharded, but not along
+    which axis: there it is an error if the blocks depend on the axis. Random rounding is that of one device under
+    `jit`, and in maps with `on_axes`; in maps without specs each shard has random numbers of its own. Replicas stay
+    equal.
 
     Args:
       inner: a transform, ours or optax's.
@@ -155,11 +156,11 @@ def stored(
       where: of which leaves: a pytree of bools, a prefix of the parameters, or a function of them, such as
         `by_path("*/kernel")`. None: of all.
       min_size: slots with fewer elements stay as they are.
-      fused: whether a step of a leaf may be one kernel, on a CPU one loop over blocks. None: where slots are in blocks,
-        of which plain operations would make several; True: for all leaves with two axes or more; False: for none. Rules
-        that take elements together, leaves that blocks do not divide, and meshes whose axes are not mapped go the plain
-        way.
-      **slots: the codec of each slot of a name; None for as it is.
+      fused: whether the step of a leaf may be one kernel (on a CPU one loop over blocks). None: where slots are in
+        blocks, for which plain operations would take several kernels; True: for all leaves with two axes or more;
+        False: for none. Rules that take elements together, leaves that blocks do not divide, and meshes whose axes are
+        not mapped use plain operations.
+      **slots: codecs by the names of slots, such as `mu=gx.int4()`; None keeps a slot as it is.
 
     Returns:
       A Transform. Its state is that of `inner`, with another keeping.
@@ -167,7 +168,7 @@ def stored(
     Raises:
       TypeError: what is no transform, or no codec; no codec at all.
       ValueError: in `init`, a name that no slot has, or a slot that its codec cannot keep, with its path; blocks that
-        shards would cut.
+        would belong to two shards.
 
     Gonzalez Ortiz et al. 2026, arXiv:2602.23349. Dettmers et al. 2021, arXiv:2110.02861. optax: mu_dtype of some
     methods. torch: torchao.optim, bitsandbytes.

@@ -60,7 +60,7 @@ def from_optax(state: Any, tx: Any, params: Any, *, count: int | None = None) ->
         counts disagree.
 
     Returns:
-      The state, and a report, which prints as a table and tells of hyperparameters that are not those of optax's state.
+      The state, and a report. It prints as a table, and lists hyperparameters that differ from those in optax's state.
 
     Raises:
       ValueError: a rule of ours for which optax's state has nothing, or the other way round; an array that is missing

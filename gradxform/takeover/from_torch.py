@@ -73,11 +73,11 @@ def from_torch(
       names: for each parameter, in the order in which torch's optimizer has them, the path of the leaf in `params`.
         Where JAX has its axes in another order, a pair of the path and the axes as of `numpy.transpose`: (1, 0) for a
         kernel (in, out) that torch keeps as (out, in), (2, 3, 1, 0) for that of a convolution. None for a parameter
-        that JAX does not have. Shapes are checked, but of a square matrix nobody else can tell which way it goes.
+        that JAX does not have. Shapes are checked; whether a square matrix is transposed, only you can know.
       count: how many updates were done, for where torch does not count, as in SGD, or where its counts disagree.
 
     Returns:
-      The state, and a report, which prints as a table and tells of hyperparameters that are not those of torch.
+      The state, and a report. It prints as a table, and lists hyperparameters that differ from those of torch.
 
     Raises:
       ValueError: names that do not fit torch's parameters or ours; a rule for which torch has nothing, or the other way

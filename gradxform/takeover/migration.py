@@ -24,10 +24,10 @@ def migrate(
 
         state, report = migrate(checkpointer.restore(path), tx, params)
 
-    Arrays are told by the name of their stage, that of their slot or metric, and the path of the parameter. What is
-    there under the same names and in the same shapes goes on, step count and live hyperparameters too; the rest is as
-    `tx.init(params)` has it. Where `stored` came, went or has another codec, arrays are stored and loaded. Of stages of
-    one name, such as `scale_by_adam` and `scale_by_adam_2`, the first is taken for the first unless `names` says
+    An array is found by the name of its stage, that of its slot or metric, and the path of its parameter. Arrays of the
+    same names and shapes are taken over, with the step count and live hyperparameters; the others are as in
+    `tx.init(params)`. Where `stored` was added, removed or given another codec, arrays are encoded or decoded. Of two
+    stages of one rule, such as `scale_by_adam` and `scale_by_adam_2`, the first becomes the first, unless `names` says
     otherwise.
 
     Args:
@@ -35,9 +35,9 @@ def migrate(
         template.
       tx: the new transform; ours, optax's or a wrapper of either.
       params: the parameters.
-      names: for stages that are called otherwise than before, their new names with their old ones; of transforms within
-        transforms with the path before them, as in `{"masked.inner_state.trace": "trace"}` for a rule that was not
-        masked.
+      names: a dict from new names of stages to old ones, where they differ. Names of stages in transforms within
+        transforms have their path in front, as in `{"masked.inner_state.trace": "trace"}` for a rule that was not
+        masked before.
 
     Returns:
       The state, which shares arrays with the old one, and a report, which prints as a table.

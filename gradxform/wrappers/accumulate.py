@@ -28,8 +28,8 @@ class Accumulate(TreeRule):
     So `every` micro-steps with the mean gradients of equal parts of a batch are one step with that of the whole batch.
     The transform runs when it is due and only then, with the parameters and the extra arguments of that micro-step; its
     counter, and the step of its schedules, are real steps. The sum is kept in float32 at least. Inside `shard_map` and
-    `pmap` gradients are joined over the devices in front of it, as with `pmean_updates`, so that the sum is the same on
-    all.
+    `pmap` average the gradients over the devices in front of it, as with `pmean_updates`: the sum must be the same on
+    all devices.
 
     Args:
       inner: the transform, ours or optax's.

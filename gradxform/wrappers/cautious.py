@@ -20,7 +20,7 @@ class Cautious(TreeRule):
         m = 1 where -d g > 0, else 0,   with flip_sign=False 1 where d g > 0
         u = d m / max(mean(m), 0.001)
 
-    g is the gradient as it came to `cautious`, and the mean is that of a leaf. Around an optimizer, whose updates are
+    g is the gradient that enters `cautious`, and the mean is over a leaf. Use it around an optimizer, whose updates are
     steps downhill, or around a rule, whose updates are not yet; the authors leave decay as it is:
 
         gx.cautious(gx.lion(1e-4, weight_decay=0.0))
@@ -35,7 +35,7 @@ class Cautious(TreeRule):
       flip_sign: whether the updates of `inner` are steps downhill, as those of an optimizer. False for a rule, such as
         `scale_by_adam`, that is followed by the learning rate.
 
-    Metrics: `kept`, the share of elements that were. Next to 0, flip_sign may be wrong.
+    Metrics: `kept`, the share of elements that were kept. If it is near 0, flip_sign may be wrong.
 
     Raises:
       TypeError: `inner` is no transform.

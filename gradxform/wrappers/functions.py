@@ -24,8 +24,8 @@ class Stateless(TreeRule):
 
     Raises:
       TypeError: `f` is no function, or in `update` it makes complex numbers of real ones, or the other way round.
-      ValueError: in `update`, it returns another structure or other shapes; or, inside `shard_map`, it takes elements
-        of a leaf together of which each device has a part.
+      ValueError: in `update`, it returns another structure or other shapes; or, inside `shard_map`, it combines
+        elements of a sharded leaf, of which each device has a part.
 
     optax: stateless. torch: none.
     """

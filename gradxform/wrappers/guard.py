@@ -44,7 +44,7 @@ class Guard(TreeRule):
     Extra arguments of `update`: with max_loss_deviations value, the loss of the step, a number or an array of shape ().
 
     Metrics: `norm`, of the gradients; `skipped`, whether this step was; `skips`, how many were in all;
-    `skips_in_a_row`, how many bad steps came one after the other up to this one, taken after all or not.
+    `skips_in_a_row`, how many steps in a row up to this one were bad, those included that `when_stuck` let pass.
 
     Raises:
       TypeError: `inner` is no transform.

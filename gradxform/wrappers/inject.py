@@ -149,10 +149,10 @@ def inject_hyperparams(
     Each step makes the transform anew of the state's values, so any factory will do, of ours, of optax or your own. A
     chain of ours needs it not: `live` does so for the hyperparameters of a transform that is there.
 
-    What is a hyperparameter is told by the factory's annotations: of ours the numbers and schedules, whether they are
-    given as floats or as integers, and never masks, dtypes and flags. Of other factories floats and arrays, and
-    functions where the annotation allows a float or says nothing. A schedule may be one with a state of its own, an
-    object with `init()`, `update(state, **extra)` and a call `(state, **extra)`, as optax's `StatefulSchedule`.
+    The factory's annotations say which arguments are hyperparameters. Of our factories these are numbers and schedules,
+    whether given as floats or as integers, and never masks, dtypes and flags. Of other factories they are floats,
+    arrays, and functions where the annotation allows a float or there is none. A schedule may have a state of its own:
+    an object with `init()`, `update(state, **extra)` and a call `(state, **extra)`, as optax's `StatefulSchedule`.
 
     Args:
       inner_factory: what makes a transform of its arguments.

@@ -26,8 +26,8 @@ _VECTOR = jax.tree.structure(0)
 class Flatten(Node):
     """Shows a transform all leaves as one vector, in their order and in the dtype that holds them all.
 
-    Its state, which is that of the transform, is of vectors too, and what it takes for a leaf is the whole tree. Each
-    part of its update leaves in the dtype of its own leaf.
+    The state is that of the transform for this vector, so that what a rule does to a leaf it does to the whole tree.
+    Each leaf of the update has the dtype that it had before.
 
     Args:
       inner: the transform, ours or optax's.

@@ -226,7 +226,7 @@ def test_told_in_two_ways(chain):
     one, other = gx.on_axes(gx.scale(0.5), SPECS), gx.on_axes(gx.scale(0.5), P())
     with pytest.raises(ValueError, match="chain: on_axes told of the parameters of its transforms in different ways"):
         chain(one, other)
-    with pytest.raises(ValueError, match="on_axes: other specs were told already"):
+    with pytest.raises(ValueError, match="on_axes: the transform has other specs already"):
         gx.on_axes(one, P())
     assert gx.on_axes(one, SPECS) == one
 

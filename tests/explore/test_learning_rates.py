@@ -116,6 +116,11 @@ def test_errors_of_the_loss():
         gx.learning_rate_range_test(lambda params: jnp.log(params[0]), -jnp.ones(2), gx.sgd)
 
 
+def test_a_transform_in_the_place_of_what_makes_one_is_an_error():
+    with pytest.raises(TypeError, match=r"make must be a function of the rate, as gx\.adam; got a transform"):
+        gx.learning_rate_range_test(bowl, jnp.ones(2), gx.sgd(0.1))
+
+
 def test_no_batches_are_an_error():
     with pytest.raises(ValueError, match="the batches ended after 0 of 10 steps"):
         gx.learning_rate_range_test(loss, jnp.zeros(5), gx.sgd, [], steps=10)

@@ -208,6 +208,7 @@ def test_a_guest_with_its_arrays():
     first = {"w": jnp.ones((4, 3)), "b": jnp.ones(3)}
     described = gx.describe(tx, first)
     assert part(described, "scale_by_lion").kind == "guest"
+    assert part(gx.describe(gx.stored(gx.adam(0.1), gx.int8())), "stored").kind == "node"
     assert kept(described, "scale_by_lion") == {
         "count": ("array", "", ("int32",), 1, 4),
         "mu": ("array", "", ("float32",), 2, 60),

@@ -267,6 +267,7 @@ def test_a_mean_s_decay_is_a_hyperparameter_like_any_other():
             ValueError,
             "measure_with_ema returns a measurement .* must be the last of its chain.*got scale after it",
         ),
+        (lambda: gx.monitor(jnp.mean), TypeError, "monitor: measures must be a dict of functions by name"),
         (lambda: gx.record_norms(ord=0.5), ValueError, "record_norms: ord must be at least 1"),
         (lambda: gx.record_clipping(-1.0), ValueError, "record_clipping: max_norm must be at least 0"),
         (

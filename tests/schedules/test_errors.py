@@ -61,7 +61,7 @@ WRONG = [
     ),
     (
         case("warmup_stable_decay", 1.0, 5, 5, 5, shape="exponential"),
-        "shape and end_value must be another shape, or an end of more than 0; got 'exponential' and 0.0",
+        "shape and end_value must be another shape, or 'exponential' and more than 0; got 'exponential' and 0.0",
     ),
 ]
 

@@ -295,6 +295,7 @@ def test_reduces_over_devices_only_when_it_is_due():
     ("args", "error", "match"),
     [
         ((gx.sgd, 2), TypeError, "accumulate: inner must be a transform; got <gradxform.*sgd>; call it"),
+        ((gx.sgd(0.1),), TypeError, r"^accumulate\(\) missing 1 required positional argument: 'every'"),
         ((gx.sgd(0.1), 0), ValueError, "every must be at least 1; got 0"),
         ((gx.sgd(0.1), 2.0), TypeError, "every must be an integer or a function of the step; got 2.0"),
         ((gx.sgd(0.1), True), TypeError, "every must be an integer or a function of the step; got True"),
