@@ -1,6 +1,6 @@
 """What stands in a page between `<!-- numbers: NAME -->` and `<!-- end -->` is made from the numbers that are kept.
 
-    python docs/generate/numbers.py [--check]
+    python -m docs.generate.numbers [--check]
 
 So a number is changed by a benchmark that is run again, and in no other way. What is kept lies in `docs/data`, and the
 benchmarks beside it say how it was measured.
@@ -14,11 +14,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
-
 from docs.generate.blocks import BLOCKS
 
+ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"(<!-- numbers: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # What is made when the site is built.
 _MADE = ("docs/notebooks", "docs/reference")
