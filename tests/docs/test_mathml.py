@@ -1,10 +1,6 @@
 """LaTeX as MathML that browsers show by themselves."""
 
-import pytest
-
 from docs.generate import formulas, mathml
-
-pytest.importorskip("latex2mathml", reason="what makes the pages is an extra, docs")
 
 
 def test_names_of_several_letters_are_words_and_code_is_marked():
