@@ -130,19 +130,19 @@ def reasons() -> str:
         f"**Right numbers.** {right} tests hold what optax gets wrong, most of it in silence: Adam's `nu` in bfloat16, "
         "norms in `shard_map`, gradients that broadcast, a misspelt hyperparameter. [Where numbers differ, and "
         "why](docs/deviations.md).",
-        f"**It costs less.** Clip and adamw over 28M parameters takes {clip.ratios['optax'].median:.2f} of optax's time "
-        f"a step and {temporaries['ours'] / 1e6:.0f} MB of temporaries in the place of "
+        f"**It costs less.** Clip and adamw over 28M parameters takes {clip.ratios['optax'].median:.2f} of optax's "
+        f"time a step and {temporaries['ours'] / 1e6:.0f} MB of temporaries in the place of "
         f"{temporaries['optax'] / 1e6:.0f}; over 1000 leaves it traces and lowers in "
         f"{build.ratios['optax'].median:.2f} of the time.",
         f"**By hand it is as good as compiled.** Outside of `jit` a step takes {min(hand):.2f} to {max(hand):.2f} of "
         "optax's time, whatever the numbers: a loop over rates compiles one program.",
         f"**It scales.** A step of Muon for 6.4B parameters over 64 chips compiles to {ours['temporaries'] / 1e9:.1f} "
         f"GB of temporaries a chip and {ours['cycles'] / 1e6:.0f}M cycles, where optax's takes "
-        f"{theirs['temporaries'] / 1e9:.1f} GB and {theirs['cycles'] / 1e6:.0f}M: each matrix moves there and back, and "
-        "is computed once.",
-        "**State shrinks.** `stored(tx, int8())` keeps any transform's slots in 2.06 bytes a parameter in the place of "
-        f"8, and a step of `adamw_lean` moves {low['bytes'] / PARAMETERS:.1f} bytes a parameter on a TPU, gradients and "
-        "parameters included.",
+        f"{theirs['temporaries'] / 1e9:.1f} GB and {theirs['cycles'] / 1e6:.0f}M: each matrix moves there and back, "
+        "and is computed once.",
+        "**State shrinks.** `stored(tx, int8())` keeps any transform's slots in 2.06 bytes a parameter in the place "
+        f"of 8, and a step of `adamw_lean` moves {low['bytes'] / PARAMETERS:.1f} bytes a parameter on a TPU, "
+        "gradients and parameters included.",
     ]
     return "\n".join(
         textwrap.fill(f"{number}. {reason}", 120, subsequent_indent="   ", break_long_words=False)

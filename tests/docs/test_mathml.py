@@ -1,5 +1,7 @@
 """LaTeX as MathML that browsers show by themselves."""
 
+import pytest
+
 from docs.generate import formulas, mathml
 
 
