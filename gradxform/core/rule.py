@@ -25,6 +25,9 @@ from gradxform.core.slots import first_leaf_records, first_tree_record
 class LeafRule(Rule):
     """A rule that treats each leaf alone.
 
+    A subclass annotates its hyperparameters, declares what it keeps as `Slot` and what it reports as `Metric`, and has
+    an `update`, which is traced once for leaves of one shape and dtype. `transform` makes the public function.
+
     optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
     """
 
@@ -157,6 +160,9 @@ class MatrixRule(Rule):
 
 class TreeRule(Rule):
     """A rule that sees all leaves together, in lists: in the order of the tree, which `tree.whole` makes of them.
+
+    A subclass declares what a `LeafRule` does, and may hold transforms as `Inner`; its slots and metrics are one for
+    the whole tree, unless they are like the parameters. `transform` makes the public function.
 
     optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
     """
