@@ -161,8 +161,8 @@ class MatrixRule(Rule):
 class TreeRule(Rule):
     """A rule that sees all leaves together, in lists: in the order of the tree, which `tree.whole` makes of them.
 
-    A subclass declares what a `LeafRule` does, and may hold transforms as `Inner`; its slots and metrics are one for
-    the whole tree, unless they are like the parameters. `transform` makes the public function.
+    A subclass declares what one of `LeafRule` does, and may hold transforms as `Inner`. A metric, and a slot with
+    `axes=()`, is one number for the whole tree. `transform` makes the public function.
 
     optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
     """
