@@ -26,17 +26,22 @@ SECONDS = 300
 LONG = {"4_exploding_gradients", "5_depth", "8_matrices"}
 # Bytes.
 LARGEST = 1_000_000
+# Folders, and addresses in memory, which differ from run to run.
+FOREIGN = re.compile(r"/(home|root|tmp|work|usr)/|0x[0-9a-f]{8}")
 # In which pictures, counted from 1, how many curves, areas or paths have a colour each.
 COLOURED = {
-    "1_gradient_descent": {1: 5, 3: 4, 7: 4},
-    "2_momentum": {1: 3, 4: 3},
+    "1_gradient_descent": {1: 5, 4: 4, 8: 4},
+    "2_momentum": {1: 3, 5: 3},
     "3_adaptive_methods": {1: 3, 4: 5, 6: 6},
-    "4_exploding_gradients": {1: 5, 4: 6, 7: 4, 8: 6},
+    "4_exploding_gradients": {1: 5, 5: 6, 8: 4, 9: 6},
     "5_depth": {4: 6, 5: 6, 7: 5},
     "6_a_chain_from_the_inside": {2: 2},
     "7_eight_devices": {1: 3, 4: 3},
     "8_matrices": {1: 3, 2: 4, 3: 4},
 }
+ANIMATIONS = {"2_momentum": 1, "3_adaptive_methods": 1}
+# How many pictures are kept of the sliders.
+ROWS = {"1_gradient_descent": [5], "2_momentum": [8], "4_exploding_gradients": [5]}
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -45,10 +50,20 @@ def read(path):
     return nbformat.read(path, as_version=4)
 
 
+def kept(notebook, kind):
+    """What it shows of a kind, such as text/html, in order."""
+    outputs = itertools.chain.from_iterable(cell.get("outputs", ()) for cell in notebook.cells)
+    return [output.data[kind] for output in outputs if kind in output.get("data", {})]
+
+
 def pictures(notebook):
     """The bytes of its PNG files, in order."""
-    outputs = itertools.chain.from_iterable(cell.get("outputs", ()) for cell in notebook.cells)
-    return [base64.b64decode(output.data["image/png"]) for output in outputs if "image/png" in output.get("data", {})]
+    return [base64.b64decode(picture) for picture in kept(notebook, "image/png")]
+
+
+def animations(notebook):
+    """The HTML of each."""
+    return [page for page in kept(notebook, "text/html") if 'class="gradxform-animation"' in page]
 
 
 def sections(notebook):
@@ -87,6 +102,8 @@ def test_is_kept_with_its_outputs_in_order_and_without_an_error(path):
     outputs = list(itertools.chain.from_iterable(cell.outputs for cell in code))
     assert {output.output_type for output in outputs} <= {"stream", "display_data", "execute_result"}
     assert all(output.get("name") != "stderr" for output in outputs)
+    # Sliders would be of another kind, and dead without their kernel.
+    assert set().union(*(output.get("data", {}) for output in outputs)) <= {"text/plain", "text/html", "image/png"}
     # One that has no picture is hardly one to look at.
     assert any("image/png" in output.get("data", {}) for output in outputs)
 
@@ -111,18 +128,44 @@ def test_what_is_drawn_in_colours_of_its_own_keeps_them(path):
 
 
 @each
+def test_an_animation_is_kept_and_loads_nothing_from_elsewhere(path):
+    shown = animations(read(path))
+    assert len(shown) == ANIMATIONS.get(path.stem, 0)
+    for page in shown:
+        assert page.count("<script>") == 1
+        # Who runs no script sees the whole paths.
+        assert "<polyline" in page
+        assert all(link.startswith("data:image/png;base64,") for link in re.findall(r'href="([^"]*)"', page))
+        assert not re.search(r"https?://|\bsrc=|@import|\bfetch\(|\bimport\b|XMLHttpRequest", page)
+        assert all(inside.startswith("#") for inside in re.findall(r"\burl\(([^)]*)\)", page))
+
+
+@each
+def test_of_sliders_a_row_of_pictures_is_kept(path):
+    cells = [cell for cell in read(path).cells if cell.cell_type == "code" and "gx.plots.sliders(" in cell.source]
+    counts = []
+    for cell in cells:
+        (output,) = cell.outputs
+        assert "image/png" in output.data
+        counts.append(int(re.search(r"with (\d+) Axes", output.data["text/plain"])[1]))
+    assert counts == ROWS.get(path.stem, [])
+
+
+@each
 def test_is_small_and_holds_nothing_of_the_machine_that_made_it(path):
     assert path.stat().st_size < LARGEST
     raw = json.loads(path.read_text())
     assert raw["metadata"]["kernelspec"]["name"] == "python3"
+    # In letters that stand for a picture anything may stand.
+    pages = [re.sub(r"base64,[^\"]*", "", page) for page in animations(read(path))]
+    assert not re.search(FOREIGN, "".join(pages))
     for cell in raw["cells"]:
         assert not cell["metadata"], f"metadata in a cell of {path.stem}"
         shown = "".join(cell["source"]) + "".join(
             "".join(output.get("text", output.get("data", {}).get("text/plain", "")))
             for output in cell.get("outputs", ())
         )
-        # Folders, and addresses in memory, which differ from run to run.
-        assert not re.search(r"/(home|root|tmp|work|usr)/|0x[0-9a-f]{8}", shown), shown
+        assert not re.search(FOREIGN, shown), shown
 
 
 @each
