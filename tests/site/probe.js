@@ -10,6 +10,7 @@
     faults.push(`the text is ${content.scrollWidth} wide in ${content.clientWidth}`);
   }
   for (const image of document.images) {
+    if (!image.alt) faults.push(`a picture without words: ${image.src.slice(0, 120)}`);
     if (!image.complete || !image.naturalWidth) faults.push(`no picture: ${image.src.slice(0, 120)}`);
   }
   for (const formula of document.querySelectorAll("math")) {
