@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 from parts.results import Result
 
@@ -29,7 +29,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
         return
     rows = (len(curves) + 1) // 2
     # Dots on the left, and two curves in each row on the right.
-    figure = pyplot.figure(figsize=(14.0, max(4.0, 0.17 * len(dots) + 1.2, 2.4 * rows)), layout="constrained")
+    figure = Figure(figsize=(14.0, max(4.0, 0.17 * len(dots) + 1.2, 2.4 * rows)), layout="constrained")
     left, right = figure.subfigures(1, 2, squeeze=False).flat
     if dots:
         _dots(left.subplots(), dots)
@@ -41,7 +41,6 @@ def draw(results: Sequence[Result], path: Path) -> None:
             axes.set_axis_off()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI)
-    pyplot.close(figure)
 
 
 def _dots(axes: Any, results: Sequence[Result]) -> None:

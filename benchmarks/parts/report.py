@@ -159,7 +159,7 @@ def _share(result: Result, whose: str) -> str:
 
 
 def _megabytes(found: dict[str, int]) -> str:
-    return " / ".join(f"{found[whose] / 1e6:.1f}" for whose in ("ours", "optax"))
+    return " / ".join(f"{found[whose] / 1e6:.1f}" if whose in found else NONE for whose in ("ours", "optax"))
 
 
 def _limits(result: Result) -> str:
