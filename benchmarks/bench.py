@@ -12,6 +12,7 @@ How times are taken is told in `parts/alternate.py`, the floor in `parts/floor.p
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Sequence
@@ -49,72 +50,76 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--read", type=Path, help="show this run, and measure nothing", metavar="FILE")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if a limit is not kept")
     options = parser.parse_args(arguments)
-    for path in filter(None, (options.compare, options.read)):
-        try:
-            results.read(path)
-        except (OSError, ValueError) as error:
-            parser.error(str(error))
-    how = plan.pace(options.full, options.quick)
-    options.bandwidth = Bandwidth(how.probe)
     try:
-        options.jobs = plan.chosen([*plan.jobs(how, options.quick, options.bandwidth)], options.only, options.full)
+        # Read before anything is written: it may be the file that this run writes.
+        options.old = results.read(options.compare)["results"] if options.compare else None
+        options.kept = results.read(options.read) if options.read else None
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    options.pace = plan.pace(options.full, options.quick)
+    options.bandwidth = Bandwidth(options.pace.probe)
+    try:
+        jobs = [*plan.jobs(options.pace, options.quick, options.bandwidth)]
+        options.jobs = plan.chosen(jobs, options.only, options.full)
     except ValueError as error:
         parser.error(str(error))
     return options
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Measures, prints each part's tables when it is done, and returns what the file keeps."""
+    """Measures, part by part prints tables and writes the file, and returns what is in it."""
     begin = time.perf_counter()
     bandwidth: Bandwidth = options.bandwidth
-    machine = results.machine()
-    print(report.told(machine), flush=True)
-    probes = measure({"jax": bandwidth.both()}, plan.pace(options.full, options.quick).chain)["jax"]
-    for name, samples in probes.items():
-        bandwidth.of(name, timing(samples).median)
     found: list[results.Result] = []
-    with tqdm(total=len(options.jobs), leave=False, disable=None) as bar:
-        for index, job in enumerate(options.jobs):
-            bar.set_description(" ".join((job.part, *job.tags)))
-            found += job.run()
-            bar.update()
-            if index + 1 == len(options.jobs) or options.jobs[index + 1].part != job.part:
-                with bar.external_write_mode():
-                    report.show(job.part, found, options.quick)
-    return {
+    content = {
         "format": results.FORMAT,
-        "machine": machine,
-        "settings": {"full": options.full, "quick": options.quick, "seconds": time.perf_counter() - begin},
-        "bandwidth": {name: results.spread(speeds) for name, speeds in bandwidth.found.items()},
+        "machine": results.machine(),
+        "settings": {"full": options.full, "quick": options.quick, "seconds": 0.0},
+        "bandwidth": {},
+        "trees": plan.titles(options.pace, options.quick),
         "results": found,
     }
+    print(report.told(content["machine"]), flush=True)
+    for name, samples in measure({"jax": bandwidth.both()}, options.pace.chain)["jax"].items():
+        bandwidth.of(name, timing(samples).median)
+    with tqdm(total=len(options.jobs), leave=False, disable=None) as bar:
+        for part, jobs in itertools.groupby(options.jobs, key=lambda job: job.part):
+            for job in jobs:
+                bar.set_description(" ".join((part, *job.tags)))
+                found += job.run()
+                bar.update()
+            content["settings"]["seconds"] = time.perf_counter() - begin
+            content["bandwidth"] = {name: results.spread(speeds) for name, speeds in bandwidth.found.items()}
+            results.write(options.json, content)
+            with bar.external_write_mode():
+                report.show(part, found, content["trees"])
+    return content
 
 
-def kept(path: Path) -> dict[str, Any]:
-    """A run from a file, after its tables were printed."""
-    content = results.read(path)
+def show(content: dict[str, Any]) -> None:
+    """Prints the tables of a run that was kept."""
     print(report.told(content["machine"]))
     for part in plan.PARTS:
-        report.show(part, content["results"], content["settings"]["quick"])
-    return content
+        report.show(part, content["results"], content["trees"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures or reads a run, prints, draws and keeps it; returns the exit code."""
     options = parsed(arguments)
-    if options.read:
-        content = kept(options.read)
+    content = options.kept
+    if content:
+        show(content)
     else:
         content = run(options)
-        results.write(options.json, content)
     found: list[results.Result] = content["results"]
     report.bandwidth(content["bandwidth"])
     picture.draw(found, options.plot)
     missed = report.missed(found)
     count = sum(len(result.limits) for result in found)
     print(f"\n{count - len(missed)} of {count} limits are kept.", *missed, sep="\n  ")
-    changes = compare.changes(results.read(options.compare)["results"], found) if options.compare else []
-    if options.compare:
+    changes = []
+    if options.old is not None:
+        changes = compare.changes(options.old, found)
         report.differences(changes)
     seconds = content["settings"]["seconds"]
     where = options.read or options.json

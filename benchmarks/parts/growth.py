@@ -114,7 +114,9 @@ def has_tpu_compiler() -> bool:
 def _built(name: str, sizes: Sequence[int], make: Callable[[int], tuple[Pair, Shapes]], repeats: int) -> Result:
     curves: Curves = {whose: [] for whose in WHOSE}
     for size in sizes:
-        for whose, times in zip(WHOSE, taken(*make(size), repeats, compiles=0), strict=True):
+        # Once takes seconds there, beside which what disturbs it is small.
+        times_of = taken(*make(size), repeats if size <= 1000 else 1, compiles=False)
+        for whose, times in zip(WHOSE, times_of, strict=True):
             curves[whose].append(spread(times[BOTH]))
     return _grown(name, BOTH, sizes, curves)
 

@@ -57,7 +57,6 @@ def _accumulating(every: int) -> Pair:
     return gx.accumulate(gx.adamw(RATE), every), theirs
 
 
-LARGE = ("one", "gpt", "resnet")
 CLIP_ADAMW: Pair = (
     gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(RATE)),
     optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(RATE)),
@@ -69,7 +68,7 @@ CHAINS = {
     "sgd, momentum": Chain(lambda tree: (gx.sgd(RATE, 0.9), optax.sgd(RATE, 0.9)), "sgd, momentum"),
     "accumulate adamw": Chain(
         lambda tree: _accumulating(EVERY),
-        takes=LARGE,
+        takes=("gpt",),
         micro_steps=EVERY,
         beside=f"MultiSteps; {EVERY} micro-steps in one program, of which one is due; times are of a micro-step",
     ),
@@ -81,11 +80,11 @@ CHAINS = {
         beside=f"MultiSteps; {EVERY} micro-steps in one program, none of which is due; times are of a micro-step",
     ),
     "muon with adamw": Chain(
-        _muon, takes=("gpt", "resnet"), beside="contrib.muon; embeddings, heads, norms and biases are adamw's"
+        _muon, takes=("gpt",), beside="contrib.muon; embeddings, heads, norms and biases are adamw's"
     ),
     "adamw in int8": Chain(
         lambda tree: (gx.stored(gx.adamw(RATE), gx.int8()), optax.adamw(RATE)),
-        takes=("one", "gpt"),
+        takes=("gpt",),
         beside="adamw of optax, whose state is float32",
     ),
 }

@@ -26,7 +26,7 @@ class Pace(NamedTuple):
 
     Attributes:
       chain, optimizer, hand, grown: how long steps of each are measured.
-      builds: how often a step is traced and lowered; it is compiled once.
+      builds: how often a step is traced and lowered.
       every: the trees over which all optimizers are measured.
       sizes: at which growth is measured.
       probe: how many numbers the arrays have by which the bandwidth is measured.
@@ -51,6 +51,7 @@ def pace(full: bool, quick: bool) -> Pace:
         budgets = Budget(6.0, 11, 101), Budget(3.0, 11, 41), Budget(2.0, 11, 101), Budget(1.5, 11, 41)
         return Pace(*budgets, 5, tuple(trees().values()), growth.FULL)
     few = transformer(layers=1)._replace(name="gpt of one layer")
+    few = few._replace(title=f"one layer of the {few.title}")
     budgets = Budget(1.2, 7, 41), Budget(0.3, 7, 21), Budget(0.5, 5, 51), Budget(0.4, 5, 21)
     return Pace(*budgets, 3, (few,), growth.Sizes())
 
@@ -102,7 +103,12 @@ def _one(run: Callable[[], Result]) -> list[Result]:
 
 def _build(name: str, tree: Tree, repeats: int) -> list[Result]:
     pair = pairs.CHAINS[name].make(tree) if name in pairs.CHAINS else pairs.optimizer(name, tree)
-    return build.builds(name, pair, tree.shapes, repeats, 1, **pairs.EXTRA.get(name, {}))
+    return build.builds(name, pair, tree.shapes, repeats, True, **pairs.EXTRA.get(name, {}))
+
+
+def titles(how: Pace, quick: bool) -> dict[str, str]:
+    """What the trees are, by their names."""
+    return {tree.name: tree.title for tree in (*trees(quick).values(), *how.every)}
 
 
 def chosen(all_jobs: Sequence[Job], only: Sequence[Sequence[str]], full: bool) -> list[Job]:

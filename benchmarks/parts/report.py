@@ -10,7 +10,6 @@ from measuring import table
 from parts.compare import Change
 from parts.pairs import CHAINS
 from parts.results import Result, Spread
-from parts.trees import trees
 
 NONE = "-"
 RIVALS = ("optax", "torch fused", "torch foreach")
@@ -23,13 +22,13 @@ def told(machine: dict[str, Any]) -> str:
     return f"{packages}, Python {machine['python']}, {where}; float32, medians, ours / theirs"
 
 
-def show(part: str, results: Sequence[Result], quick: bool) -> None:
+def show(part: str, results: Sequence[Result], titles: dict[str, str]) -> None:
     """Prints what a part has found.
 
     Args:
       part: one of `plan.PARTS`.
       results: of a run.
-      quick: whether it was a quick one.
+      titles: of the trees, by name.
     """
     results = [result for result in results if result.part == part]
     if not results:
@@ -42,7 +41,7 @@ def show(part: str, results: Sequence[Result], quick: bool) -> None:
         rows = [[r.name, r.on, _both(r, 1e3, 2), _ratio(r, "optax"), _limits(r)] for r in results]
         table("A step by hand", ["chain", "over", "ms", "ratio", "limits"], rows)
     else:
-        _steps(part, results, {tree.name: tree.title for tree in trees(quick).values()})
+        _steps(part, results, titles)
 
 
 def _builds(results: Sequence[Result]) -> None:

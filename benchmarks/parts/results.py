@@ -6,6 +6,7 @@ The file is an object of
     machine    what was measured, and where: versions, device, cores
     settings   whether it was a full run, how many seconds it took
     bandwidth  bytes a second by "copy" and by "scaled add", of the whole run
+    trees      what the trees are, by the names by which results have them
     results    a list, one object for each thing that was measured, as `Result` says
 
 Times are in seconds, sizes in bytes, ratios ours over the other's.

@@ -11,7 +11,7 @@ import optax
 from jax import lax
 from measuring import Pair, Shapes, by_step, seconds, step_of
 
-from parts import limits, pairs, torches
+from parts import build, limits, pairs, torches
 from parts.alternate import Budget, Contestant, Step, measure, ratios, timing
 from parts.floor import PROBE, PROBES, Bandwidth, moved
 from parts.pairs import Chain
@@ -69,7 +69,10 @@ def compiled(
     if micro_steps > 1:
         step = _looped(step, micro_steps)
     lowered = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, grads)
-    took, program = seconds(lowered.compile)
+    if make is step_of and micro_steps == 1 and not extra:
+        program, took = build.program(tx, shapes, lowered)
+    else:
+        took, program = seconds(lowered.compile)
     memory = program.memory_analysis()
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     return Compiled(Step(program, (params, state), grads), took, memory.temp_size_in_bytes if memory else -1, size)

@@ -23,7 +23,7 @@ class Tree(NamedTuple):
       title: what it is, in words.
       shapes: of its leaves.
       matrices: for each leaf along which axes Muon takes it as a matrix; None for embeddings, heads, norms and biases.
-      is_large: whether it has the 25 million parameters or more for which the limits of a step are.
+      is_large: whether it is one of the three larger trees, over which clip and adamw has a limit.
     """
 
     name: str

@@ -161,6 +161,7 @@ def written(path, ratio):
         "machine": results.machine(),
         "settings": {"full": False, "quick": True, "seconds": 1.0},
         "bandwidth": {"copy": around(1.0)},
+        "trees": {"gpt": "a tree"},
         "results": [result],
     }
     results.write(path, content)
@@ -234,7 +235,7 @@ def test_a_quick_run_keeps_what_it_has_found(tmp_path, monkeypatch, capsys):
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         assert bench.main(["--quick", "--json", str(path), "--plot", str(tmp_path / "bench.png"), *arguments]) == 0
     kept = json.loads(path.read_text())
-    assert set(kept) == {"format", "machine", "settings", "bandwidth", "results"}
+    assert set(kept) == {"format", "machine", "settings", "bandwidth", "trees", "results"}
     assert {"jax", "optax", "gradxform", "python", "device", "cores"} <= set(kept["machine"])
     assert set(kept["bandwidth"]) == {"copy", "scaled add"}
     found = {" / ".join(filter(None, (each["part"], each["name"], each.get("on")))): each for each in kept["results"]}
