@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     content = {
         "format": results.FORMAT,
         "machine": results.machine(),
-        "settings": {"full": options.full, "quick": options.quick, "seconds": 0.0},
+        "settings": {"full": options.full, "quick": options.quick, "seconds": 0.0, "parts": {}},
         "bandwidth": {},
         "trees": plan.titles(options.pace, options.quick),
         "results": found,
@@ -84,10 +84,12 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         bandwidth.of(name, timing(samples).median)
     with tqdm(total=len(options.jobs), leave=False, disable=None) as bar:
         for part, jobs in itertools.groupby(options.jobs, key=lambda job: job.part):
+            before = time.perf_counter()
             for job in jobs:
                 bar.set_description(" ".join((part, *job.tags)))
                 found += job.run()
                 bar.update()
+            content["settings"]["parts"][part] = time.perf_counter() - before
             content["settings"]["seconds"] = time.perf_counter() - begin
             content["bandwidth"] = {name: results.spread(speeds) for name, speeds in bandwidth.found.items()}
             results.write(options.json, content)

@@ -1,8 +1,7 @@
 """What has changed between two runs by more than the noise of both.
 
 Times themselves are not compared: another day, the same machine is a third slower. What is compared are ratios over
-optax and torch, which ran beside ours, exponents, and bytes. Where a ratio is of trees that are no limit's concern it
-is compared all the same.
+optax and torch, which ran beside ours, exponents, and bytes of ours.
 
 A ratio has changed where the quartiles of the two runs do not overlap and the medians are SMALLEST apart or more; an
 exponent where the two are further apart than two standard errors of both, and by EXPONENT at least; bytes where they

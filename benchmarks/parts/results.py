@@ -4,7 +4,7 @@ The file is an object of
 
     format     1
     machine    what was measured, and where: versions, device, cores
-    settings   whether it was a full run, how many seconds it took
+    settings   whether it was a full run, how many seconds it took, and each part
     bandwidth  bytes a second by "copy" and by "scaled add", of the whole run
     trees      what the trees are, by the names by which results have them
     results    a list, one object for each thing that was measured, as `Result` says

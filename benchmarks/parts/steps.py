@@ -131,7 +131,7 @@ def _measured(
         name,
         tree.name,
         times=times,
-        ratios=ratios(samples, OURS, PROBES),
+        ratios=ratios(samples, OURS, (*PROBES, BY_STEP)),
         compile={whose: each.seconds for whose, each in steps.items()},
         temporaries={whose: each.temporaries for whose, each in steps.items()},
         state={whose: each.state for whose, each in steps.items()},
