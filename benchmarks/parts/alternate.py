@@ -20,10 +20,10 @@ import jax
 from parts.results import Spread, spread
 
 WARM_UP = 2
-# Seconds in which the threads of a library that has nothing to do fall asleep.
-PAUSE = 0.25
-# Of what takes turns with another library.
-BLOCKS = 5
+# Seconds in which the threads of a library that has nothing to do fall asleep: the longest that an OpenMP waits.
+PAUSE = 0.2
+# Of each library, where two take turns.
+BLOCKS = 4
 
 
 class Contestant(Protocol):

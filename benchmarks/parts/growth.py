@@ -44,11 +44,11 @@ class Sizes(NamedTuple):
     parameters: tuple[int, ...] = (10**4, 10**5, 10**6, 10**7, 10**8)
     rules: tuple[int, ...] = (1, 2, 5, 10, 20)
     devices: tuple[int, ...] = (1, 2, 4, 8)
-    layers: tuple[int, int] = (12, 2)
+    layers: tuple[int, int] = (12, 1)
     repeats: int = 3
 
 
-FULL = Sizes(step_leaves=Sizes().leaves, repeats=5)
+FULL = Sizes(step_leaves=Sizes().leaves, layers=(12, 2), repeats=5)
 QUICK = Sizes((1, 2, 4), (1, 2), (10, 100, 1000), (1, 2), (1, 2), (1, 1), 1)
 
 

@@ -52,7 +52,7 @@ def pace(full: bool, quick: bool) -> Pace:
         return Pace(*budgets, 5, tuple(trees().values()), growth.FULL)
     few = transformer(layers=1)._replace(name="gpt of one layer")
     few = few._replace(title=f"one layer of the {few.title}")
-    budgets = Budget(1.2, 7, 41), Budget(0.3, 7, 21), Budget(0.5, 5, 51), Budget(0.4, 5, 21)
+    budgets = Budget(1.2, 5, 41), Budget(0.25, 5, 21), Budget(0.5, 5, 51), Budget(0.4, 5, 21)
     return Pace(*budgets, 3, (few,), growth.Sizes())
 
 
