@@ -82,6 +82,10 @@ def _curve(axes: Any, result: Result) -> None:
         costs = [point.median for point in curve]
         axes.plot(result.sizes, costs, f"{marker}-", color=colour, markersize=4, label=f"{whose}: n^{exponent:.2f}")
     axes.set(xscale="log", yscale="log", xlabel=result.name)
+    if result.sizes[-1] < 100 * result.sizes[0]:
+        # Less than two powers of ten have too few ticks of their own, and too many between these.
+        axes.set_xticks(result.sizes, map(str, result.sizes))
+        axes.set_xticks([], minor=True)
     axes.set_title(f"{result.on}, {'cycles' if result.on == 'cycles' else 's'}", fontsize=9)
     axes.legend(fontsize=7, frameon=False)
     axes.grid(color="#dddddd", linewidth=0.6)
