@@ -97,6 +97,7 @@ def test_the_floor_of_micro_steps():
 
 def test_contestants_take_turns(monkeypatch):
     monkeypatch.setattr(alternate, "PAUSE", 0.0)
+    monkeypatch.setattr(alternate, "BLOCKS", 3)
     log = []
     ours, theirs, others = (Counted(name, log) for name in "otp")
     budget = alternate.Budget(0.0, least=6, most=6)
@@ -110,7 +111,7 @@ def test_contestants_take_turns(monkeypatch):
     }
     log.clear()
     both = alternate.measure({"jax": {"ours": ours}, "torch": {"torch fused": others}}, budget)
-    assert "".join(log[2 * alternate.WARM_UP + 1 :]) == "op" * alternate.BLOCKS
+    assert "".join(log[2 * alternate.WARM_UP + 1 :]) == "oopp" * 3
     assert set(alternate.ratios(both)) == {"torch fused"}
 
 
