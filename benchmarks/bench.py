@@ -32,7 +32,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Measures gradxform beside optax, and torch where it is installed.", epilog=f"Parts: {parts}."
     )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--full", action="store_true", help="everything, for longer; about an hour and a half")
+    length.add_argument("--full", action="store_true", help="everything, for longer; an hour or more")
     length.add_argument("--quick", action="store_true", help="tiny trees, once: to see that it works")
     parser.add_argument(
         "--only",
