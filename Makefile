@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # In a container one is root, which Jupyter wants to be told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo processes notebooks notebooks-afresh test lint types format bench bench-every bench-by-hand bench-tracing bench-accumulate bench-characters bench-matrices bench-storage \
+.PHONY: help demo processes notebooks notebooks-afresh test lint types format bench bench-characters bench-matrices bench-storage \
 	programs programs-tpu programs-gpu check clean
 
 help:  ## say what there is
@@ -76,20 +76,8 @@ format: $(READY)  ## put the code in shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(READY)  ## measure against optax; less with ARGS="--quick"
-	@$(BIN)/python benchmarks/against_optax.py $(ARGS)
-
-bench-every: $(READY)  ## measure every optimizer against optax's; some with ARGS="lion lamb"
-	@$(BIN)/python benchmarks/every_optimizer.py $(ARGS)
-
-bench-by-hand: $(READY)  ## measure steps outside of jit against optax's
-	@$(BIN)/python benchmarks/by_hand.py $(ARGS)
-
-bench-tracing: $(READY)  ## measure how long steps take to trace and lower; some with ARGS="lion lamb"
-	@$(BIN)/python benchmarks/tracing.py $(ARGS)
-
-bench-accumulate: $(READY)  ## measure micro-steps against optax.MultiSteps
-	@$(BIN)/python benchmarks/accumulation.py $(ARGS)
+bench: $(READY)  ## measure beside optax, and torch where it is: five minutes; more with ARGS="--full", ARGS="--help"
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
 # One thread for OpenBLAS, by which XLA decomposes matrices: more of them wait for each other.
 bench-matrices: $(READY)  ## measure steps of matrix methods beside their floors; some with ARGS="muon soap"
