@@ -1,7 +1,6 @@
 """Compares methods at equal tuning on small tasks, each by five seeds, with error bars and a test against adamw.
 
-    python benchmarks/evidence.py [--only digits muon] [--seeds 5] [--data FOLDER] [--page FILE] [--times]
-                                  [--quick]
+    python benchmarks/evidence.py [--only digits muon] [--seeds 5] [--data FOLDER] [--times] [--quick]
 
 Tasks: scikit-learn's digits and the demo's network; MNIST-1D and a perceptron; a transformer that reads characters, and
 a larger one, of which methods for matrices alone are run. Of each method nine settings of a learning rate and of one
@@ -17,7 +16,7 @@ third part of the text.
 All settings and seeds of a method share one program, whose arguments the transforms are. They run one after the other:
 on one core of a CPU nine of them at once, by `vmap`, took 1.2 times as long.
 
-Runs are kept as they are done, and what was killed goes on from there. With --page the tables of
+Runs are kept in `docs/data` as they are done, and what was killed goes on from there. Then the tables of
 `docs/benchmarks/methods.md` are written and its pictures drawn, of what is kept of all tasks. A run whose transform has
 changed is made again; where other code has changed, delete the file of the task.
 """
@@ -35,13 +34,14 @@ import characters_model
 import tasks
 from evidence_methods import BASELINE, METHODS
 from evidence_outcomes import outcomes
-from evidence_page import task_table, write
+from evidence_page import filled, task_table
 from evidence_plots import draw
 from evidence_runs import ROUNDS, TUNING_SEED, Kept, state_bytes, times, trained
 from evidence_tuning import SETTINGS, Rule, Setting, best, nine_rates, rates_and_knob
 from tqdm import tqdm
 
 DOCS = Path(__file__).parents[1] / "docs"
+DATA, PAGE = DOCS / "data", DOCS / "benchmarks" / "methods.md"
 
 
 class Study(NamedTuple):
@@ -77,7 +77,8 @@ STUDIES = {
 
 def study(name: str, plan: Study, kept: Kept, seeds: range, bar: tqdm) -> None:
     """Tunes a method and runs it for all seeds, as far as that is not kept already."""
-    method, made = METHODS[name], []
+    method = METHODS[name]
+    made: list[tuple[Setting, int, bool]] = []
 
     def run(setting: Setting, seed: int, tuning: bool) -> float:
         made.append((setting, seed, tuning))
@@ -89,9 +90,7 @@ def study(name: str, plan: Study, kept: Kept, seeds: range, bar: tqdm) -> None:
         bar.update()
         return found.losses[-1]
 
-    tuned = plan.rule(
-        method.centre * plan.scale, method.values, lambda setting: run(setting, TUNING_SEED, tuning=True)
-    )
+    tuned = plan.rule(method.centre * plan.scale, method.values, lambda setting: run(setting, TUNING_SEED, tuning=True))
     setting = best(tuned)
     for each in seeds:
         run(setting, each, tuning=False)
@@ -111,6 +110,20 @@ def file(folder: Path, task: str) -> Path:
     return folder / f"methods_{task}.json"
 
 
+def publish() -> None:
+    """Writes the page's tables and draws its pictures, of what is kept of all tasks."""
+    files = {name: file(DATA, name) for name in STUDIES}
+    contents = {name: json.loads(path.read_text()) for name, path in files.items() if path.exists()}
+    PAGE.write_text(filled(PAGE.read_text(), contents))
+    for name, content in contents.items():
+        draw(content, picture(name))
+
+
+def picture(task: str) -> Path:
+    """Where the picture of a task is."""
+    return PAGE.with_name(f"methods_{task}.png")
+
+
 def chosen() -> argparse.Namespace:
     """What the command line says."""
     names = [*STUDIES, *METHODS]
@@ -120,16 +133,11 @@ def chosen() -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="of the results, two at least (default: 5)")
     parser.add_argument(
-        "--data", type=Path, default=DOCS / "data", metavar="FOLDER", help="where runs are kept (default: docs/data)"
-    )
-    parser.add_argument(
-        "--page", type=Path, metavar="FILE", help="write the tables into it, between its marks, and pictures beside it"
+        "--data", type=Path, metavar="FOLDER", help="where runs are kept in place of docs/data; the page is let alone"
     )
     parser.add_argument("--times", action="store_true", help="measure how long a step takes too")
     parser.add_argument("--quick", action="store_true", help="20 steps and two seeds, which are not kept")
     arguments = parser.parse_args()
-    if arguments.page and arguments.quick:
-        parser.error("--page shows what is kept, and --quick keeps nothing")
     if arguments.seeds < 2:
         parser.error(f"--seeds must be 2 at least; got {arguments.seeds}")
     return arguments
@@ -146,7 +154,7 @@ def main() -> None:
     for name in some:
         task = STUDIES[name].task(20 if arguments.quick else STUDIES[name].steps)
         try:
-            kept[name] = Kept(None if arguments.quick else file(arguments.data, name), task)
+            kept[name] = Kept(None if arguments.quick else file(arguments.data or DATA, name), task)
         except ValueError as error:
             sys.exit(f"{error}; give another --data")
     plan = {name: [method for method in STUDIES[name].methods if method in wanted] for name in some}
@@ -159,11 +167,8 @@ def main() -> None:
         measure(plan[name], kept[name])
     for name, each in kept.items():
         print(f"\n{name}\n\n{task_table(each.content)}")
-    if arguments.page:
-        contents = {name: json.loads(file(arguments.data, name).read_text()) for name in STUDIES}
-        write(arguments.page, contents)
-        for name, content in contents.items():
-            draw(content, arguments.page.with_name(f"methods_{name}.png"))
+    if not arguments.quick and not arguments.data:
+        publish()
 
 
 if __name__ == "__main__":

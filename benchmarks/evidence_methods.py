@@ -138,8 +138,8 @@ METHODS = {
     "prodigy": Method(prodigy, "b2", (0.999, 0.99, 0.95), 1.0),
     "muon": Method(for_matrices(gx.muon, "beta", "muon_weight_dimension_numbers", consistent_rms=0.2), "beta", BETA),
     "normuon": Method(for_matrices(gx.normuon, "beta", scale="moonshot"), "beta", BETA),
-    "soap": Method(for_matrices(gx.soap, "b2"), "b2", B2),
     "schedule_free_adamw": Method(schedule_free_adamw, "b1", (0.9, 0.95, 0.98)),
+    "soap": Method(for_matrices(gx.soap, "b2"), "b2", B2),
     "sgd, momentum": Method(with_knob(gx.sgd, "momentum", 2.0**-4), "momentum", (0.9, 0.95, 0.8), 2.0**-4),
     "schedule_free_sgd": Method(schedule_free_sgd, "b1", (0.9, 0.95, 0.98), 1.0),
 }

@@ -78,11 +78,11 @@ def compared(method: Outcome, baseline: Outcome) -> Compared | None:
     the method's losses are lower.
     """
     ours, theirs = method.last, baseline.last
-    pairs = [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
-    if not all(map(math.isfinite, itertools.chain(*pairs))):
+    differences = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
+    if not all(map(math.isfinite, differences)):
         return None
-    p = stats.ttest_rel(*zip(*pairs, strict=True), alternative="less").pvalue
-    return Compared(*mean_and_error(one - other for one, other in pairs), float(p))
+    mean, error = mean_and_error(differences)
+    return Compared(mean, error, float(stats.t.cdf(mean / error, len(differences) - 1)))
 
 
 def lower(ps: dict[str, float], level: float = LEVEL) -> set[str]:
@@ -108,8 +108,8 @@ def ranks(found: dict[str, Outcome]) -> dict[str, int]:
 
 def agreement(one: dict[str, int], other: dict[str, int]) -> float:
     """The correlation of two orders of the same methods (Kendall's tau): 1 where they are the same, 0 by chance."""
-    names = [name for name in one if name in other]
-    return float(stats.kendalltau([one[name] for name in names], [other[name] for name in names]).statistic)
+    pairs = itertools.combinations([name for name in one if name in other], 2)
+    return statistics.mean(math.copysign(1, (one[a] - one[b]) * (other[a] - other[b])) for a, b in pairs)
 
 
 def mean_and_error(values: Iterable[float]) -> tuple[float, float]:

@@ -1,11 +1,10 @@
-"""The tables of `evidence.py`, made of what is kept, and where they stand in a page."""
+"""The tables of `evidence.py`, made of what is kept, and their places in a page."""
 
 from __future__ import annotations
 
 import itertools
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from evidence_methods import BASELINE, METHODS
@@ -35,8 +34,8 @@ def task_table(content: dict[str, Any]) -> str:
     common, versions = content["common"], content["versions"]
     seeds = sorted({len(each.runs) for each in found.values()})
     about = (
-        f"{common['parameters']:,} parameters, {common['steps']} steps, loss of {common['judged']}; {SETTINGS} settings "
-        f"of each method, {' or '.join(map(str, seeds))} seeds, means with their standard errors. Python "
+        f"{common['parameters']:,} parameters, {common['steps']} steps, loss of {common['judged']}; {SETTINGS} "
+        f"settings of each method, {' or '.join(map(str, seeds))} seeds, means with their standard errors. Python "
         f"{versions['python']}, JAX {versions['jax']}, a CPU of {versions['machine']}."
     )
     return f"{about}\n\n{markdown([HEAD[at] for at in kept], [[row[at] for at in kept] for row in rows])}"
@@ -95,9 +94,7 @@ def summary(contents: dict[str, dict[str, Any]]) -> str:
     found = {task: outcomes(content) for task, content in contents.items()}
     places = {task: ranks(each) for task, each in found.items()}
     ahead = {task: winners(each) for task, each in found.items()}
-    names = sorted(
-        set().union(*places.values()), key=lambda name: (-sum(name in each for each in places.values()), total(name, places))
-    )
+    names = sorted({name for each in places.values() for name in each}, key=lambda name: order(name, places))
 
     def cell(task: str, name: str) -> str:
         place = str(places[task].get(name, ""))
@@ -106,9 +103,10 @@ def summary(contents: dict[str, dict[str, Any]]) -> str:
     return markdown(["method", *contents], [[name, *(cell(task, name) for task in contents)] for name in names])
 
 
-def total(name: str, places: dict[str, dict[str, int]]) -> int:
-    """The sum of a method's places."""
-    return sum(each.get(name, 0) for each in places.values())
+def order(name: str, places: dict[str, dict[str, int]]) -> tuple[int, int]:
+    """What methods are sorted by: those of all tasks first, and by the sum of their places."""
+    found = [each[name] for each in places.values() if name in each]
+    return -len(found), sum(found)
 
 
 def agreements(contents: dict[str, dict[str, Any]]) -> str:
@@ -141,14 +139,5 @@ def filled(page: str, contents: dict[str, dict[str, Any]]) -> str:
         mark = re.compile(rf"(<!-- evidence: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         page, count = mark.subn(lambda found, part=part: f"{found[1]}\n{part}\n\n{found[2]}", page)
         if count != 1:
-            raise ValueError(f"the page has no place for {name}, or several: <!-- evidence: {name} --> ... <!-- end -->")
+            raise ValueError(f"the page has no place for {name}, or several: <!-- evidence: {name} -->")
     return page
-
-
-def write(page: Path, contents: dict[str, dict[str, Any]]) -> None:
-    """Writes the tables into a page.
-
-    Raises:
-      ValueError: it has no marks for one of them.
-    """
-    page.write_text(filled(page.read_text(), contents))

@@ -102,9 +102,15 @@ def draw_tuning(axes: Any, order: list[str], found: dict[str, Outcome]) -> None:
 
 def limit(axes: Any, along: str, found: dict[str, Outcome]) -> None:
     """Cuts an axis of losses where it would show nothing; it is logarithmic where losses come near 0."""
+    from matplotlib.ticker import LogLocator
+
     least = min(min(run.losses) for each in found.values() for run in each.runs.values())
     if least < 1:
         axes.set(**{f"{along}scale": "log"})
+        axis = getattr(axes, f"{along}axis")
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
     top = least * LOG_SPAN if least < 1 else least + SPAN
     low, high = getattr(axes, f"get_{along}lim")()
     axes.set(**{f"{along}lim": (least * 0.9 if least < 1 else least - 0.03, max(low, min(high, top)))})

@@ -1,4 +1,4 @@
-"""The runs of `evidence.py`: training on a task with a transform, and a file of each task that keeps what came of it."""
+"""The runs of `evidence.py`: training on a task with a transform, and a file of a task that keeps what came of it."""
 
 from __future__ import annotations
 
@@ -165,8 +165,10 @@ class Kept(File):
         self.write()
 
     def finished(self, method: str, of: Collection[tuple[Setting, int, bool]], state: float) -> None:
-        """Says what state a method has, and drops those of its runs that are none of these any more."""
+        """Says what state a method has, and drops those of its runs that are like none of these, but for the seed."""
         wanted = [self.about(method, *each) for each in of]
+        for each in wanted:
+            del each["seed"]
 
         def belongs(each: dict[str, Any]) -> bool:
             return each["method"] != method or any(about.items() <= each.items() for about in wanted)

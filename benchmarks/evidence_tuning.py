@@ -1,8 +1,8 @@
 """How methods are tuned: which settings are tried, by rules that are the same for all methods of a task.
 
-A setting is a learning rate and the value of one other knob. The rules choose settings one after the other, as a grid of
-three rates by three values would meet the best rate to within a factor of 2, or be at its edge, and that costs more
-than what methods differ by.
+A setting is a learning rate and the value of one other knob. `rates_and_knob` chooses settings one after the other: a
+grid of three rates by three values would meet the best rate to within a factor of 2, or be at its edge, and that costs
+more than what methods differ by.
 """
 
 from __future__ import annotations

@@ -57,7 +57,8 @@ def main() -> None:
     arguments = chosen()
     kept = Kept(arguments.json)
     tasks = {name: make(40 if arguments.quick else steps) for name, (make, steps) in arguments.tasks.items()}
-    with tqdm(total=len(arguments.ways) * sum(each.task.steps for each in tasks.values()), unit="step", leave=False) as bar:
+    steps = sum(training.task.steps for training in tasks.values())
+    with tqdm(total=len(arguments.ways) * steps, unit="step", leave=False) as bar:
         for name, training in tasks.items():
             for way in arguments.ways:
                 bar.set_description(f"{name}, {way}")

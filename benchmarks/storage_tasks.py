@@ -72,9 +72,7 @@ SLOTS = ("int8 slots", "int4 slots", "int4 slots, to the nearest")
 def digits(steps: int) -> Training:
     """The digits, with the AdamW of the demo."""
     rates = gx.warmup_cosine_decay_schedule(0.0, 3e-3, steps // 10, steps)
-    return Training(
-        tasks.digits(steps), gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(rates, weight_decay=1e-2))
-    )
+    return Training(tasks.digits(steps), gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(rates, weight_decay=1e-2)))
 
 
 def mnist1d(steps: int) -> Training:

@@ -14,11 +14,10 @@ from tqdm import tqdm
 
 import gradxform as gx
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "benchmarks" / "methods.md"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(ROOT / "benchmarks")
+    patch.syspath_prepend(BENCHMARKS)
     # The first of them leads to the examples, too.
     tasks, evidence, methods, outcomes, page, plots, runs, tuning = map(
         importlib.import_module,
@@ -98,6 +97,14 @@ def test_several_tests_hold_together_by_holm():
     assert outcomes.lower({"a": 0.02, "b": 0.03, "c": 0.04, "d": 0.05}) == set()
 
 
+def test_the_agreement_of_orders():
+    order = {"a": 1, "b": 2, "c": 3, "d": 4}
+    assert outcomes.agreement(order, order) == 1
+    assert outcomes.agreement(order, {name: -place for name, place in order.items()}) == -1
+    # One pair of six is the other way; what is not in both does not count.
+    assert outcomes.agreement(order, {"a": 2, "b": 1, "c": 3, "d": 4, "e": 5}) == pytest.approx(4 / 6)
+
+
 def test_steps_to_a_loss_are_between_two_that_are_known():
     assert outcomes.steps_to(1.5, [3.0, 2.0, 1.0], every=10) == 25
     assert outcomes.steps_to(0.5, [3.0, 2.0, 1.0], every=10) is None
@@ -108,7 +115,7 @@ def valley(every: int = 2):
     return tasks.Task(
         steps=20,
         every=every,
-        init=lambda seed: {"embedding": jnp.zeros((2, 3)), "hidden": {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}},
+        init=lambda seed: {"embedding": jnp.zeros((2, 3)), "hidden": {"kernel": jnp.ones((3, 2))}},
         loss=lambda params, batch: jnp.square(params["embedding"] - batch).sum() + 0 * params["hidden"]["kernel"].sum(),
         batches=lambda seed, begin, end: np.full((end - begin, 2, 3), seed, np.float32),
         judged=np.ones((2, 3), np.float32),
@@ -178,10 +185,14 @@ def test_what_was_killed_goes_on(tmp_path, monkeypatch, after):
     assert going_on.made == tuning.SETTINGS + 3
     again = Trained(killed_after=0)
     assert study(tmp_path / "killed.json", again, monkeypatch) == whole
-    # Two more seeds are two more runs.
+
+
+def test_more_seeds_are_more_runs_and_fewer_drop_none(tmp_path, monkeypatch):
+    study(tmp_path / "kept.json", Trained(), monkeypatch)
     more = Trained()
-    study(tmp_path / "killed.json", more, monkeypatch, seeds=5)
+    whole = study(tmp_path / "kept.json", more, monkeypatch, seeds=5)
     assert more.made == 2
+    assert study(tmp_path / "kept.json", Trained(killed_after=0), monkeypatch, seeds=2) == whole
 
 
 def test_runs_of_a_method_that_has_changed_are_made_again(tmp_path, monkeypatch):
@@ -213,27 +224,27 @@ def test_convolutions_of_patches_are_those_of_the_demo(stride):
 
 @pytest.fixture(scope="module")
 def contents():
-    files = {name: evidence.file(ROOT / "docs" / "data", name) for name in evidence.STUDIES}
+    files = {name: evidence.file(evidence.DATA, name) for name in evidence.STUDIES}
     return {name: json.loads(path.read_text()) for name, path in files.items()}
 
 
 def test_the_page_says_what_is_kept(contents):
-    text = PAGE.read_text()
+    text = evidence.PAGE.read_text()
     assert page.filled(text, contents) == text
     changed = json.loads(json.dumps(contents))
-    last = changed["digits"]["runs"][-1]
-    last["losses"][-1] += 1
+    run = next(run for run in changed["digits"]["runs"] if not run["tuning"])
+    run["losses"][-1] += 1
     assert page.filled(text, changed) != text
 
 
 def test_a_page_without_a_place_is_refused(contents):
     with pytest.raises(ValueError, match="no place for digits"):
-        page.filled(PAGE.read_text().replace("<!-- evidence: digits -->", ""), contents)
+        page.filled(evidence.PAGE.read_text().replace("<!-- evidence: digits -->", ""), contents)
 
 
 @pytest.mark.parametrize("task", evidence.STUDIES)
 def test_pictures_show_what_is_kept(contents, task):
-    with Image.open(PAGE.with_name(f"methods_{task}.png")) as picture:
+    with Image.open(evidence.picture(task)) as picture:
         assert picture.text["Description"] == plots.digest(contents[task])
 
 
