@@ -86,7 +86,7 @@ $(VENV)/.benchmarks: pyproject.toml | $(BIN)/python
 	@touch $@
 
 .PHONY: evidence
-evidence: $(VENV)/.benchmarks  ## compare methods at equal tuning, going on from what is kept: seconds, of all afresh two hours; a look with ARGS="--quick"
+evidence: $(VENV)/.benchmarks  ## compare methods at equal tuning: seconds of what is kept, two hours afresh; a look with ARGS="--quick"
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/evidence.py $(ARGS)
 
 bench-storage: $(VENV)/.benchmarks  ## train with state and parameters in fewer bits; less with ARGS="--quick"

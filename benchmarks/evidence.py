@@ -129,7 +129,7 @@ def chosen() -> argparse.Namespace:
     names = [*STUDIES, *METHODS]
     parser = argparse.ArgumentParser(description="Compares methods at equal tuning on small tasks.")
     parser.add_argument(
-        "--only", nargs="+", choices=names, metavar="NAME", default=[], help=f"tasks and methods: {', '.join(names)}"
+        "--only", nargs="+", choices=names, metavar="NAME", default=[], help=f"tasks and methods: {'; '.join(names)}"
     )
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="of the results, two at least (default: 5)")
     parser.add_argument(

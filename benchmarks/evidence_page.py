@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -63,8 +64,10 @@ def row(name: str, found: dict[str, Outcome], content: dict[str, Any]) -> list[s
 
 def number(values: list[float], digits: int, unit: str = "") -> str:
     """The mean, with its standard error."""
-    mean, error = mean_and_error(values) if max(values) < float("inf") else (float("inf"), 0.0)
-    return f"{mean:.{digits}f} ± {error:.{digits}f}{unit}" if error else "not finite"
+    if not all(map(math.isfinite, values)):
+        return "not finite"
+    mean, error = mean_and_error(values)
+    return f"{mean:.{digits}f} ± {error:.{digits}f}{unit}"
 
 
 def significance(name: str, p: float, found: dict[str, Outcome]) -> str:

@@ -97,6 +97,12 @@ def test_several_tests_hold_together_by_holm():
     assert outcomes.lower({"a": 0.02, "b": 0.03, "c": 0.04, "d": 0.05}) == set()
 
 
+def test_numbers_have_their_errors():
+    assert page.number([1.0, 2.0, 3.0], 2) == "2.00 ± 0.58"
+    assert page.number([25.0, 25.0], 1, "%") == "25.0 ± 0.0%"
+    assert page.number([1.0, math.inf], 2) == "not finite"
+
+
 def test_the_agreement_of_orders():
     order = {"a": 1, "b": 2, "c": 3, "d": 4}
     assert outcomes.agreement(order, order) == 1
