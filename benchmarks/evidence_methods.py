@@ -2,8 +2,8 @@
 
 All decay the same parameters, and a method's decay times its first learning rate is the same for all; methods for
 matrices get the hidden matrices, and adamw the rest, with the same rates. The schedule is a linear warm-up over a tenth
-of the steps and a linear fall to 0, but for schedule-free methods, which have no fall, and whose decay has no mask. What
-is no knob is as each method's authors have it.
+of the steps and a linear fall to 0, but for schedule-free methods, which have no fall, and whose decay has no mask.
+What is no knob is as each method's authors have it.
 """
 
 from __future__ import annotations
