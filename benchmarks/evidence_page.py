@@ -106,10 +106,10 @@ def summary(contents: dict[str, dict[str, Any]]) -> str:
     return markdown(["method", *contents], [[name, *(cell(task, name) for task in contents)] for name in names])
 
 
-def order(name: str, places: dict[str, dict[str, int]]) -> tuple[int, int]:
-    """What methods are sorted by: those of all tasks first, and by the sum of their places."""
+def order(name: str, places: dict[str, dict[str, int]]) -> tuple[int, int, str]:
+    """What methods are sorted by: those of all tasks first, and by the sum of their places, then by name."""
     found = [each[name] for each in places.values() if name in each]
-    return -len(found), sum(found)
+    return -len(found), sum(found), name
 
 
 def agreements(contents: dict[str, dict[str, Any]]) -> str:
