@@ -142,18 +142,22 @@ def test_every_method_is_made_of_a_task(name):
     assert runs.state_bytes(made[0], task) >= 4
 
 
+# One task for both of them, whose programs they share.
+VALLEY = valley()
+
+
 def test_a_run_is_judged_by_other_examples_in_tuning():
     tx = gx.sgd(0.1)
-    held = runs.trained(tx, valley(), 1, tuning=False).losses
+    held = runs.trained(tx, VALLEY, 1, tuning=False).losses
     assert len(held) == 10
     # The distance of the six numbers from 1 is shrunk by 1 - 2 rate at each step.
     np.testing.assert_allclose(held, [6 * 0.8 ** (4 * at) for at in range(1, 11)], rtol=1e-4)
-    (tuned,) = runs.trained(tx, valley(), 1, tuning=True).losses
+    (tuned,) = runs.trained(tx, VALLEY, 1, tuning=True).losses
     assert tuned == pytest.approx(6 * (2 - 1 + 0.8**20) ** 2, rel=1e-4)
 
 
 def test_a_run_that_diverges_ends_with_infinite_losses():
-    held = runs.trained(gx.sgd(1e12), valley(), 1, tuning=False).losses
+    held = runs.trained(gx.sgd(1e12), VALLEY, 1, tuning=False).losses
     assert len(held) == 10
     assert held[-1] == math.inf
 
