@@ -10,7 +10,7 @@ import pytest
 
 import gradxform as gx
 from tests.contract.case import at, params, rules
-from tests.contract.cases import CASES, KINDS
+from tests.contract.cases import CASES, DISTINCT, KINDS
 from tests.contract.runs import by_hand
 
 DTYPES = [
@@ -34,6 +34,7 @@ TREES = {
     "four axes": [jnp.ones((1, 1, 1, 1))],
 }
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_distinct = pytest.mark.parametrize("case", DISTINCT, ids=lambda case: case.name)
 every_kind = pytest.mark.parametrize("case", KINDS, ids=lambda case: case.name)
 
 
@@ -85,7 +86,7 @@ def of_dtype(tree, dtype):
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), tree)
 
 
-@every_case
+@every_distinct
 def test_abstract_init_equals_init(case):
     start, _ = by_hand(case)
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), case.of_few(params()))
@@ -94,7 +95,7 @@ def test_abstract_init_equals_init(case):
     )
 
 
-@every_case
+@every_distinct
 def test_map_params_reaches_the_slots_that_are_like_the_parameters(case):
     if case.name in ("flatten", "galore", "scale_by_galore"):
         pytest.skip("its state is of one vector, or of reduced shapes, and has nothing that is like the parameters")
@@ -145,7 +146,7 @@ def assert_works(tree, state, updates, after):
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((updates, after)))
 
 
-@every_case
+@every_distinct
 def test_trees_of_every_kind_work(case):
     results = jax.jit(lambda trees: {name: stepped(case, tree) for name, tree in trees.items()})(TREES)
     for name, tree in TREES.items():

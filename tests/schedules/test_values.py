@@ -24,7 +24,8 @@ from tests.schedules.cases import (
 def test_values_are_those_of_optax(case):
     schedule = case.of(schedules)
     with for_optax():
-        theirs = np.asarray([case.of(optax)(step) for step in STEPS], np.float32)
+        # All steps at once, and operation by operation: compiled as a whole some of optax's are wrong, as below.
+        theirs = jax.vmap(case.of(optax))(jnp.asarray(STEPS))
     close([schedule(step) for step in STEPS[::6]], theirs[::6])
     close(values(schedule), theirs)
     close(compiled(schedule), theirs)
