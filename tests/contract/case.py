@@ -1,10 +1,11 @@
 """What a case of the contract is, and the parameters and gradients that it is tried with.
 
 Of every case the numbers are looked at, against optax's or the formula's, in one program. Of every case that is not
-`numbers_alone` all that compiles nothing is: errors, text, equality, files, the types of a state. And what needs programs
-of its own (float32, calls by hand, donated states, traced numbers, trees of every kind) is looked at once for each rule:
-an optimizer that is the rule of another case, but for its numbers, with a rate, a decay or both, is left out of
-`cases.DISTINCT`. That is found by comparing values, so that an optimizer that becomes more than that comes back by itself.
+`numbers_alone`, all that compiles nothing is looked at too: errors, text, equality, files. What needs programs of its
+own (float32, calls by hand, donated states, traced numbers, trees of every kind) is looked at once for each rule: an
+optimizer that is the rule of another case, but for its numbers, with a rate, a decay or both, is left out there. Which
+those are is found by comparing values (`cases.DISTINCT`), so that an optimizer that becomes more than that is looked at
+again by itself.
 """
 
 import dataclasses

@@ -87,5 +87,5 @@ def _distinct() -> list[Case]:
     return found
 
 
-# What a compiler is asked about beside the numbers: programs that differ in a constant and a product teach nothing more.
+# Those of which more programs are compiled than that of the numbers: another constant and a product teach nothing more.
 DISTINCT = _distinct()

@@ -54,8 +54,8 @@ def streams(case: Case) -> tuple[Any, Any]:
 class Exact(NamedTuple):
     """Updates and parameters of 100 steps in float64: ours, and optax's if it has the case.
 
-    `ours_moved` and `theirs_moved` are their derivatives along one direction, where a test asks for derivatives and they
-    are to be compared in forward mode.
+    `ours_moved` and `theirs_moved` are their derivatives along one direction, where a test asks for derivatives and
+    they are to be compared in forward mode.
     """
 
     ours: Any
