@@ -7,7 +7,7 @@ import pytest
 
 import gradxform as gx
 from tests.contract.case import at, gradients
-from tests.contract.cases import CASES, DISTINCT, LISTED
+from tests.contract.cases import CASES, DISTINCT, KINDS, LISTED
 from tests.contract.runs import STEPS, compiled, exactly
 
 WITH_OPTAX = [case for case in LISTED if case.optax]
@@ -62,6 +62,18 @@ def test_every_public_transform_is_in_the_list_with_something_to_be_held_against
     public = {name for name, value in vars(gx).items() if callable(value) and _makes_a_transform(value)}
     assert public - WITHOUT_A_CASE == {case.public_name for case in CASES}
     assert all((case.optax is None) != (case.reference is None) for case in CASES)
+
+
+def test_what_is_looked_at_by_its_numbers_alone_has_rules_of_which_all_is_looked_at():
+    left_out = [case for case in CASES if case not in DISTINCT]
+    assert {"lion", "rmsprop", "adagrad"} <= {case.name for case in left_out}
+    assert not {case.name for case in KINDS} & {case.name for case in left_out}
+    rules = {stage.node.call_name for case in DISTINCT for stage in case.make().stages}
+    for case in left_out:
+        found = {stage.node.call_name for stage in case.make().stages}
+        # With one rule alone, nothing is left of how rules go together but what every chain has.
+        assert len(found - {"scale", "scale_by_learning_rate", "add_decayed_weights"}) <= 1
+        assert found <= rules
 
 
 def _makes_a_transform(value):

@@ -110,7 +110,7 @@ def test_in_shard_map_without_types(name):
     assert_same(mapped(gx.on_axes(RULES[name], SPECS), False), on_one_device(name))
 
 
-# One of each kind of reduction: what differs from one way of mapping to the other is how an axis is found, not the rule.
+# One of each kind of reduction: what differs between the ways of mapping is how an axis is found, and not the rule.
 REDUCTIONS = ["global norm", "largest of all", "trust ratio", "dowg", "mechanize"]
 
 
