@@ -28,10 +28,14 @@ OF_ELEMENTS = [("float32", "float32"), ("float16", "float16"), *DTYPES]
 TREES = {
     "empty": {},
     "none": {"a": None},
-    "scalar and none": {"a": jnp.ones(()), "b": None},
-    "zero size": {"a": jnp.ones((0, 3)), "b": (jnp.ones((2,)), [])},
     "root": jnp.ones((2, 2)),
-    "four axes": [jnp.ones((1, 1, 1, 1))],
+    # A scalar, nothing, an array of no elements, a node of no leaves, and four axes.
+    "of all": {
+        "a": jnp.ones(()),
+        "b": None,
+        "c": jnp.ones((0, 3)),
+        "d": (jnp.ones((2,)), [], [jnp.ones((1, 1, 1, 1))]),
+    },
 }
 every_distinct = pytest.mark.parametrize("case", DISTINCT, ids=lambda case: case.name)
 every_kind = pytest.mark.parametrize("case", KINDS, ids=lambda case: case.name)
