@@ -96,11 +96,6 @@ class Case:
         """Whether the bias of `params` may be of any dtype."""
         return all(_takes_integers(stage.node) for stage in self.make().stages)
 
-    @property
-    def differentiated_forwards(self) -> bool:
-        """Whether its derivatives are compared with optax's in forward mode, which costs a fraction of reverse mode."""
-        return bool(self.optax and self.smooth and not self.has_roots_and_where)
-
     @functools.cached_property
     def _traced(self) -> str:
         """The text of what JAX makes of the first step, in float32 whoever asks."""

@@ -89,3 +89,25 @@ def _distinct() -> list[Case]:
 
 # Those of which more programs are compiled than that of the numbers: another constant and a product teach nothing more.
 DISTINCT = _distinct()
+
+
+def _first_in_rows() -> list[Case]:
+    """Of the cases whose derivatives are compared with optax's, the first of each row of rules."""
+    found: dict[tuple[str, ...], Case] = {}
+    for case in CASES:
+        if case.optax and case.smooth:
+            names = (stage.node.call_name for stage in case.make().stages)
+            found.setdefault(tuple(name for name in names if name not in _BESIDE), case)
+    return [*found.values()]
+
+
+# Of ADOPT, optax's derivatives in forward mode are NaN, from the root of 0 at the first step.
+_IN_REVERSE = [*_first_in_rows(), *(_BY_NAME[name] for name in ("scale_by_adopt:nesterov", "adopt"))]
+
+
+def is_differentiated_forwards(case: Case) -> bool:
+    """Whether its derivatives are compared with optax's in forward mode, which costs a fraction of reverse mode.
+
+    In reverse mode are those that the two modes may tell apart, one of each row of rules.
+    """
+    return bool(case.optax and case.smooth and not (case in _IN_REVERSE and case.has_roots_and_where))

@@ -10,6 +10,7 @@ import optax
 
 import gradxform as gx
 from tests.contract.case import Case, at, params
+from tests.contract.cases import is_differentiated_forwards
 
 STEPS = 100
 # As many as are done by hand, to hold compiled ones against.
@@ -67,7 +68,7 @@ class Exact(NamedTuple):
 @functools.cache
 def exactly(case: Case) -> Exact:
     """100 steps in float64, ours and optax's, and their derivatives, in one program."""
-    is_moved = derivatives_are_asked_for and case.differentiated_forwards
+    is_moved = derivatives_are_asked_for and is_differentiated_forwards(case)
 
     def both(rate: Any, first: Any, grads: Any) -> tuple[Any, Any]:
         if not is_moved:
