@@ -82,7 +82,7 @@ def tables(kept: Kept) -> Iterator[str]:
     for name, runs in by_task(kept).items():
         about = runs[BASELINE]
         size, steps = f"{about['parameters']:,} parameters", f"{about['steps']} steps"
-        yield f"### {name}: {size}, {steps}, loss of {about['judged']}, in nats"
+        yield f"## {name}: {size}, {steps}, loss of {about['judged']}, in nats"
         head = [
             "kept as",
             "final loss",
@@ -94,18 +94,18 @@ def tables(kept: Kept) -> Iterator[str]:
         ]
         yield markdown(head, [row(way, runs) for way in runs])
     if kept.content["lengths"]:
-        yield "### The joint norm of updates, that of float32 = 1, of the same gradients: mnist1d, means over steps"
+        yield "## The joint norm of updates, that of float32 = 1, of the same gradients: mnist1d, means over steps"
         head = ["kept as", "first twentieth of the training", "last twentieth"]
         yield markdown(head, [[way, f"{of[0]:.3f}", f"{of[-1]:.3f}"] for way, of in kept.content["lengths"].items()])
     if kept.content["bytes"]:
-        yield "### Bytes a parameter of AdamW, of arrays in memory: 28M parameters in a GPT-like tree"
+        yield "## Bytes a parameter of AdamW, of arrays in memory: 28M parameters in a GPT-like tree"
         head = ["kept as", "state", "parameters", "gradients", "together"]
         found = kept.content["bytes"].items()
         yield markdown(
             head, [[way, *(f"{each:.2f}" for each in (*of.values(), sum(of.values())))] for way, of in found]
         )
     if kept.content["cpu"]:
-        yield "### A step of AdamW on a CPU, 28M float32 parameters, donated, medians in alternation"
+        yield "## A step of AdamW on a CPU, 28M float32 parameters, donated, medians in alternation"
         head = ["kept as", "ms, float32 = 1", "at most", "temporaries, MB", "largest leaf, MB", "load of the machine"]
         yield markdown(head, [cpu_row(way, found) for way, found in kept.content["cpu"].items()])
 
