@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # In a container one is root, which Jupyter wants to be told.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo processes notebooks notebooks-afresh test lint types format bench bench-every bench-by-hand bench-tracing bench-accumulate bench-characters bench-matrices bench-storage \
+.PHONY: help demo processes notebooks notebooks-afresh test lint types format bench bench-matrices bench-storage \
 	programs programs-tpu programs-gpu check clean
 
 help:  ## say what there is
@@ -77,37 +77,22 @@ format: $(READY)  ## put the code in shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(READY)  ## measure against optax; less with ARGS="--quick"
-	@$(BIN)/python benchmarks/against_optax.py $(ARGS)
-
-bench-every: $(READY)  ## measure every optimizer against optax's; some with ARGS="lion lamb"
-	@$(BIN)/python benchmarks/every_optimizer.py $(ARGS)
-
-bench-by-hand: $(READY)  ## measure steps outside of jit against optax's
-	@$(BIN)/python benchmarks/by_hand.py $(ARGS)
-
-bench-tracing: $(READY)  ## measure how long steps take to trace and lower; some with ARGS="lion lamb"
-	@$(BIN)/python benchmarks/tracing.py $(ARGS)
-
-bench-accumulate: $(READY)  ## measure micro-steps against optax.MultiSteps
-	@$(BIN)/python benchmarks/accumulation.py $(ARGS)
+bench: $(READY)  ## measure beside optax, and torch where it is: five minutes; more with ARGS="--full", ARGS="--help"
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
 # One thread for OpenBLAS, by which XLA decomposes matrices: more of them wait for each other.
 bench-matrices: $(READY)  ## measure steps of matrix methods beside their floors; some with ARGS="muon soap"
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/matrices.py $(ARGS)
-
-bench-characters: $(READY)  ## train a small language model with each of some optimizers; less with ARGS="--quick"
-	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/characters.py $(ARGS)
-
-.PHONY: bench-twelve
-bench-twelve: $(READY)  ## compare twelve methods at equal tuning on a smaller language model; less with ARGS="--quick"
-	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/characters_twelve.py $(ARGS)
 
 # MNIST-1D makes one of its data sets.
 $(VENV)/.benchmarks: pyproject.toml | $(BIN)/python
 	@echo "installing gradxform and what its benchmarks need in $(VENV): a minute or two, once" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[benchmarks]'
 	@touch $@
+
+.PHONY: evidence
+evidence: $(VENV)/.benchmarks  ## compare methods at equal tuning: seconds of what is kept, two hours afresh; a look with ARGS="--quick"
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/evidence.py $(ARGS)
 
 bench-storage: $(VENV)/.benchmarks  ## train with state and parameters in fewer bits; less with ARGS="--quick"
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/storage.py $(ARGS)

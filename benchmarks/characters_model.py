@@ -1,4 +1,4 @@
-"""The text and the model of `characters.py`: help pages that ship with Python, and a small transformer in plain JAX.
+"""A text and a model of it: help pages that ship with Python, and a small transformer in plain JAX.
 
 The text is the prose of `pydoc_data.topics`, what `help("lambda")` and the like show: the topics in alphabetical order,
 as paragraphs, each paragraph once, since many topics repeat those of others and what is held out must not be seen in

@@ -48,14 +48,14 @@ def many_leaves() -> Shapes:
     return [(64, 64)] * 1000
 
 
-def gpt(words: int = 16384) -> Shapes:
-    """A GPT-like tree of 12 layers of width 384: 148 leaves, with 16384 words 27.8 million parameters."""
+def gpt(words: int = 16384, layers: int = 12) -> Shapes:
+    """A GPT-like tree of layers of width 384. 12 of them have 148 leaves, with 16384 words 27.8 million parameters."""
     width = 384
     norm = [(width,), (width,)]
     dense = [((width, 3 * width), (3 * width,)), ((width, width), (width,))]
     mlp = [((width, 4 * width), (4 * width,)), ((4 * width, width), (width,))]
     layer = [*norm, *sum(dense, ()), *norm, *sum(mlp, ())]
-    return [(words, width), (512, width), *layer * 12, *norm]
+    return [(words, width), (512, width), *layer * layers, *norm]
 
 
 def one_leaf() -> Shapes:
@@ -157,8 +157,11 @@ def markdown(head: list[str], rows: list[list[str]]) -> str:
 
 
 def table(title: str, head: list[str], rows: list[list[str]]) -> None:
-    """Prints a table that Markdown reads too."""
-    print(f"\n{title}\n\n{markdown(head, rows)}")
+    """Prints a table that Markdown reads too, its cells one below the other."""
+    widths = [max(3, *map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [head, ["-" * width for width in widths], *rows]
+    text = ("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
+    print(f"\n{title}\n", *text, sep="\n")
 
 
 def run(step: Callable[..., Any], *args: Any) -> Any:

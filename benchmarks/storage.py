@@ -57,14 +57,15 @@ def main() -> None:
     arguments = chosen()
     kept = Kept(arguments.json)
     tasks = {name: make(40 if arguments.quick else steps) for name, (make, steps) in arguments.tasks.items()}
-    with tqdm(total=len(arguments.ways) * sum(task.steps for task in tasks.values()), unit="step", leave=False) as bar:
-        for name, task in tasks.items():
+    steps = sum(training.task.steps for training in tasks.values())
+    with tqdm(total=len(arguments.ways) * steps, unit="step", leave=False) as bar:
+        for name, training in tasks.items():
             for way in arguments.ways:
                 bar.set_description(f"{name}, {way}")
-                if kept.run(name, task, way):
-                    bar.update(task.steps)
+                if kept.run(name, training, way):
+                    bar.update(training.task.steps)
                 else:
-                    kept.add(name, task, way, trained(task, WAYS[way], bar.update))
+                    kept.add(name, training, way, trained(training, WAYS[way], bar.update))
     for way in tqdm(arguments.ways, desc="bytes", leave=False):
         if way not in kept.content["bytes"]:
             kept.measured("bytes", way, bytes_of(WAYS[way]))

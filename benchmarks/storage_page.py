@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from characters_runs import mean_and_error
+from evidence_outcomes import mean_and_error
 from measuring import markdown
 from storage_runs import SEEDS, Kept
 from storage_tasks import BASELINE, CONTROL, TASKS, WAYS

@@ -17,7 +17,7 @@ import optax
 from jax import lax
 from kept import File
 from measuring import by_step, gpt, step_times
-from storage_tasks import BASELINE, WAYS, Task, Way
+from storage_tasks import BASELINE, WAYS, Training, Way
 
 import gradxform as gx
 
@@ -29,12 +29,12 @@ def cast(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
 
 
-def trained(task: Task, way: Way, seen: Callable[[int], Any]) -> dict[str, Any]:
+def trained(training: Training, way: Way, seen: Callable[[int], Any]) -> dict[str, Any]:
     """Trains a network of each seed, and returns losses by seed; `seen` is called with the steps that were done.
 
     A loss that is not finite is None, which JSON has too.
     """
-    tx = way.wrap(task.tx)
+    task, tx = training.task, way.wrap(training.tx)
 
     def begin(seed: jax.Array) -> tuple[Any, Any]:
         params = cast(task.init(seed), way.dtype)
@@ -63,7 +63,7 @@ def trained(task: Task, way: Way, seen: Callable[[int], Any]) -> dict[str, Any]:
         seen(end - done)
     return {
         "curves": _numbers(np.stack(curves, axis=1)),
-        "held_out": _numbers(np.asarray(judge(carry[0], task.held_out))),
+        "held_out": _numbers(np.asarray(judge(carry[0], task.other))),
     }
 
 
@@ -73,12 +73,12 @@ def _numbers(values: np.ndarray) -> Any:
     return float(values) if math.isfinite(values) else None
 
 
-def lengths(task: Task, way: Way) -> list[float]:
+def lengths(training: Training, way: Way) -> list[float]:
     """The joint norm of a way's updates over float32's, of the same gradients: means of `every` steps, one seed.
 
     Both transforms are given the gradients of one training in float32, so that nothing but their states differs.
     """
-    pair = way.wrap(task.tx), task.tx
+    task, pair = training.task, (way.wrap(training.tx), training.tx)
 
     def step(carry: tuple[Any, Any], batch: Any) -> tuple[tuple[Any, Any], jax.Array]:
         params, states = carry
@@ -131,15 +131,15 @@ class Kept(File):
         versions = {"python": platform.python_version(), "jax": jax.__version__, "machine": platform.machine()}
         super().__init__(path, {"versions": versions, "runs": [], "lengths": {}, "bytes": {}, "cpu": {}})
 
-    def run(self, name: str, task: Task, way: str) -> dict[str, Any] | None:
+    def run(self, name: str, training: Training, way: str) -> dict[str, Any] | None:
         """What came of a run, if it is there. What a transform prints says all about it, and so which run it is."""
-        wanted = _about(name, task, way)
+        wanted = _about(name, training, way)
         return next((each for each in self.content["runs"] if wanted.items() <= each.items()), None)
 
-    def add(self, name: str, task: Task, way: str, found: dict[str, Any]) -> None:
+    def add(self, name: str, training: Training, way: str, found: dict[str, Any]) -> None:
         """Keeps what came of a run, in the place of one of the same name."""
         others = [each for each in self.content["runs"] if (each["task"], each["way"]) != (name, way)]
-        self.content["runs"] = [*others, _about(name, task, way) | found]
+        self.content["runs"] = [*others, _about(name, training, way) | found]
         self.write()
 
     def measured(self, part: str, way: str, found: Any) -> None:
@@ -148,16 +148,16 @@ class Kept(File):
         self.write()
 
 
-def _about(name: str, task: Task, way: str) -> dict[str, Any]:
-    params = jax.eval_shape(task.init, 0)
+def _about(name: str, training: Training, way: str) -> dict[str, Any]:
+    task = training.task
     return {
         "task": name,
         "way": way,
         "steps": task.steps,
         "every": task.every,
         "seeds": SEEDS,
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "parameters": task.parameters,
         "judged": task.judged_is,
         "dtype": jnp.dtype(WAYS[way].dtype).name,
-        "transform": repr(WAYS[way].wrap(task.tx)),
+        "transform": repr(WAYS[way].wrap(training.tx)),
     }

@@ -61,6 +61,7 @@ class Scheduling(LoadScopeScheduling):
 
 
 # What another Python or JAX may fail: values, files, errors, arrays over devices. In the contract each test says it.
+# There errors are looked at of each kind of transform, and not of all: the engine raises them, and asks no rule.
 PORTABLE = (
     "tests/core/",
     "tests/devices/test_axes.py::",
@@ -82,13 +83,23 @@ PORTABLE = (
     "tests/test_section_six.py::",
     "tests/wrappers/test_inject.py::",
 )
+# Of these, what is left out there: more rules and chains over the collectives of others, each of which stays with every
+# way of mapping and every layout; their numbers on one device are in the contract.
+NOT_PORTABLE = (
+    "tests/devices/test_axes.py::test_in_shard_map_without_types",
+    "tests/devices/test_axes.py::test_tells_transforms_within",
+    *(
+        f"tests/devices/test_matrix.py::test_same_numbers[{chain}-"
+        for chain in ("adamw", "lamb", "adafactor", "accumulate", "cautious", "clip, guard and adamw")
+    ),
+)
 
 
 # Before pytest chooses by marks.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        if item.nodeid.startswith(PORTABLE):
+        if item.nodeid.startswith(PORTABLE) and not item.nodeid.startswith(NOT_PORTABLE):
             item.add_marker(pytest.mark.portable)
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not item.nodeid.startswith(LONG))

@@ -31,15 +31,15 @@ class Made(NamedTuple):
     """A transform with its defaults, and what it keeps.
 
     Attributes:
-      call: the arguments that have no default.
       transform: what was made.
+      is_around: whether it holds another, `adam`, whose slots are counted too.
       dtype: of the parameter.
       slots: bytes a parameter by the name of the slot, of those that are more than a few numbers.
       total: bytes a parameter in all.
     """
 
-    call: str
     transform: gx.Transform
+    is_around: bool
     dtype: str
     slots: dict[str, float]
     total: float
@@ -65,10 +65,9 @@ def made(name: str) -> Made | None:
         except (TypeError, ValueError):
             # Some are for parameters of 16 bits alone, and some for more than a matrix.
             continue
-        written = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-        return Made(
-            written, transform, jnp.dtype(dtype).name, _slots(described), (described.state_bytes or 0) / SIDE**2
-        )
+        is_around = any(isinstance(value, gx.Transform) for value in arguments.values())
+        total = (described.state_bytes or 0) / SIDE**2
+        return Made(transform, is_around, jnp.dtype(dtype).name, _slots(described), total)
     return None
 
 
@@ -105,7 +104,7 @@ def _slots(described: Any) -> dict[str, float]:
 
 def told(kept: Made) -> str:
     """What is kept, in a sentence."""
-    what = f"measured on a {kept.dtype} matrix of {SIDE} x {SIDE}"
+    what = f"{'around `adam`, ' * kept.is_around}measured on a {kept.dtype} matrix of {SIDE} x {SIDE}"
     if not kept.slots:
         if kept.total * SIDE**2 < SIDE:
             return "No state but a few numbers."

@@ -173,5 +173,5 @@ def source_url() -> str:
     with (ROOT / "pyproject.toml").open("rb") as file:
         urls = tomllib.load(file)["project"].get("urls", {})
     by_name = {name.lower(): url for name, url in urls.items()}
-    base = next((by_name[name] for name in ("source", "repository", "homepage") if name in by_name), None)
+    base = next((by_name[name] for name in ("source", "source code", "repository") if name in by_name), None)
     return f"{(base or 'https://github.com/gradxform/gradxform').rstrip('/')}/blob/main"

@@ -166,6 +166,8 @@ class TreeRule(Rule):
     `update(self, updates, slots, tree)`. `tree.norm`, `tree.sum` and the like are those of all leaves on all devices,
     `tree.map` maps over the list, and `tree.whole` makes the tree of it again.
 
+    It may hold transforms as `Inner`. A metric, and a slot with `axes=()`, is one number for the whole tree.
+
     optax: none; an init and an update by hand. torch: none; a subclass of torch.optim.Optimizer.
     """
 

@@ -31,7 +31,9 @@ def inverse_root(
     iterations: int = 100,
     tolerance: float = 1e-6,
 ) -> jax.Array:
-    """(x + (ridge l + eps) I)^(-1/p) of each Hermitian positive semidefinite matrix, l its largest eigenvalue.
+    """The inverse root of each Hermitian positive semidefinite matrix.
+
+        (x + (ridge l + eps) I)^(-1 / p),   l the largest eigenvalue of x
 
     Args:
       x: (..., n, n), Hermitian, of any floating or complex dtype. Eigenvalues below 0, as rounding leaves them, count

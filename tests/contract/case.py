@@ -1,4 +1,12 @@
-"""What a case of the contract is, and the parameters and gradients that it is tried with."""
+"""What a case of the contract is, and the parameters and gradients that it is tried with.
+
+Of every case the numbers are looked at, against optax's or the formula's, in one program. Of every case that is not
+`numbers_alone`, all that compiles nothing is looked at too: errors, text, equality, files. What needs programs of its
+own (float32, calls by hand, donated states, traced numbers, trees of every kind) is looked at once for each rule: an
+optimizer that is the rule of another case, but for its numbers, with a rate, a decay or both, is left out there. Which
+those are is found by comparing values (`cases.DISTINCT`), so that an optimizer that becomes more than that is looked at
+again by itself.
+"""
 
 import dataclasses
 import functools
@@ -87,11 +95,6 @@ class Case:
     def takes_integers(self) -> bool:
         """Whether the bias of `params` may be of any dtype."""
         return all(_takes_integers(stage.node) for stage in self.make().stages)
-
-    @property
-    def differentiated_forwards(self) -> bool:
-        """Whether its derivatives are compared with optax's in forward mode, which costs a fraction of reverse mode."""
-        return bool(self.optax and self.smooth and not self.has_roots_and_where)
 
     @functools.cached_property
     def _traced(self) -> str:

@@ -10,10 +10,13 @@ import optax
 
 import gradxform as gx
 from tests.contract.case import Case, at, params
+from tests.contract.cases import is_differentiated_forwards
 
 STEPS = 100
 # As many as are done by hand, to hold compiled ones against.
 BY_HAND = 4
+# False where no test of derivatives is to be run, as on a second Python: they are half of what there is to compile.
+derivatives_are_asked_for = True
 
 
 class Run(NamedTuple):
@@ -52,8 +55,8 @@ def streams(case: Case) -> tuple[Any, Any]:
 class Exact(NamedTuple):
     """Updates and parameters of 100 steps in float64: ours, and optax's if it has the case.
 
-    `ours_moved` and `theirs_moved` are their derivatives along one direction, where derivatives are to be compared in
-    forward mode.
+    `ours_moved` and `theirs_moved` are their derivatives along one direction, where a test asks for derivatives and
+    they are to be compared in forward mode.
     """
 
     ours: Any
@@ -65,9 +68,10 @@ class Exact(NamedTuple):
 @functools.cache
 def exactly(case: Case) -> Exact:
     """100 steps in float64, ours and optax's, and their derivatives, in one program."""
+    is_moved = derivatives_are_asked_for and is_differentiated_forwards(case)
 
     def both(rate: Any, first: Any, grads: Any) -> tuple[Any, Any]:
-        if not case.differentiated_forwards:
+        if not is_moved:
             rate = None
         ours = steps(_with_rate(gx, case.make(), rate), first, grads, case.extra)[:2]
         if case.optax is None:
@@ -82,7 +86,7 @@ def exactly(case: Case) -> Exact:
 
     with jax.enable_x64(True):
         # Downhill at this rate is what the updates are.
-        run = jax.jit(both_moved if case.differentiated_forwards else both)
+        run = jax.jit(both_moved if is_moved else both)
         return _numpy(Exact(*run(jnp.asarray(-1.0), *given(case, np.float64))))
 
 

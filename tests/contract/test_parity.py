@@ -7,7 +7,7 @@ import pytest
 
 import gradxform as gx
 from tests.contract.case import at, gradients
-from tests.contract.cases import CASES, LISTED
+from tests.contract.cases import CASES, DISTINCT, KINDS, LISTED
 from tests.contract.runs import STEPS, compiled, exactly
 
 WITH_OPTAX = [case for case in LISTED if case.optax]
@@ -48,7 +48,7 @@ def test_equals_the_formula_over_100_steps(case):
     assert_close(updates, [np.stack(leaves) for leaves in zip(*formula, strict=True)], rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", DISTINCT, ids=lambda case: case.name)
 def test_float32_equals_float64_over_100_steps(case):
     ours, exact = at(0, compiled(case)), exactly(case).ours
     # What is beyond float32's range is infinite there.
@@ -62,6 +62,18 @@ def test_every_public_transform_is_in_the_list_with_something_to_be_held_against
     public = {name for name, value in vars(gx).items() if callable(value) and _makes_a_transform(value)}
     assert public - WITHOUT_A_CASE == {case.public_name for case in CASES}
     assert all((case.optax is None) != (case.reference is None) for case in CASES)
+
+
+def test_what_is_looked_at_by_its_numbers_alone_has_rules_of_which_all_is_looked_at():
+    left_out = [case for case in CASES if case not in DISTINCT]
+    assert {"lion", "rmsprop", "adagrad"} <= {case.name for case in left_out}
+    assert not {case.name for case in KINDS} & {case.name for case in left_out}
+    rules = {stage.node.call_name for case in DISTINCT for stage in case.make().stages}
+    for case in left_out:
+        found = {stage.node.call_name for stage in case.make().stages}
+        # With one rule alone, nothing is left of how rules go together but what every chain has.
+        assert len(found - {"scale", "scale_by_learning_rate", "add_decayed_weights"}) <= 1
+        assert found <= rules
 
 
 def _makes_a_transform(value):

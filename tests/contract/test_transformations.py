@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tests.contract.case import at, rules
-from tests.contract.cases import CASES, KINDS
+from tests.contract.cases import DISTINCT, KINDS
 from tests.contract.runs import BY_HAND, Run, by_hand, compiled, given, reusing, steps
 
 DEVICES = 8
-every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_distinct = pytest.mark.parametrize("case", DISTINCT, ids=lambda case: case.name)
 every_kind = pytest.mark.parametrize("case", KINDS, ids=lambda case: case.name)
 
 
@@ -26,7 +26,7 @@ def assert_same(ours, expected, rtol=2e-6, atol=1e-7):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=max(atol, 2e-7 * largest))
 
 
-@every_case
+@every_distinct
 def test_two_runs_at_once_in_a_compiled_scan(case):
     ours, expected = jax.tree.map(lambda leaf: leaf[:, :BY_HAND], compiled(case)), by_hand(case)[1]
     ours, expected = (ours.updates, ours.state), (expected.updates, expected.state)
@@ -35,7 +35,7 @@ def test_two_runs_at_once_in_a_compiled_scan(case):
     assert_same(at(1, ours), at(1, expected), rtol=1e-5)
 
 
-@every_case
+@every_distinct
 def test_a_step_may_be_given_what_it_is_to_reuse_and_other_numbers(case):
     """`jit` with the transform as an argument, and with parameters and state donated: one program for all steps."""
     tx, compiled_step = case.make(), reusing(case)
@@ -54,7 +54,7 @@ def test_a_step_may_be_given_what_it_is_to_reuse_and_other_numbers(case):
     assert compiled_step._cache_size() == 1
 
 
-@every_case
+@every_distinct
 def test_many_hyperparameters_at_once_equal_one_after_the_other(case):
     tx, (first, grads) = case.make(), given(case)
     one, other = (jax.tree.map(lambda number, k=k: number * k, tx) for k in (1.0, 0.9))

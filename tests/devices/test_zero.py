@@ -114,8 +114,18 @@ WAYS = {
 REFERENCES = {}
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", CHAINS)
+# These in all ways, the others in two each.
+IN_ALL_WAYS = ("adamw", "clip and adamw", "partition")
+
+
+def chains_and_ways():
+    for row, name in enumerate(CHAINS):
+        for column, way in enumerate(WAYS):
+            if name in IN_ALL_WAYS or (row + column) % len(WAYS):
+                yield name, way
+
+
+@pytest.mark.parametrize(("name", "way"), chains_and_ways())
 def test_is_the_transform_on_mean_gradients(name, way):
     if name not in REFERENCES:
         REFERENCES[name] = on_one_device(CHAINS[name])

@@ -2,12 +2,15 @@
 
 import contextlib
 import dataclasses
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import gradxform as gx
 
 # The phases of the cases below end before step 30; the last steps are those of a long run.
 STEPS = [*range(32), 1000, 10**6]
@@ -154,3 +157,48 @@ def values(schedule, steps=STEPS):
 def compiled(schedule, steps=STEPS):
     """The values at each of some steps, where XLA knows the schedule's numbers."""
     return np.asarray(jax.jit(jax.vmap(schedule))(jnp.asarray(steps)))
+
+
+def times(schedule, factor):
+    """The schedule with other numbers, as many times as large."""
+    return jax.tree.map(lambda number: number * factor, schedule)
+
+
+class Together(NamedTuple):
+    """The values at `STEPS` of a schedule of a case, taken of all cases in one program, which costs a third.
+
+    Attributes:
+      traced: with its numbers traced, for each of `FACTORS` by which they are multiplied.
+      known: where XLA knows them, for the same factors.
+      swept: for all factors at once, by `vmap`.
+    """
+
+    traced: list[np.ndarray]
+    known: list[np.ndarray]
+    swept: np.ndarray
+
+
+FACTORS = (1, 2)
+
+
+@functools.cache
+def together():
+    """What `Together` says, by case; and how often the schedules were traced for the first of it."""
+    schedules, steps, traced = [case.of(gx) for case in CASES], jnp.asarray(STEPS), []
+    with_others = [[times(schedule, factor) for schedule in schedules] for factor in FACTORS]
+
+    @jax.jit
+    def at_steps(schedules, steps):
+        traced.append(schedules)
+        return [schedule(steps) for schedule in schedules]
+
+    by_number = [at_steps(given, steps) for given in with_others]
+    known = jax.jit(lambda steps: [[jax.vmap(schedule)(steps) for schedule in given] for given in with_others])(steps)
+    swept = jax.jit(jax.vmap(lambda schedules: [schedule(steps) for schedule in schedules]))(
+        [times(schedule, jnp.asarray(FACTORS, jnp.float32)) for schedule in schedules]
+    )
+    found = {
+        case: Together([values[i] for values in by_number], [values[i] for values in known], swept[i])
+        for i, case in enumerate(map(str, CASES))
+    }
+    return jax.device_get(found), len(traced)

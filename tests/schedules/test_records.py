@@ -1,6 +1,7 @@
 """Schedules are values themselves: records, arguments of jit and vmap, learning rates."""
 
 import dataclasses
+import functools
 import pickle
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 
 import gradxform as gx
 from gradxform import schedules
-from tests.schedules.cases import LINE, LOW, STEPS, by_root, close, every_case, values
+from tests.schedules.cases import CASES, LINE, LOW, STEPS, by_root, close, every_case, times, together, values
 
 
 @every_case
@@ -45,27 +46,17 @@ def test_is_a_pytree_of_its_numbers(case):
 
 @every_case
 def test_is_an_argument_of_jit(case):
-    schedule, traced, steps = case.of(schedules), [], jnp.asarray(STEPS)
-
-    @jax.jit
-    def at_steps(schedule):
-        traced.append(schedule)
-        return schedule(steps)
-
-    other = jax.tree.map(lambda number: number * 2, schedule)
-    assert other != schedule
-    close(at_steps(schedule), schedule(steps))
-    close(at_steps(other), other(steps))
-    assert len(traced) == 1
+    found, times_traced = together()
+    # In two programs: in one XLA knows the schedule's numbers, and in the other they are arguments.
+    close(found[case.name].traced, found[case.name].known)
+    assert times(case.of(schedules), 2) != case.of(schedules)
+    assert times_traced == 1
 
 
 @every_case
 def test_is_an_argument_of_vmap(case):
-    schedule, steps = case.of(schedules), jnp.arange(32)
-    swept = jax.tree.map(lambda number: number * jnp.asarray([1.0, 2.0, 3.0]), schedule)
-    alone = [jax.tree.map(lambda number, factor=factor: number * factor, schedule) for factor in (1, 2, 3)]
-    together = jax.jit(jax.vmap(lambda schedule: schedule(steps)))(swept)
-    close(together, [values(schedule, range(32)) for schedule in alone])
+    found, _ = together()
+    close(found[case.name].swept, found[case.name].traced)
 
 
 def test_vmap_over_one_number():
@@ -87,7 +78,7 @@ def test_functions_are_compared_by_identity():
 @every_case
 def test_a_step_of_any_kind_gives_a_real_scalar(case):
     schedule = case.of(schedules)
-    expected = values(schedule, [6])[0]
+    expected = together()[0][case.name].traced[0][6]
     for step in (6, 6.0, np.int32(6), np.int64(6), np.uint8(6), np.asarray(6), jnp.int32(6), jnp.asarray(6)):
         value = schedule(step)
         assert isinstance(value, jax.Array)
@@ -98,9 +89,10 @@ def test_a_step_of_any_kind_gives_a_real_scalar(case):
 @every_case
 def test_many_steps_at_once(case):
     schedule = case.of(schedules)
-    steps = np.arange(30, dtype=np.int32).reshape(5, 6)
-    assert schedule(steps).shape == steps.shape
-    close(schedule(steps), values(schedule, range(30)).reshape(5, 6))
+    steps = np.asarray(STEPS, np.int32).reshape(2, -1)
+    found = schedule(steps)
+    assert found.shape == steps.shape
+    close(found, together()[0][case.name].traced[0].reshape(steps.shape))
 
 
 NUMBERS = [np.float32(0.5), np.float64(0.5), jnp.bfloat16(0.5), np.asarray(0.5), np.int64(2)]
@@ -139,17 +131,28 @@ def test_join_at_a_fraction_of_a_step():
 # In an optimizer.
 
 
+@functools.cache
+def four_steps():
+    """Four updates of SGD with the schedule of each case, in one program, and the states before them."""
+    transforms = {case.name: gx.sgd(case.of(schedules)) for case in CASES}
+    grad = jnp.asarray([1.0, -0.5])
+    step = jax.jit(lambda states: {name: tx.update(grad, states[name]) for name, tx in transforms.items()})
+    states, found = {name: tx.init(grad) for name, tx in transforms.items()}, {name: [] for name in transforms}
+    for _ in range(4):
+        done = step(states)
+        for name, (updates, _) in done.items():
+            found[name].append((np.asarray(updates), states[name]))
+        states = {name: state for name, (_, state) in done.items()}
+    return found
+
+
 @every_case
 def test_is_a_learning_rate(case):
     schedule = case.of(schedules)
     tx = gx.sgd(schedule)
-    params = jnp.asarray([1.0, 2.0])
-    step = jax.jit(tx.update)
-    state = tx.init(params)
-    for count in range(4):
+    for count, (updates, state) in enumerate(four_steps()[case.name]):
         rate = np.float32(schedule(count))
         close(gx.hyperparams(tx, state)["scale_by_learning_rate.learning_rate"], rate)
-        updates, state = step(jnp.asarray([1.0, -0.5]), state, params)
         close(updates, [-rate, rate / 2])
 
 

@@ -10,7 +10,7 @@ import pytest
 import gradxform as gx
 from gradxform.core.keep import is_encoded
 from tests.contract.case import at, params
-from tests.contract.cases import CASES
+from tests.contract.cases import CASES, DISTINCT
 from tests.contract.runs import by_hand, given, steps
 
 STEPS = 3
@@ -37,7 +37,7 @@ def first_shapes(case):
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 # An optimizer keeps what its rule does, and most are a rule and a rate.
 NAMES = {case.public_name for case in CASES}
-ALONE = [case for case in CASES if f"scale_by_{case.public_name}" not in NAMES]
+ALONE = [case for case in DISTINCT if f"scale_by_{case.public_name}" not in NAMES]
 
 
 def norm(tree):
