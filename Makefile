@@ -45,9 +45,10 @@ $(VENV)/.docs: pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
 
-# A terminal is shown how far it is, a log is not.
+# Always all of it: a page that was read before does not know of one that came since. A terminal is shown how far it is.
 .PHONY: docs test-docs
-docs: $(VENV)/.docs  ## make the site of the docs, in a minute; all anew with ARGS="-E"
+docs: $(VENV)/.docs  ## make the site of the docs, in a minute
+	@rm -rf out/site out/doctrees
 	@$(BIN)/python -m sphinx $(if $(MAKE_TERMOUT),,--quiet) --fail-on-warning --keep-going \
 		--doctree-dir out/doctrees --builder html $(ARGS) docs out/site
 	@echo "the site is in out/site; open out/site/index.html in a browser"

@@ -118,14 +118,15 @@ REFERENCES = {}
 IN_ALL_WAYS = ("adamw", "clip and adamw", "partition")
 
 
-def chains_and_ways():
-    for row, name in enumerate(CHAINS):
-        for column, way in enumerate(WAYS):
-            if name in IN_ALL_WAYS or (row + column) % len(WAYS):
-                yield name, way
+CHAINS_AND_WAYS = [
+    (name, way)
+    for row, name in enumerate(CHAINS)
+    for column, way in enumerate(WAYS)
+    if name in IN_ALL_WAYS or (row + column) % len(WAYS)
+]
 
 
-@pytest.mark.parametrize(("name", "way"), chains_and_ways())
+@pytest.mark.parametrize(("name", "way"), CHAINS_AND_WAYS)
 def test_is_the_transform_on_mean_gradients(name, way):
     if name not in REFERENCES:
         REFERENCES[name] = on_one_device(CHAINS[name])

@@ -39,18 +39,19 @@ def test_values_are_those_of_optax(case):
 def slopes():
     """The derivatives of the value at step 6 with respect to the first value, by case: ours and optax's."""
 
-    fields = {case: case.of(schedules).fields() for case in WITH_FIRST_VALUE}
+    fields = {case.name: case.of(schedules).fields() for case in WITH_FIRST_VALUE}
     names = {case: next(name for name in FIRST_VALUES if name in fields[case]) for case in fields}
 
     def slope(case, library, number):
         make = getattr(library, case.public_name)
-        return jax.grad(lambda number: jnp.asarray(make(**{**fields[case], names[case]: number})(6)))(number)
+        given, name = fields[case.name], names[case.name]
+        return jax.grad(lambda number: jnp.asarray(make(**{**given, name: number})(6)))(number)
 
     @partial(jax.jit, static_argnums=0)
     def of(library, numbers):
-        return {case.name: slope(case, library, numbers[case.name]) for case in fields}
+        return {case.name: slope(case, library, numbers[case.name]) for case in WITH_FIRST_VALUE}
 
-    numbers = {case.name: fields[case][names[case]] for case in fields}
+    numbers = {case: fields[case][names[case]] for case in fields}
     ours = of(schedules, numbers)
     with for_optax():
         return ours, of(optax, numbers)
