@@ -126,6 +126,11 @@ $(VENV)/.release: pyproject.toml | $(BIN)/python
 release-check: $(VENV)/.release  ## build what would be published, install it into a clean environment and try it
 	@$(BIN)/python release/check.py $(ARGS)
 
+.PHONY: numbers
+numbers: $(READY)  ## put the numbers that benchmarks have kept into README and docs
+	@$(BIN)/python -m docs.generate.numbers
+	@$(BIN)/python -m docs.generate.picture
+
 check: lint types test  ## all that must hold before a change lands
 
 clean:  ## remove what was made

@@ -10,6 +10,7 @@ sees them, and the core of the contract, by the tests of the archive against the
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,10 @@ def check_metadata(sdist: Path, wheel: Path, tag: str | None) -> None:
     """That an index takes the metadata, and that a tag is that of the version."""
     run(sys.executable, "-m", "twine", "check", "--strict", sdist, wheel, cwd=sdist.parent)
     version = wheel.name.split("-")[1]
+    with zipfile.ZipFile(wheel) as archive:
+        told = archive.read(f"gradxform-{version}.dist-info/METADATA").decode()
+    if lost := re.findall(r"\]\((?!https?:)[^)]+\)", told):
+        raise UnfitError(f"the index shows a README with links that lead nowhere: {lost[:5]}")
     if tag is not None and tag != f"v{version}":
         raise UnfitError(f"the tag is {tag}, and the version {version}")
     if tag is not None and f"## {version} (unreleased)" in (ROOT / "CHANGELOG.md").read_text():

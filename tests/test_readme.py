@@ -5,8 +5,6 @@ import re
 
 import jax
 
-import gradxform as gx
-
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
@@ -21,24 +19,20 @@ def test_the_python_of_the_readme_runs(capsys):
                 exec(block, names)
     out = capsys.readouterr().out
     assert "clip_by_global_norm.norm" in out
-    assert names["tx"] == gx.chain(names["ScaleByLion"](b2=0.98), gx.scale_by_learning_rate(1e-4))
+    # The chain prints as shown.
+    ((at, _),) = [(at, block) for at, (_, block) in enumerate(BLOCKS) if block == "print(tx)\n"]
+    assert BLOCKS[at + 1][1] in out
+    assert names["sixteen"].shape == (16,)
+    assert names["ScaleByLion"](b2=0.98) == names["ScaleByLion"](0.9, 0.98)
 
 
-def test_the_chain_prints_as_shown(capsys):
-    (_, first), (_, shown), *_ = BLOCKS
-    exec(first, {})
-    assert capsys.readouterr().out == shown
-
-
-def test_the_description_prints_as_shown(capsys):
-    ((at, block),) = [(at, block) for at, (_, block) in enumerate(BLOCKS) if "print(gx.describe(" in block]
-    exec(block, {})
-    assert capsys.readouterr().out == BLOCKS[at + 1][1]
+def test_it_is_short():
+    assert len(README.splitlines()) <= 150
 
 
 def test_the_targets_of_the_readme_exist():
     makefile = (ROOT / "Makefile").read_text()
-    targets = set(re.findall(r"make (\w+)", README))
+    targets = set(re.findall(r"make ([a-z-]+)", README))
     assert {"demo", "test"} <= targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
@@ -50,3 +44,9 @@ def test_the_files_of_the_readme_exist():
     files = [path.as_posix() for folder in (ROOT, *folders) for path in folder.glob("*" if folder == ROOT else "**/*")]
     for name in re.findall(r"`([\w/]+\.(?:py|md))`", README + (ROOT / "CONTRIBUTING.md").read_text()):
         assert any(file.endswith(f"/{name}") for file in files), name
+
+
+def test_the_links_of_the_readme_lead_somewhere():
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
+    assert len(links) > 15
+    assert [link for link in links if not (ROOT / link).exists()] == []

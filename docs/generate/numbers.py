@@ -17,7 +17,8 @@ from pathlib import Path
 from docs.generate.blocks import BLOCKS
 
 ROOT = Path(__file__).parents[2]
-_BLOCK = re.compile(r"(<!-- numbers: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+README = ROOT / "README.md"
+BLOCK = re.compile(r"(<!-- numbers: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # What is made when the site is built.
 _MADE = ("docs/notebooks", "docs/reference")
 
@@ -28,13 +29,13 @@ def filled(text: str) -> str:
     Raises:
       KeyError: a block that nothing makes.
     """
-    return _BLOCK.sub(lambda match: f"{match[1]}\n{BLOCKS[match[2]]().strip()}\n\n{match[3]}", text)
+    return BLOCK.sub(lambda match: f"{match[1]}\n{BLOCKS[match[2]]().strip()}\n\n{match[3]}", text)
 
 
 def pages() -> Iterator[Path]:
     """The pages that have numbers."""
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
-        if not path.relative_to(ROOT).as_posix().startswith(_MADE) and _BLOCK.search(path.read_text()):
+    for path in (README, *sorted((ROOT / "docs").rglob("*.md"))):
+        if not path.relative_to(ROOT).as_posix().startswith(_MADE) and BLOCK.search(path.read_text()):
             yield path
 
 
