@@ -97,7 +97,7 @@ def programs() -> str:
         chain, dtypes, layout = case
         cells = [CHAINS.get(chain, chain), dtypes, layout]
         for platform in platforms:
-            row = cases[platform].get(case)
+            row = cases[platform][case]
             both = [(f"{row[whose]['bytes'] / 1e6:.0f}", str(row[whose]["kernels"])) for whose in ("ours", "theirs")]
             cells += [" / ".join(each) for each in zip(*both, strict=True)]
         rows.append(cells)
