@@ -15,7 +15,7 @@ from tests.contract.cases import is_differentiated_forwards
 STEPS = 100
 # As many as are done by hand, to hold compiled ones against.
 BY_HAND = 4
-# False where no test of derivatives is to be run, as on a second Python: they are half of what there is to compile.
+# False where no test of derivatives is to be run, as on a second Python: they are a third of what there is to compile.
 derivatives_are_asked_for = True
 
 
