@@ -39,7 +39,7 @@ class Sizes(NamedTuple):
       repeats: how often a step is traced and lowered.
     """
 
-    leaves: tuple[int, ...] = (10, 30, 100, 300, 1000, 3000)
+    leaves: tuple[int, ...] = (10, 30, 100, 300, 1000)
     step_leaves: tuple[int, ...] = (10, 30, 100, 300, 1000)
     parameters: tuple[int, ...] = (10**4, 10**5, 10**6, 10**7, 10**8)
     rules: tuple[int, ...] = (1, 2, 5, 10, 20)
@@ -48,7 +48,7 @@ class Sizes(NamedTuple):
     repeats: int = 3
 
 
-FULL = Sizes(step_leaves=Sizes().leaves, layers=(12, 2), repeats=5)
+FULL = Sizes((*Sizes().leaves, 3000), (*Sizes().leaves, 3000), layers=(12, 2), repeats=5)
 QUICK = Sizes((1, 2, 4), (1, 2), (10, 100, 1000), (1, 2), (1, 2), (1, 1), 1)
 
 
