@@ -1,22 +1,26 @@
-"""Draws the picture of the README: paths down a valley, and what a step costs beside optax's.
+"""Draws the pictures of numbers: the README's, of paths and of what a step costs, and that of a run of `make bench`.
 
     python -m docs.generate.picture
 
-The numbers in it are kept in the picture too, so that a test sees when it is older than the data.
+What each is made of is kept in the picture too, so that a test sees when it is older than the data.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import jax.numpy as jnp
 from matplotlib.figure import Figure
+from parts import picture
+from PIL import Image, PngImagePlugin
 
 import gradxform as gx
-from docs.generate.blocks import found
+from docs.generate.blocks import DATA, bench, found
 
 PICTURE = Path(__file__).parents[1] / "pictures" / "readme.png"
+STEPS_PICTURE = Path(__file__).parents[1] / "benchmarks" / "steps.png"
 BARS = {
     "step of clip and adamw, 28M": ("chains", "clip and adamw", "gpt"),
     "step of clip and adamw, by hand": ("hand", "clip and adamw", "50"),
@@ -62,10 +66,20 @@ def draw() -> Figure:
     return figure
 
 
+def digest() -> str:
+    """What tells one run of `make bench` from another."""
+    return hashlib.sha256((DATA / "bench.json").read_bytes()).hexdigest()[:16]
+
+
 def main() -> None:
-    """Draws and keeps it."""
+    """Draws and keeps both."""
     PICTURE.parent.mkdir(exist_ok=True)
     draw().savefig(PICTURE, dpi=110, metadata={"Description": json.dumps(ratios())})
+    picture.draw(bench()["results"], STEPS_PICTURE)
+    made_of = PngImagePlugin.PngInfo()
+    made_of.add_text("Description", digest())
+    with Image.open(STEPS_PICTURE) as image:
+        image.save(STEPS_PICTURE, pnginfo=made_of)
 
 
 if __name__ == "__main__":
