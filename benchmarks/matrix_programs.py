@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -190,7 +191,8 @@ def main() -> None:
             wrong += [f"v5e:{name}: {fault}" for fault in faults(name, devices.size, found[name, "gradxform"])]
     table("A step of Muon, 6.4B parameters, of one chip", HEAD, rows)
     if options.json:
-        kept = [{"pod": name, "whose": who, **counts._asdict()} for (name, who), counts in found.items()]
+        about = {"jaxlib": jaxlib.__version__}
+        kept = [{"pod": name, "whose": who, **counts._asdict(), **about} for (name, who), counts in found.items()]
         options.json.write_text(json.dumps(kept, indent=1) + "\n")
     if wrong:
         sys.exit("\n".join(wrong))

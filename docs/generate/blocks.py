@@ -65,7 +65,7 @@ def bench_part(part: str) -> Callable[[], str]:
 
     def text() -> str:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            report.show(part, bench()["results"], bench()["settings"]["quick"])
+            report.show(part, bench()["results"], bench()["trees"])
         return re.sub(r"^([^|\n].*)\n\n(?=\|)", r"### \1\n\n", printed.getvalue(), flags=re.MULTILINE)
 
     return text
@@ -113,14 +113,14 @@ def pods() -> str:
     for each in kept("pods"):
         cells = [f"v5e:{each['pod']}", each["whose"], f"{each['temporaries'] / 1e9:.2f}"]
         cells += [f"{each['operations'] / 1e12:.1f}", f"{each['cycles'] / 1e6:.0f}"]
-        rows.append([*cells, f"{each['collectives']} of {each['moved'] / 1e9:.2f}"])
-    return markdown(["pod", "whose", "temporaries, GB", "TFLOP", "Mcycles", "collectives, GB"], rows)
+        rows.append([*cells, f"{each['collectives']} of {each['moved'] / 1e9:.2f}", each["jaxlib"]])
+    return markdown(["pod", "whose", "temporaries, GB", "TFLOP", "Mcycles", "collectives, GB", "jaxlib"], rows)
 
 
 def reasons() -> str:
     """Why to change, with a number each."""
     clip, build = found("chains", "clip and adamw", "gpt"), found("build", "clip and adamw", "trace + lower")
-    hand = [found("hand", "clip and adamw", leaves).ratios["optax"].median for leaves in ("4", "50", "500")]
+    hand = [found("hand", "clip and adamw", leaves).ratios["optax"].median for leaves in ("4 leaves", "50 leaves", "500 leaves")]
     muon = {each["whose"]: each for each in kept("pods") if each["pod"] == "8x8"}
     ours, theirs = (muon[whose] for whose in ("gradxform", "optax"))
     low = {row["chain"]: row for row in kept("programs_tpu")["rows"]}["lean"]["ours"]

@@ -23,7 +23,7 @@ PICTURE = Path(__file__).parents[1] / "pictures" / "readme.png"
 STEPS_PICTURE = Path(__file__).parents[1] / "benchmarks" / "steps.png"
 BARS = {
     "step of clip and adamw, 28M": ("chains", "clip and adamw", "gpt"),
-    "step of clip and adamw, by hand": ("hand", "clip and adamw", "50"),
+    "step of clip and adamw, by hand": ("hand", "clip and adamw", "50 leaves"),
     "trace and lower, 1000 leaves": ("build", "clip and adamw", "trace + lower"),
     "waiting micro-step": ("chains", "accumulate adamw, waiting", "gpt"),
     "muon with adamw": ("chains", "muon with adamw", "gpt"),
