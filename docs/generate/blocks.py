@@ -120,7 +120,8 @@ def pods() -> str:
 def reasons() -> str:
     """Why to change, with a number each."""
     clip, build = found("chains", "clip and adamw", "gpt"), found("build", "clip and adamw", "trace + lower")
-    hand = [found("hand", "clip and adamw", leaves).ratios["optax"].median for leaves in ("4 leaves", "50 leaves", "500 leaves")]
+    sizes = ("4 leaves", "50 leaves", "500 leaves")
+    hand = [found("hand", "clip and adamw", size).ratios["optax"].median for size in sizes]
     muon = {each["whose"]: each for each in kept("pods") if each["pod"] == "8x8"}
     ours, theirs = (muon[whose] for whose in ("gradxform", "optax"))
     low = {row["chain"]: row for row in kept("programs_tpu")["rows"]}["lean"]["ours"]
