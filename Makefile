@@ -77,7 +77,7 @@ format: $(READY)  ## put the code in shape
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(READY)  ## measure beside optax, and torch where it is: five minutes; more with ARGS="--full", ARGS="--help"
+bench: $(READY)  ## measure beside optax, and torch where it is: five to ten minutes; more with ARGS="--full", ARGS="--help"
 	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
 # One thread for OpenBLAS, by which XLA decomposes matrices: more of them wait for each other.
@@ -123,7 +123,7 @@ $(VENV)/.release: pyproject.toml | $(BIN)/python
 	@touch $@
 
 .PHONY: release-check
-release-check: $(VENV)/.release  ## build what would be published, install it into a clean environment and try it
+release-check: $(VENV)/.release  ## build what would be published, install and try it: three to six minutes
 	@$(BIN)/python release/check.py $(ARGS)
 
 .PHONY: numbers

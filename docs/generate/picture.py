@@ -28,15 +28,8 @@ BARS = {
     "waiting micro-step": ("chains", "accumulate adamw, waiting", "gpt"),
     "muon with adamw": ("chains", "muon with adamw", "gpt"),
 }
-STEPS = 150
-RUNS = {
-    "sgd": gx.sgd(1e-3),
-    "momentum": gx.sgd(1e-3, momentum=0.9),
-    "adam": gx.adam(0.2),
-    "nadam": gx.nadam(0.2),
-    "rmsprop": gx.rmsprop(0.03),
-    "signum": gx.signum(0.03),
-}
+STEPS = 300
+RUNS = {"momentum": gx.sgd(1e-3, momentum=0.9), "adam": gx.adam(0.1), "rmsprop": gx.rmsprop(0.02)}
 
 
 def ratios() -> dict[str, float]:
