@@ -14,12 +14,12 @@ import json
 import re
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 import optax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -191,7 +191,7 @@ def main() -> None:
             wrong += [f"v5e:{name}: {fault}" for fault in faults(name, devices.size, found[name, "gradxform"])]
     table("A step of Muon, 6.4B parameters, of one chip", HEAD, rows)
     if options.json:
-        about = {"jaxlib": jaxlib.__version__}
+        about = {"jaxlib": version("jaxlib")}
         kept = [{"pod": name, "whose": who, **counts._asdict(), **about} for (name, who), counts in found.items()]
         options.json.write_text(json.dumps(kept, indent=1) + "\n")
     if wrong:
