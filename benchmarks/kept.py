@@ -23,7 +23,12 @@ class File:
     def write(self) -> None:
         """Writes the file, whole or not at all."""
         if self.path:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            part = self.path.with_name(self.path.name + ".part")
-            part.write_text(json.dumps(self.content, indent=1, allow_nan=False) + "\n")
-            os.replace(part, self.path)
+            write(self.path, self.content)
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Writes a JSON file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    os.replace(part, path)

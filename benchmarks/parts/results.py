@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+from kept import write as write_json
 
 FORMAT = 1
 
@@ -186,15 +187,12 @@ def _processor() -> str:
 
 def write(path: Path, content: dict[str, Any]) -> None:
     """Writes a run into a file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
     plain = {
         **content,
         "bandwidth": _plain(content["bandwidth"]),
         "results": [result.as_json() for result in content["results"]],
     }
-    part.write_text(json.dumps(plain, indent=1, allow_nan=False) + "\n")
-    os.replace(part, path)
+    write_json(path, plain)
 
 
 def read(path: Path) -> dict[str, Any]:
