@@ -1,6 +1,6 @@
 """Trains with parameters and state in fewer bits, and compares the final losses with those of float32.
 
-    python benchmarks/storage.py [--only digits] [--json FILE] [--page FILE] [--plot FILE] [--cpu] [--quick]
+    python benchmarks/storage.py [--only digits] [--json FILE] [--plot FILE] [--cpu] [--quick]
 
 Three tasks: the demo's network on digits, MNIST-1D, and a transformer of about 1M parameters that reads characters
 (`storage_tasks.py`). Each is trained with AdamW by five seeds, a seed with the same first parameters and the same
@@ -19,7 +19,7 @@ it is that of held-out text. The last column has the other loss.
 
 With --json, runs are kept as they are done, and what was killed goes on from there. A way whose transform has changed
 is run again; where other code has changed, delete the file. With --cpu the step of a CPU is measured, which wants an
-idle machine. With --page the tables are written into a page, between marks.
+idle machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from storage_page import plot, tables, write
+from storage_page import plot, tables
 from storage_runs import Kept, bytes_of, cpu_step, lengths, trained
 from storage_tasks import SLOTS, TASKS, WAYS
 from tqdm import tqdm
@@ -42,7 +42,6 @@ def chosen() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=TASKS, metavar="TASK", help=f"of {', '.join(TASKS)}")
     parser.add_argument("--ways", nargs="+", choices=WAYS, metavar="WAY", help=f"of {', '.join(map(repr, WAYS))}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where runs are kept, and go on from")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="where to write the tables, between their marks")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="where to draw the losses")
     parser.add_argument("--cpu", action="store_true", help="measure the step of a CPU too")
     parser.add_argument("--quick", action="store_true", help="40 steps of each task")
@@ -76,8 +75,6 @@ def main() -> None:
         for way in tqdm(SLOTS, desc="the step of a CPU", leave=False):
             kept.measured("cpu", way, cpu_step(WAYS[way], REPEATS))
     print("\n\n".join(tables(kept)))
-    if arguments.page:
-        write(arguments.page, kept)
     if arguments.plot:
         plot(arguments.plot, kept)
 

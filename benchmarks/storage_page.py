@@ -1,4 +1,4 @@
-"""What came of the runs of `storage.py`, as tables, as a picture, and in a page."""
+"""What came of the runs of `storage.py`, as tables and as a picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from storage_tasks import BASELINE, CONTROL, TASKS, WAYS
 from gradxform.explore.plots import COLOURS, DASHES
 
 ERRORS = 2
-BEGIN, END = "<!-- tables of benchmarks/storage.py -->", "<!-- end -->"
 
 
 class Compared(NamedTuple):
@@ -145,19 +144,6 @@ def cpu_row(way: str, found: dict[str, Any]) -> list[str]:
         f"{found['largest_leaf'] / 1e6:.1f}",
         f"{found['load']:.1f} on {found['cores']} cores",
     ]
-
-
-def write(page: Path, kept: Kept) -> None:
-    """Writes the tables into a page, between their marks.
-
-    Raises:
-      ValueError: it has none.
-    """
-    before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page} has no place for the tables, between {BEGIN} and {END}")
-    page.write_text(before + begin + "\n\n" + "\n\n".join(tables(kept)) + "\n\n" + end + after)
 
 
 def plot(path: Path, kept: Kept) -> None:

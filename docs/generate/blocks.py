@@ -12,10 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import storage_page
 from measuring import markdown
 from parts import plan, report, results
 from parts.results import Result
 from program_steps import PARAMETERS
+from storage_runs import Kept
 
 DATA = Path(__file__).parents[1] / "data"
 TESTS = Path(__file__).parents[2] / "tests"
@@ -117,6 +119,11 @@ def pods() -> str:
     return markdown(["pod", "whose", "temporaries, GB", "TFLOP", "Mcycles", "collectives, GB", "jaxlib"], rows)
 
 
+def storage() -> str:
+    """What training loses by fewer bits."""
+    return "\n\n".join(storage_page.tables(Kept(DATA / "storage.json")))
+
+
 def reasons() -> str:
     """Why to change, with a number each."""
     clip, build = found("chains", "clip and adamw", "gpt"), found("build", "clip and adamw", "trace + lower")
@@ -158,5 +165,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "bench-bandwidth": bench_bandwidth,
     "programs": programs,
     "pods": pods,
+    "storage": storage,
     "reasons": reasons,
 }

@@ -16,7 +16,7 @@ ANEW = "make it anew with: make numbers"
 
 def test_there_are_pages_with_numbers():
     names = {path.name for path in PAGES}
-    assert {"README.md", "steps.md", "programs.md"} <= names
+    assert {"README.md", "steps.md", "programs.md", "storage.md"} <= names
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
