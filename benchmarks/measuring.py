@@ -37,11 +37,6 @@ class Steps(NamedTuple):
     seconds: tuple[float, float]
     temporaries: tuple[int, int]
 
-    @property
-    def ratio(self) -> float:
-        """Our time over theirs."""
-        return self.seconds[0] / self.seconds[1]
-
 
 def many_leaves() -> Shapes:
     """1000 matrices of 64 x 64."""
@@ -82,32 +77,6 @@ def by_step(tx: gx.Transform) -> Callable[..., Any]:
         return tx.step(grads, state, params)
 
     return step
-
-
-def build_times(pair: Pair, shapes: Shapes, repeats: int, compile: bool, **extra: Any) -> list[dict[str, float]]:
-    """Median seconds to trace, lower and compile the step, ours and theirs, with empty caches.
-
-    Args:
-      pair: ours and theirs.
-      shapes: of the parameters, float32.
-      repeats: how often each is built.
-      compile: whether it is compiled too.
-      **extra: the extra arguments of `update`.
-    """
-    params = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
-    taken: list[list[dict[str, float]]] = [[], []]
-    for _ in range(repeats):
-        for i, tx in enumerate(pair):
-            state = jax.eval_shape(tx.init, params)
-            jax.clear_caches()
-            jitted = jax.jit(step_of(tx, **extra), donate_argnums=(0, 1))
-            times = {}
-            times["trace"], traced = seconds(partial(jitted.trace, params, state, params))
-            times["lower"], lowered = seconds(traced.lower)
-            if compile:
-                times["compile"], _ = seconds(lowered.compile)
-            taken[i].append(times)
-    return [{key: statistics.median(times[key] for times in runs) for key in runs[0]} for runs in taken]
 
 
 def seconds(function: Callable[[], Any]) -> tuple[float, Any]:
