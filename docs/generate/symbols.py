@@ -169,9 +169,6 @@ def public_of(module: ModuleType) -> dict[str, Any]:
 
 
 def source_url() -> str:
-    """Where the source can be read: of the project's URLs that of the source, which pyproject.toml has."""
+    """Where the source can be read: what pyproject.toml has of it."""
     with (ROOT / "pyproject.toml").open("rb") as file:
-        urls = tomllib.load(file)["project"].get("urls", {})
-    by_name = {name.lower(): url for name, url in urls.items()}
-    base = next((by_name[name] for name in ("source", "source code", "repository") if name in by_name), None)
-    return f"{(base or 'https://github.com/gradxform/gradxform').rstrip('/')}/blob/main"
+        return f"{tomllib.load(file)['project']['urls']['Source']}/blob/main"
